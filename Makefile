@@ -1,0 +1,48 @@
+# `make` lists what there is. ARGS="..." goes to what `run`, `demo` and `bench` start.
+
+CARGO ?= cargo
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+RUSTFMT_CONFIG := --config imports_granularity=Module --config group_imports=StdExternalCrate
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-tests release run demo test bench lint fmt
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+setup: ## fetch libmujoco and the models into third_party/ (once)
+	@scripts/setup
+
+setup-tests: ## fetch what only the tests need (once)
+	@scripts/setup-tests
+
+release: setup
+	$(CARGO) build --release -p simward-supervisor -p simward-worker
+
+run: release ## build, and serve
+	exec $(TARGET_DIR)/release/simward serve $(ARGS)
+
+demo: release ## build, and show what it does
+	exec $(TARGET_DIR)/release/simward demo $(ARGS)
+
+# The tests start the programs of other packages, so those are built first.
+# Doc tests are cargo's own: nextest does not run them.
+test: setup setup-tests ## run all tests
+	$(CARGO) build --workspace
+	if $(CARGO) nextest --version >/dev/null 2>&1; then \
+		$(CARGO) nextest run --workspace && $(CARGO) test --workspace --doc; \
+	else \
+		$(CARGO) test --workspace; \
+	fi
+
+bench: setup ## measure, in release mode
+	$(CARGO) build --release --workspace
+	$(CARGO) run --release -p simward-tests --bin bench -- $(ARGS)
+
+lint: setup ## check formatting, clippy and the docs
+	$(CARGO) fmt --all -- --check $(RUSTFMT_CONFIG)
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items
+
+fmt: ## format the code
+	$(CARGO) fmt --all -- $(RUSTFMT_CONFIG)

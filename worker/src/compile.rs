@@ -1,0 +1,64 @@
+//! Mode `compile`: one model's source in, compiled bytes out, and the process ends.
+//!
+//! The compiler can hang, explode or be led to files; none of that may happen in a process that
+//! lives. This one has limits on memory and processor time, no files, and a supervisor that kills
+//! it when its time is over.
+
+mod build;
+mod scan;
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+
+use anyhow::{Context as _, bail};
+use simward_protocol::compile::{Compile, Compiled};
+use simward_protocol::fault::Fault;
+use simward_protocol::handshake::{Hello, VERSION};
+
+use crate::jail::{self, Limits};
+use crate::{channel, complain, engine};
+
+/// Compiles one model. The arguments are limits: `--memory-bytes N` and `--cpu-secs N`.
+pub(crate) fn run(args: impl Iterator<Item = String>) -> anyhow::Result<()> {
+    let limits = limits(args)?;
+    let (mut incoming, outgoing) = channel::open()?;
+    // The supervisor keeps the end of what is said here.
+    engine::speak(Box::new(|text| complain(&text)));
+    let layers = jail::enter(&limits).context("could not enter the jail")?;
+    let hello = Hello { version: VERSION, engine: engine::name(), layers };
+    outgoing.write(&hello).context("could not say hello")?;
+    let Some((call, attached)) = incoming.read::<Compile>().context("could not read the model")?
+    else {
+        return Ok(());
+    };
+    let outcome = compile(&call, attached);
+    outgoing.write(&outcome).context("could not answer")?;
+    Ok(())
+}
+
+fn compile(call: &Compile, file: Option<OwnedFd>) -> Result<Compiled, Fault> {
+    scan::check(call)?;
+    let (compiled, warnings) = build::build(call)?;
+    if let (true, Some(file)) = (call.keep, file) {
+        use std::io::Write as _;
+        let unreadable = |error: std::io::Error| Fault::ModelUnreadable {
+            detail: format!("the compiled model could not be kept: {error}"),
+        };
+        File::from(file).write_all(&compiled).map_err(unreadable)?;
+    }
+    Ok(Compiled { bytes: compiled.len() as u64, warnings })
+}
+
+fn limits(mut args: impl Iterator<Item = String>) -> anyhow::Result<Limits> {
+    let mut limits = Limits::default();
+    while let Some(name) = args.next() {
+        let value = args.next().with_context(|| format!("`{name}` needs a value"))?;
+        let value = value.parse().with_context(|| format!("`{name}` needs a whole number"))?;
+        match name.as_str() {
+            "--memory-bytes" => limits.memory_bytes = Some(value),
+            "--cpu-secs" => limits.cpu_secs = Some(value),
+            _ => bail!("unknown argument `{name}`"),
+        }
+    }
+    Ok(limits)
+}

@@ -1,0 +1,121 @@
+//! The compiler itself, through MuJoCo's C interface.
+//!
+//! The safe bindings keep at most 99 bytes of an error; a model's author needs all of it.
+
+use std::ffi::{CStr, CString, c_char};
+use std::ptr::NonNull;
+
+use mujoco_rs::mujoco_c::{mj_deleteModel, mj_loadXML, mj_saveModel, mj_sizeModel, mjModel};
+use mujoco_rs::wrappers::mj_auxiliary::MjVfs;
+use simward_protocol::compile::Compile;
+use simward_protocol::fault::{Fault, cut};
+
+use crate::engine;
+use crate::world::simulation::check_timestep;
+
+/// The longest error that the compiler can tell.
+const ERROR_BYTES: usize = 4096;
+
+/// The model's own name among the files in memory.
+const ENTRY: &CStr = c"model.xml";
+
+/// Compiles a model. Returns the compiled bytes and what the compiler warned of.
+pub(super) fn build(call: &Compile) -> Result<(Vec<u8>, Vec<String>), Fault> {
+    let vfs = files(call)?;
+    let (model, said) = load(&vfs)?;
+    let mut warnings = engine::take_warnings();
+    if !said.is_empty() && !warnings.contains(&said) {
+        warnings.push(cut(said));
+    }
+    check_timestep(model.get().opt.timestep)?;
+    check_names(&model)?;
+    Ok((model.bytes(), warnings))
+}
+
+/// The files in memory: the model and its assets.
+fn files(call: &Compile) -> Result<MjVfs, Fault> {
+    let mut vfs = MjVfs::new();
+    let entry = ENTRY.to_str().expect("a literal of ours");
+    let twice = |path: &str, error: String| {
+        invalid(format!("the asset `{path}` could not be taken: {error}"))
+    };
+    vfs.add_from_buffer(entry, call.model_xml.as_bytes())
+        .map_err(|error| twice(entry, error.to_string()))?;
+    for asset in &call.assets {
+        vfs.add_from_buffer(&asset.path, &asset.content)
+            .map_err(|error| twice(&asset.path, error.to_string()))?;
+    }
+    Ok(vfs)
+}
+
+/// Compiles, and keeps what the compiler says: an error, or a warning beside the model.
+#[expect(unsafe_code, reason = "the safe bindings cut errors")]
+fn load(vfs: &MjVfs) -> Result<(Model, String), Fault> {
+    let mut said: [c_char; ERROR_BYTES] = [0; ERROR_BYTES];
+    let size = i32::try_from(ERROR_BYTES).expect("a constant that fits");
+    // SAFETY: the name ends with a NUL, the file system outlives the call, and the buffer is as
+    // long as it is said to be.
+    let model = unsafe { mj_loadXML(ENTRY.as_ptr(), vfs.ffi(), said.as_mut_ptr(), size) };
+    // SAFETY: the buffer was zeroed, and the engine writes a NUL within its length.
+    let said = unsafe { CStr::from_ptr(said.as_ptr()) }.to_string_lossy().trim_end().to_owned();
+    match NonNull::new(model) {
+        Some(model) => Ok((Model(model), said)),
+        None => Err(invalid(said)),
+    }
+}
+
+/// A compiled model in the engine's memory.
+struct Model(NonNull<mjModel>);
+
+impl Model {
+    #[expect(unsafe_code, reason = "a pointer of the C interface")]
+    fn get(&self) -> &mjModel {
+        // SAFETY: the pointer came from `mj_loadXML`, and nobody else has it.
+        unsafe { self.0.as_ref() }
+    }
+
+    #[expect(unsafe_code, reason = "the C interface")]
+    fn bytes(&self) -> Vec<u8> {
+        // SAFETY: the model is valid.
+        let size = unsafe { mj_sizeModel(self.0.as_ptr()) };
+        let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
+        // SAFETY: no file name means that the buffer is written, which is as long as it is said
+        // to be.
+        unsafe {
+            mj_saveModel(self.0.as_ptr(), std::ptr::null(), bytes.as_mut_ptr().cast(), size);
+        }
+        bytes
+    }
+
+    /// All names of the model, one after the other.
+    #[expect(unsafe_code, reason = "a pointer of the C interface")]
+    fn names(&self) -> &[u8] {
+        let model = self.get();
+        let length = usize::try_from(model.nnames).unwrap_or(0);
+        // SAFETY: the engine allocated that many characters, which live as long as the model.
+        unsafe { std::slice::from_raw_parts(model.names.cast(), length) }
+    }
+}
+
+impl Drop for Model {
+    #[expect(unsafe_code, reason = "the C interface")]
+    fn drop(&mut self) {
+        // SAFETY: the model is valid, and nobody uses it any more.
+        unsafe { mj_deleteModel(self.0.as_ptr()) };
+    }
+}
+
+/// Names travel as text from here on.
+fn check_names(model: &Model) -> Result<(), Fault> {
+    for name in model.names().split(|byte| *byte == 0) {
+        if let Err(error) = std::str::from_utf8(name) {
+            let name = CString::new(name).unwrap_or_default();
+            return Err(invalid(format!("the name {name:?} is not UTF-8: {error}")));
+        }
+    }
+    Ok(())
+}
+
+fn invalid(detail: String) -> Fault {
+    Fault::ModelInvalid { detail: cut(detail) }
+}

@@ -1,0 +1,7 @@
+//! How each call is carried out, one module per family.
+
+mod model;
+mod run;
+mod session;
+mod state;
+pub(crate) mod step;

@@ -1,0 +1,61 @@
+//! Sessions come and go.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use simward_protocol::call::Serve;
+use simward_protocol::fault::Fault;
+use simward_protocol::session::{CloseSession, Listen, OpenSession, SessionClosed, SessionOpened};
+
+use crate::endpoint::{self, Port};
+use crate::world::{Slot, World};
+
+impl Serve<OpenSession> for World {
+    fn serve(&mut self, slot: u32, call: OpenSession) -> Result<SessionOpened, Fault> {
+        let OpenSession { session_id, token, models_max } = call;
+        if self.slots.contains_key(&slot) {
+            return Err(Fault::Slot { slot });
+        }
+        let models = std::collections::BTreeMap::new();
+        self.slots.insert(slot, Slot { session_id, token, models_max, models, port: None });
+        let listening = self.listen(slot)?;
+        Ok(SessionOpened { listening })
+    }
+}
+
+impl Serve<Listen> for World {
+    fn serve(&mut self, slot: u32, Listen {}: Listen) -> Result<SessionOpened, Fault> {
+        let listening = self.listen(slot)?;
+        Ok(SessionOpened { listening })
+    }
+}
+
+impl Serve<CloseSession> for World {
+    fn serve(&mut self, slot: u32, CloseSession {}: CloseSession) -> Result<SessionClosed, Fault> {
+        let closed = self.slots.remove(&slot).ok_or(Fault::Slot { slot })?;
+        self.runs.retain(|run| run.slot != slot);
+        self.shared.pulse.runs(!self.runs.is_empty());
+        if let Some(port) = closed.port {
+            port.close();
+        }
+        Ok(SessionClosed { models_freed: u32::try_from(closed.models.len()).unwrap_or(u32::MAX) })
+    }
+}
+
+impl World {
+    /// Opens the port whose listening socket came with the call, if one did.
+    fn listen(&mut self, slot: u32) -> Result<bool, Fault> {
+        let Some(socket) = self.attached.take() else { return Ok(false) };
+        let (shared, jobs) = (Arc::clone(&self.shared), self.jobs.clone());
+        let room = self.slot(slot)?;
+        let page = endpoint::Page {
+            slot,
+            session_id: room.session_id.clone(),
+            token: room.token.clone(),
+            shared,
+            jobs,
+        };
+        room.port = Port::open(TcpListener::from(socket), page).ok();
+        Ok(room.port.is_some())
+    }
+}

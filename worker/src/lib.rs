@@ -1,0 +1,57 @@
+//! One simulation in one process.
+//!
+//! A worker is given a socket as its standard input. In mode `simulate` it serves the calls of one
+//! session (or, shared, of several sessions of one tenant) until the socket closes; in mode
+//! `compile` it turns one model's source into compiled bytes and ends.
+//!
+//! Reading order: [`channel`] (the socket), [`jail`] (what is given up), [`simulate`] (the two
+//! threads), [`control`], [`serve`], [`world`] and [`handlers`] (the calls), [`endpoint`] (the
+//! session's port), [`compile`], [`engine`] (MuJoCo's own voice), [`exit`].
+
+#![deny(unsafe_code)]
+
+mod channel;
+mod compile;
+mod control;
+mod endpoint;
+mod engine;
+mod exit;
+mod handlers;
+mod jail;
+mod pulse;
+mod serve;
+mod simulate;
+mod world;
+
+use std::process::ExitCode;
+
+use simward_protocol::ending;
+
+/// Runs the mode that the first argument names.
+pub fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let outcome = match args.next().as_deref() {
+        Some("simulate") => simulate::run(),
+        Some("compile") => compile::run(args),
+        Some("--version") => return version(),
+        _ => Err(anyhow::anyhow!("the first argument must be `simulate` or `compile`")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("simward-worker: {error:#}"));
+            exit::now(ending::BAD_START)
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "it is what the user asked for")]
+fn version() -> ExitCode {
+    println!("simward-worker {} ({})", env!("CARGO_PKG_VERSION"), engine::name());
+    ExitCode::SUCCESS
+}
+
+#[expect(clippy::print_stderr, reason = "the supervisor keeps it as the last words")]
+fn complain(text: &str) {
+    eprintln!("{text}");
+}

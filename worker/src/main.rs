@@ -1,0 +1,7 @@
+//! The worker's executable. See the library for what it does.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    simward_worker::main()
+}

@@ -1,0 +1,52 @@
+//! Mode `simulate`: two threads around one simulation.
+//!
+//! The main thread owns the world and is the only one inside the engine. The control thread reads
+//! the socket, so that pings, withdrawals and the supervisor's end are noticed at any moment.
+
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, OnceLock};
+use std::thread;
+
+use anyhow::Context as _;
+use simward_protocol::handshake::{Hello, VERSION};
+
+use crate::endpoint::Board;
+use crate::jail::Limits;
+use crate::pulse::Pulse;
+use crate::world::World;
+use crate::{channel, control, engine, jail, serve};
+
+/// How many questions may wait. The supervisor asks one at a time; the port's threads nudge.
+const JOBS_MAX: usize = 16;
+
+/// The control thread reads frames and sets flags.
+const CONTROL_STACK_BYTES: usize = 256 * 1024;
+
+/// What the threads share.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    pub(crate) pulse: Pulse,
+    pub(crate) board: Board,
+    pub(crate) started: OnceLock<std::time::Instant>,
+}
+
+/// Serves calls until the supervisor hangs up.
+pub(crate) fn run() -> anyhow::Result<()> {
+    let (incoming, outgoing) = channel::open()?;
+    engine::speak_to(&outgoing);
+    let layers = jail::enter(&Limits::default()).context("could not enter the jail")?;
+    let hello = Hello { version: VERSION, engine: engine::name(), layers };
+    outgoing.write(&hello).context("could not say hello")?;
+    let shared = Arc::new(Shared::default());
+    shared.started.set(std::time::Instant::now()).ok();
+    let (jobs, questions) = sync_channel(JOBS_MAX);
+    let world = World::new(Arc::clone(&shared), jobs.clone());
+    let control = control::Control { incoming, outgoing: outgoing.clone(), jobs, shared };
+    thread::Builder::new()
+        .name("control".into())
+        .stack_size(CONTROL_STACK_BYTES)
+        .spawn(move || control.run())
+        .context("could not start the control thread")?;
+    serve::serve(world, &questions, &outgoing);
+    Ok(())
+}

@@ -1,0 +1,106 @@
+//! The simulated world: the sessions of this worker, their models, and what runs in the background.
+//!
+//! Only this module and [`compile`](crate::compile) are inside the engine, and only on the
+//! simulation thread.
+
+pub(crate) mod background;
+pub(crate) mod describe;
+pub(crate) mod names;
+pub(crate) mod simulation;
+pub(crate) mod values;
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+
+use simward_protocol::fault::Fault;
+
+use self::background::Background;
+pub(crate) use self::background::Due;
+use self::simulation::Simulation;
+use crate::control::Job;
+use crate::endpoint::{Glance, Port};
+use crate::simulate::Shared;
+
+/// Everything that the simulation thread owns.
+pub(crate) struct World {
+    pub(crate) shared: Arc<Shared>,
+    /// What came with the call that is being served.
+    pub(crate) attached: Option<OwnedFd>,
+    /// For the ports, which nudge the simulation thread.
+    pub(crate) jobs: SyncSender<Job>,
+    pub(crate) slots: BTreeMap<u32, Slot>,
+    pub(crate) runs: Vec<Background>,
+}
+
+/// One session.
+pub(crate) struct Slot {
+    pub(crate) session_id: String,
+    pub(crate) token: String,
+    pub(crate) models_max: u32,
+    pub(crate) models: BTreeMap<String, Simulation>,
+    pub(crate) port: Option<Port>,
+}
+
+impl World {
+    pub(crate) fn new(shared: Arc<Shared>, jobs: SyncSender<Job>) -> Self {
+        Self { shared, attached: None, jobs, slots: BTreeMap::new(), runs: Vec::new() }
+    }
+
+    /// The session in a slot.
+    pub(crate) fn slot(&mut self, slot: u32) -> Result<&mut Slot, Fault> {
+        self.slots.get_mut(&slot).ok_or(Fault::Slot { slot })
+    }
+
+    /// The model that a call means: the one it names, or the only one.
+    pub(crate) fn model(
+        &mut self,
+        slot: u32,
+        model_id: Option<&str>,
+    ) -> Result<(String, &mut Simulation), Fault> {
+        let models = &mut self.slot(slot)?.models;
+        let model_id = match model_id {
+            Some(model_id) => model_id.to_owned(),
+            None if models.len() == 1 => models.keys().next().cloned().unwrap_or_default(),
+            None if models.is_empty() => return Err(Fault::NoModel),
+            None => return Err(Fault::ModelAmbiguous { known: models.keys().cloned().collect() }),
+        };
+        if !models.contains_key(&model_id) {
+            if models.is_empty() {
+                return Err(Fault::NoModel);
+            }
+            return Err(Fault::ModelUnknown { model_id, known: models.keys().cloned().collect() });
+        }
+        let simulation = models.get_mut(&model_id).expect("its key was found just above");
+        Ok((model_id, simulation))
+    }
+
+    /// Like [`Self::model`], for a call that needs the model to stand still.
+    pub(crate) fn still_model(
+        &mut self,
+        slot: u32,
+        model_id: Option<&str>,
+    ) -> Result<(String, &mut Simulation), Fault> {
+        let (model_id, _) = self.model(slot, model_id)?;
+        if self.runs.iter().any(|run| run.is_of(slot, &model_id)) {
+            return Err(Fault::Running { model_id });
+        }
+        self.model(slot, Some(&model_id))
+    }
+
+    /// Gives the ports what they asked for, if they did.
+    pub(crate) fn publish_if_wanted(&self) {
+        if !self.shared.pulse.take_snapshot_wish() {
+            return;
+        }
+        let glance = |(model_id, simulation): (&String, &Simulation)| Glance {
+            model_id: model_id.clone(),
+            time_secs: simulation.time_secs(),
+            qpos: simulation.data.qpos().to_vec(),
+        };
+        let slots = self.slots.iter();
+        let slots = slots.map(|(slot, room)| (*slot, room.models.iter().map(glance).collect()));
+        self.shared.board.publish(slots.collect());
+    }
+}

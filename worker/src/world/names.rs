@@ -1,0 +1,77 @@
+//! Finding what a client names.
+
+use mujoco_rs::wrappers::mj_model::{MjModel, MjtObjBase};
+use simward_protocol::fault::Fault;
+
+/// How many similar names are suggested, and how many are looked at for that.
+const NEAREST_MAX: usize = 3;
+const COMPARED_MAX: usize = 20_000;
+
+/// A kind of thing that has names.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    Joint,
+    Actuator,
+    Keyframe,
+}
+
+impl Kind {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Joint => "joint",
+            Self::Actuator => "actuator",
+            Self::Keyframe => "keyframe",
+        }
+    }
+
+    fn object(self) -> MjtObjBase {
+        match self {
+            Self::Joint => MjtObjBase::mjOBJ_JOINT,
+            Self::Actuator => MjtObjBase::mjOBJ_ACTUATOR,
+            Self::Keyframe => MjtObjBase::mjOBJ_KEY,
+        }
+    }
+
+    fn count(self, model: &MjModel) -> usize {
+        let ffi = model.ffi();
+        usize::try_from(match self {
+            Self::Joint => ffi.njnt,
+            Self::Actuator => ffi.nactuator,
+            Self::Keyframe => ffi.nkey,
+        })
+        .unwrap_or(0)
+    }
+}
+
+/// The index of what has that name, or is `#` and that index.
+pub(crate) fn find(model: &MjModel, kind: Kind, name: &str) -> Result<usize, Fault> {
+    let count = kind.count(model);
+    // The bindings panic at a NUL, which no name can have.
+    if !name.contains('\0')
+        && let Some(index) = model.name_to_id(kind.object(), name)
+    {
+        return Ok(index);
+    }
+    if let Some(index) = name.strip_prefix('#').and_then(|index| index.parse::<usize>().ok())
+        && index < count
+    {
+        return Ok(index);
+    }
+    let mut near: Vec<(usize, String)> = (0..count.min(COMPARED_MAX))
+        .map(|index| of(model, kind.object(), index))
+        .map(|known| (strsim::damerau_levenshtein(&known, name), known))
+        .collect();
+    near.sort();
+    near.truncate(NEAREST_MAX);
+    let nearest = near.into_iter().map(|(_, known)| known).collect();
+    let name = name.chars().take(200).collect();
+    Err(Fault::NameUnknown { kind: kind.word().into(), name, nearest })
+}
+
+/// The name of what has that index, or `#` and the index where it has none.
+pub(crate) fn of(model: &MjModel, object: MjtObjBase, index: usize) -> String {
+    match model.id_to_name(object, index) {
+        Some(name) if !name.is_empty() => name.to_owned(),
+        _ => format!("#{index}"),
+    }
+}

@@ -1,0 +1,261 @@
+//! One model and its data.
+
+use mujoco_rs::mujoco_c::{mjtDisableBit, mjtState};
+use mujoco_rs::wrappers::mj_data::MjData;
+use mujoco_rs::wrappers::mj_model::MjModel;
+use simward_protocol::fault::{Fault, cut};
+use simward_protocol::model::ModelSummary;
+use simward_protocol::real::{Real, Reals};
+use simward_protocol::simulation::Warning;
+use simward_protocol::state::{Part, State};
+
+use crate::pulse::Pulse;
+
+/// The bounds of a model's timestep, in seconds. The engine itself takes zero, negative numbers
+/// and NaN, and then time stands still, runs backwards or is lost.
+pub(crate) const TIMESTEP_SECS: (f64, f64) = (1e-9, 10.0);
+
+/// The largest coordinate or velocity that the engine does not take for a divergence.
+pub(crate) const COORDINATE_MAX: f64 = mujoco_rs::mujoco_c::mjMAXVAL;
+
+/// The integration state: what continues bit by bit where it was taken.
+const INTEGRATION: u32 = mjtState::mjSTATE_INTEGRATION as u32;
+
+/// The engine's warnings, in its order: our code and what it means.
+const WARNINGS: [(&str, &str); 7] = [
+    ("inertia", "the inertia matrix is nearly singular"),
+    ("contact_full", "more contacts than the model's memory holds; some were dropped"),
+    ("constraint_full", "more constraints than the model's memory holds; some were dropped"),
+    ("bad_qpos", "a position was NaN, infinite or huge"),
+    ("bad_qvel", "a velocity was NaN, infinite or huge"),
+    ("bad_qacc", "an acceleration was NaN, infinite or huge: the simulation is unstable"),
+    ("bad_ctrl", "a control was NaN, infinite or huge"),
+];
+
+/// Where the engine counts what makes it start anew: `bad_qpos`, `bad_qvel`, `bad_qacc`.
+const DIVERGENCES: std::ops::Range<usize> = 3..6;
+
+/// A model, its data, and what went wrong so far.
+pub(crate) struct Simulation {
+    pub(crate) data: MjData<Box<MjModel>>,
+    /// What was counted before the engine's counters were last set back.
+    tally: Tally,
+    /// Divergences on the engine's counters at the last look.
+    diverged: i64,
+}
+
+/// Warnings and automatic resets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    warnings: [u64; WARNINGS.len()],
+    auto_resets: u64,
+}
+
+impl Simulation {
+    /// Loads compiled model bytes, which our own compile process made.
+    pub(crate) fn load(compiled: &[u8]) -> Result<Self, Fault> {
+        let unreadable = |error: &dyn std::fmt::Display| Fault::ModelUnreadable {
+            detail: cut(error.to_string()),
+        };
+        let model = MjModel::from_buffer(compiled).map_err(|error| unreadable(&error))?;
+        check_timestep(model.opt().timestep)?;
+        let data = MjData::try_new(Box::new(model)).map_err(|error| unreadable(&error))?;
+        Ok(Self { data, tally: Tally::default(), diverged: 0 })
+    }
+
+    pub(crate) fn time_secs(&self) -> f64 {
+        self.data.time()
+    }
+
+    /// Takes up to `steps` steps, fewer if the current call is withdrawn; tells how many.
+    pub(crate) fn advance(&mut self, steps: u64, pulse: &Pulse, done_before: u64) -> u64 {
+        for taken in 0..steps {
+            if pulse.current_is_cancelled() {
+                return taken;
+            }
+            let before = self.data.time();
+            self.data.step();
+            pulse.stepped(done_before + taken + 1);
+            // An automatic reset sets the counters back before it counts itself, so that a second
+            // one leaves the same count: then time tells.
+            let diverged = self.divergences();
+            if diverged != self.diverged || (diverged != 0 && self.data.time() <= before) {
+                self.note_divergence(diverged);
+            }
+        }
+        steps
+    }
+
+    #[cold]
+    fn note_divergence(&mut self, diverged: i64) {
+        let flags = self.data.model().opt().disableflags;
+        let auto_reset_off = mjtDisableBit::mjDSBL_AUTORESET as i32;
+        if flags & auto_reset_off == 0 {
+            self.tally.auto_resets += 1;
+            // All other counts were lost with the reset; these are what is left of it.
+            for (count, now) in self.tally.warnings.iter_mut().zip(self.data.warning()) {
+                *count += u64::try_from(now.number).unwrap_or(0);
+            }
+            self.forget_counts();
+            self.diverged = 0;
+        } else {
+            self.diverged = diverged;
+        }
+    }
+
+    fn divergences(&self) -> i64 {
+        self.data.warning()[DIVERGENCES].iter().map(|warning| i64::from(warning.number)).sum()
+    }
+
+    /// Sets the engine's counters back, which have no part in its physics.
+    fn forget_counts(&mut self) {
+        for warning in self.data.warning_mut() {
+            warning.number = 0;
+        }
+    }
+
+    /// Everything that went wrong so far.
+    pub(crate) fn tally(&self) -> Tally {
+        let mut tally = self.tally;
+        for (count, now) in tally.warnings.iter_mut().zip(self.data.warning()) {
+            *count += u64::try_from(now.number).unwrap_or(0);
+        }
+        tally
+    }
+
+    /// Brings the model back to its initial state, or to a keyframe.
+    pub(crate) fn reset(&mut self, keyframe: Option<usize>) -> Result<(), Fault> {
+        self.tally = self.tally();
+        self.diverged = 0;
+        match keyframe {
+            None => self.data.reset(),
+            Some(index) => self
+                .data
+                .reset_keyframe(index)
+                .map_err(|error| Fault::ModelUnreadable { detail: cut(error.to_string()) })?,
+        }
+        Ok(())
+    }
+
+    /// Reads parts of the state.
+    ///
+    /// What the engine derives (accelerations, forces, sensors, poses of bodies) is derived of the
+    /// state as it is now, not of the step before; and deriving it leaves the simulation's future
+    /// as it was, to the last bit.
+    pub(crate) fn state(&mut self, model_id: String, include: &[Part]) -> State {
+        let derived = |part: &Part| {
+            use Part::{ActuatorForce, Qacc, Sensordata, Xpos, Xquat};
+            matches!(part, Qacc | ActuatorForce | Sensordata | Xpos | Xquat)
+        };
+        if include.iter().any(derived) {
+            self.derive();
+        }
+        let mut state = State { model_id, time_secs: Real(self.time_secs()), ..State::default() };
+        for part in include {
+            self.read_part(*part, &mut state);
+        }
+        state
+    }
+
+    fn read_part(&self, part: Part, state: &mut State) {
+        let data = &self.data;
+        match part {
+            Part::Qpos => state.qpos = Some(data.qpos().into()),
+            Part::Qvel => state.qvel = Some(data.qvel().into()),
+            Part::Ctrl => state.ctrl = Some(data.ctrl().into()),
+            Part::Act => state.act = Some(data.act().into()),
+            Part::Qacc => state.qacc = Some(data.qacc().into()),
+            Part::ActuatorForce => state.actuator_force = Some(data.actuator_force().into()),
+            Part::Sensordata => state.sensordata = Some(data.sensordata().into()),
+            Part::Xpos => state.xpos = Some(flat(data.xpos())),
+            Part::Xquat => state.xquat = Some(flat(data.xquat())),
+            Part::MocapPos => state.mocap_pos = Some(flat(data.mocap_pos())),
+            Part::MocapQuat => state.mocap_quat = Some(flat(data.mocap_quat())),
+        }
+    }
+
+    /// Derives what follows from the state, and puts the state back: `mj_forward` moves the
+    /// solver's warm start, on which the bits of the next step depend.
+    fn derive(&mut self) {
+        let kept = self.data.state(INTEGRATION);
+        let tally = self.tally();
+        self.data.forward();
+        // The lengths agree because the state came from the same data just now.
+        self.data.set_state(&kept, INTEGRATION).ok();
+        // Warnings of the look itself are not the simulation's.
+        self.forget_counts();
+        self.diverged = 0;
+        self.tally = tally;
+    }
+
+    /// The model at a glance.
+    pub(crate) fn summary(&self, model_id: &str) -> ModelSummary {
+        let model = self.data.model();
+        let ffi = model.ffi();
+        let name = model_name(model);
+        ModelSummary {
+            model_id: model_id.to_owned(),
+            name,
+            nq: size(ffi.nq),
+            nv: size(ffi.nv),
+            nu: size(ffi.nu),
+            na: size(ffi.na),
+            nbody: size(ffi.nbody),
+            njnt: size(ffi.njnt),
+            ngeom: size(ffi.ngeom),
+            nsite: size(ffi.nsite),
+            nsensor: size(ffi.nsensor),
+            nsensordata: size(ffi.nsensordata),
+            ncam: size(ffi.ncam),
+            nkey: size(ffi.nkey),
+            nmocap: size(ffi.nmocap),
+            timestep_secs: Real(model.opt().timestep),
+            time_secs: Real(self.time_secs()),
+            model_bytes: u64::try_from(ffi.nbuffer).unwrap_or(0),
+            data_bytes: u64::try_from(self.data.ffi().nbuffer + self.data.ffi().narena)
+                .unwrap_or(0),
+        }
+    }
+}
+
+impl Tally {
+    /// What went wrong since an earlier look.
+    pub(crate) fn since(&self, earlier: &Self) -> (Vec<Warning>, u64) {
+        let mut warnings = Vec::new();
+        for (index, (code, message)) in WARNINGS.into_iter().enumerate() {
+            let count = self.warnings[index].saturating_sub(earlier.warnings[index]);
+            if count != 0 {
+                warnings.push(Warning { code: code.into(), count, message: message.into() });
+            }
+        }
+        (warnings, self.auto_resets - earlier.auto_resets)
+    }
+}
+
+/// Refuses a timestep with which time would not go forward.
+pub(crate) fn check_timestep(value: f64) -> Result<(), Fault> {
+    let (min, max) = TIMESTEP_SECS;
+    if (min..=max).contains(&value) {
+        return Ok(());
+    }
+    if !value.is_finite() {
+        let (field, at) = ("option timestep".into(), format!("{value}"));
+        return Err(Fault::NotFinite { field, at });
+    }
+    Err(Fault::OutOfRange { field: "option timestep".into(), value, min, max })
+}
+
+fn model_name(model: &MjModel) -> Option<String> {
+    // The blob of names begins with the model's own, and ends with a NUL.
+    let bytes = model.names().iter().map(|byte| byte.cast_unsigned());
+    let name: Vec<u8> = bytes.take_while(|byte| *byte != 0).collect();
+    String::from_utf8(name).ok().filter(|name| !name.is_empty())
+}
+
+fn size(value: i64) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}
+
+fn flat<const N: usize>(rows: &[[f64; N]]) -> Reals {
+    Reals(rows.as_flattened().to_vec())
+}
