@@ -7,8 +7,8 @@ use crate::real::{Real, Reals};
 /// Loads a compiled model, which travels with the call as a memory file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoadModel {
-    /// The id that the model gets.
-    pub model_id: String,
+    /// The id that the model gets; without one the worker finds a free one.
+    pub model_id: Option<String>,
     /// The size of the compiled model.
     pub bytes: u64,
 }

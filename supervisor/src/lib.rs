@@ -1,1 +1,56 @@
-//! placeholder
+//! Speaks MCP to clients and runs one worker process per session.
+//!
+//! A call travels in a straight line: `mcp::tools` → [`sessions`] → [`session`] → [`worker`] → the
+//! process. Modules may import from those listed after them, never from those listed before, and a
+//! test checks it:
+//! wiring (`cli`, `demo`, `daemon`, [`config`]) → [`http`], `stdio`, [`admin`] → [`mcp`] →
+//! [`telemetry`], [`terminate`], [`models`] → [`sessions`] → [`session`] → [`compiler`] →
+//! [`worker`] → [`pool`] → [`scenes`], [`tenants`], [`code`].
+
+#![forbid(unsafe_code)]
+
+mod cli;
+pub mod config;
+mod daemon;
+mod demo;
+
+pub mod admin;
+pub mod http;
+mod stdio;
+
+pub mod mcp;
+
+pub mod models;
+pub mod telemetry;
+pub mod terminate;
+
+pub mod sessions;
+
+pub mod session;
+
+pub mod compiler;
+pub mod worker;
+
+pub mod pool;
+
+pub mod code;
+pub mod scenes;
+pub mod tenants;
+
+use std::process::ExitCode;
+
+/// Runs the program's own command line.
+pub fn main() -> ExitCode {
+    match cli::run(std::env::args_os()) {
+        Ok(code) => code,
+        Err(error) => {
+            complain(&format!("simward: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the log may not be open yet")]
+fn complain(text: &str) {
+    eprintln!("{text}");
+}

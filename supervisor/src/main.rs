@@ -1,2 +1,7 @@
-//! The daemon.
-fn main() {}
+//! The daemon's executable. See the library for what it does.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    simward_supervisor::main()
+}

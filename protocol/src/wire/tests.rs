@@ -16,7 +16,7 @@ fn every_request() -> Vec<Request> {
         OpenSession { session_id: "sim_1".into(), token: "t".into(), models_max: 8 }.into(),
         Listen {}.into(),
         CloseSession {}.into(),
-        LoadModel { model_id: "arm".into(), bytes: 1000 }.into(),
+        LoadModel { model_id: model_id.clone(), bytes: 1000 }.into(),
         ListModels {}.into(),
         DescribeModel { model_id: None, items_max: 9 }.into(),
         UnloadModel { model_id: model_id.clone() }.into(),

@@ -1,5 +1,6 @@
 //! Models come and go.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
@@ -19,6 +20,7 @@ impl Serve<LoadModel> for World {
         let LoadModel { model_id, bytes } = call;
         let file = self.attached.take().map(File::from);
         let room = self.slot(slot)?;
+        let model_id = model_id.unwrap_or_else(|| free_id(&room.models));
         if room.models.contains_key(&model_id) {
             return Err(Fault::ModelExists { model_id });
         }
@@ -36,6 +38,12 @@ impl Serve<LoadModel> for World {
         room.models.insert(model_id, simulation);
         Ok(summary)
     }
+}
+
+/// `model`, or `model_2` and so on where that is taken.
+fn free_id(models: &BTreeMap<String, Simulation>) -> String {
+    let mut ids = std::iter::once("model".to_owned()).chain((2..).map(|n| format!("model_{n}")));
+    ids.find(|id| !models.contains_key(id)).unwrap_or_default()
 }
 
 impl Serve<ListModels> for World {

@@ -1,0 +1,163 @@
+//! Administration over a local socket: what `simward pool` speaks to.
+//!
+//! One JSON request on a line, one JSON answer on a line. The socket's folder belongs to the
+//! daemon's user alone, and every peer is checked besides.
+
+pub mod client;
+mod place;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use interprocess::local_socket::traits::tokio::Listener as _;
+use interprocess::os::unix::uds_local_socket::tokio::{Listener, Stream};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::sync::Semaphore;
+
+pub use self::place::{Place, default_state_dir, find};
+use crate::code::{Code as _, chain};
+use crate::sessions::Sessions;
+use crate::telemetry::{PoolStats, Watch};
+use crate::terminate::{Target, terminate};
+
+/// What an operator asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case")]
+pub enum Ask {
+    /// The pool at a glance.
+    Stats,
+    /// Every session's process.
+    List,
+    /// End a process.
+    Kill {
+        /// A session's handle, or a process id.
+        id: String,
+    },
+}
+
+/// What the daemon answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// What was asked for.
+    Ok(Value),
+    /// Why not.
+    Refused {
+        /// The refusal's code.
+        code: String,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+/// The longest request.
+const REQUEST_BYTES_MAX: u64 = 64 * 1024;
+
+/// How many operators are served at a time.
+const PEERS_MAX: usize = 8;
+
+/// How long an operator may take for a request.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Serves operators until the returned guard is dropped.
+pub fn serve(place: &Place, sessions: Sessions, watch: Watch) -> anyhow::Result<Serving> {
+    let path = place.socket();
+    let listener = std::os::unix::net::UnixListener::bind(path)
+        .with_context(|| format!("could not open the socket {}", path.display()))?;
+    listener.set_nonblocking(true)?;
+    let listener = Listener::try_from(std::os::fd::OwnedFd::from(listener))?;
+    let task = tokio::spawn(accept(listener, sessions, watch));
+    Ok(Serving { task, path: path.to_owned() })
+}
+
+/// The open socket.
+#[derive(Debug)]
+pub struct Serving {
+    task: tokio::task::JoinHandle<()>,
+    path: PathBuf,
+}
+
+impl Serving {
+    /// Where the socket is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.task.abort();
+        std::fs::remove_file(&self.path).ok();
+    }
+}
+
+async fn accept(listener: Listener, sessions: Sessions, watch: Watch) {
+    let room = std::sync::Arc::new(Semaphore::new(PEERS_MAX));
+    loop {
+        let Ok(stream) = listener.accept().await else {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        // Others wait in the backlog.
+        let Ok(place) = std::sync::Arc::clone(&room).acquire_owned().await else { return };
+        let (sessions, watch) = (sessions.clone(), watch.clone());
+        tokio::spawn(async move {
+            if let Err(error) = serve_peer(stream, &sessions, &watch).await {
+                tracing::debug!(error = format!("{error:#}"), "an operator's request failed");
+            }
+            drop(place);
+        });
+    }
+}
+
+async fn serve_peer(stream: Stream, sessions: &Sessions, watch: &Watch) -> anyhow::Result<()> {
+    let credentials = stream.inner().peer_cred().context("the peer has no credentials")?;
+    let own = nix::unistd::geteuid().as_raw();
+    anyhow::ensure!(
+        credentials.uid() == own || credentials.uid() == 0,
+        "a peer of user {} was turned away",
+        credentials.uid()
+    );
+    let mut reader = BufReader::new(&stream);
+    loop {
+        let mut line = Vec::new();
+        let mut bounded = (&mut reader).take(REQUEST_BYTES_MAX);
+        let read = tokio::time::timeout(PATIENCE, bounded.read_until(b'\n', &mut line)).await??;
+        if read == 0 {
+            return Ok(());
+        }
+        let answer = match serde_json::from_slice::<Ask>(&line) {
+            Ok(ask) => carry_out(ask, sessions, watch).await?,
+            Err(error) => {
+                let (code, message) = ("invalid_request".to_owned(), error.to_string());
+                Answer::Refused { code, message }
+            }
+        };
+        let mut text = serde_json::to_vec(&answer)?;
+        text.push(b'\n');
+        (&mut &stream).write_all(&text).await?;
+    }
+}
+
+async fn carry_out(ask: Ask, sessions: &Sessions, watch: &Watch) -> anyhow::Result<Answer> {
+    Ok(Answer::Ok(match ask {
+        Ask::Stats => serde_json::to_value(PoolStats::look(watch, sessions).await)?,
+        Ask::List => serde_json::to_value(watch.look(sessions).await)?,
+        Ask::Kill { id } => {
+            let target = match id.parse() {
+                Ok(pid) => Target::Pid(pid),
+                Err(_) => Target::Session(id),
+            };
+            match terminate(sessions, target).await {
+                Ok(terminated) => serde_json::to_value(terminated)?,
+                Err(error) => {
+                    let (code, message) = (error.code().to_owned(), chain(&error));
+                    return Ok(Answer::Refused { code, message });
+                }
+            }
+        }
+    }))
+}

@@ -1,0 +1,162 @@
+//! The command line.
+
+mod pool;
+mod table;
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, Format};
+use crate::{daemon, demo};
+
+/// Every MCP client its own MuJoCo simulator.
+#[derive(Debug, Parser)]
+#[command(name = "simward", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve MCP over HTTP.
+    Serve {
+        #[command(flatten)]
+        common: Common,
+        /// The address to listen on; port 0 picks a free one.
+        #[arg(long, env = "SIMWARD_LISTEN", value_name = "ADDRESS:PORT")]
+        listen: Option<SocketAddr>,
+        /// Print the address as one JSON line on standard output once it is open.
+        #[arg(long, env = "SIMWARD_PRINT_ADDRESS")]
+        print_address: bool,
+    },
+    /// Serve MCP over standard input and output, for a desktop client.
+    Stdio {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Look at the configuration.
+    Config {
+        #[command(subcommand)]
+        action: ConfigAction,
+    },
+    /// Look at a running daemon's processes, and end them.
+    Pool(pool::PoolArgs),
+    /// Show what it does: three sessions, one of them killed.
+    Demo(demo::DemoArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigAction {
+    /// Print the configuration in force, defaults included.
+    Print {
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+/// What every daemon may be told on the command line.
+#[derive(Debug, Args)]
+struct Common {
+    /// The configuration file.
+    #[arg(long, env = "SIMWARD_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where the daemon keeps its sockets.
+    #[arg(long, env = "SIMWARD_STATE_DIR", value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// First and last port of sessions.
+    #[arg(long, env = "SIMWARD_PORT_RANGE", value_name = "FIRST-LAST")]
+    port_range: Option<String>,
+    /// The worker's program.
+    #[arg(long, env = "SIMWARD_WORKER", value_name = "FILE")]
+    worker: Option<PathBuf>,
+    /// The form of log lines.
+    #[arg(long, env = "SIMWARD_LOG_FORMAT", value_enum)]
+    log_format: Option<Format>,
+    /// Which events are logged, such as `debug` or `warn,simward_supervisor=debug`.
+    #[arg(long, env = "SIMWARD_LOG", value_name = "FILTER")]
+    log: Option<String>,
+    /// Sets any key of the configuration, such as pool.hang_after_secs=0.5. May be repeated.
+    #[arg(long = "set", env = "SIMWARD_SET", value_name = "KEY=VALUE", value_delimiter = ';')]
+    set: Vec<String>,
+}
+
+impl Common {
+    fn load(self) -> anyhow::Result<Config> {
+        let Self { config, state_dir, port_range, worker, log_format, log, set } = self;
+        let mut config = Config::load(config.as_deref(), &set)?;
+        if let Some(state_dir) = state_dir {
+            config.state_dir = state_dir;
+        }
+        if let Some(range) = port_range {
+            config.pool.ports.range = range.parse()?;
+        }
+        if let Some(worker) = worker {
+            config.pool.worker = worker;
+        }
+        if let Some(format) = log_format {
+            config.log.format = format;
+        }
+        if let Some(filter) = log {
+            config.log.filter = filter;
+        }
+        Ok(config)
+    }
+}
+
+/// Runs a command line.
+pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> anyhow::Result<ExitCode> {
+    match Cli::parse_from(args).command {
+        Command::Serve { common, listen, print_address } => {
+            let mut config = common.load()?;
+            if let Some(listen) = listen {
+                config.http.listen = listen;
+            }
+            start_log(&config)?;
+            block_on(daemon::serve_http(config, print_address))?;
+        }
+        Command::Stdio { common } => {
+            let config = common.load()?;
+            start_log(&config)?;
+            block_on(daemon::serve_stdio(config))?;
+        }
+        Command::Config { action: ConfigAction::Print { common } } => {
+            let mut config = common.load()?;
+            config.state_dir = daemon::state_dir(&config);
+            print(&config.to_toml());
+        }
+        Command::Pool(args) => pool::run(args)?,
+        Command::Demo(args) => return block_on(demo::run(args)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(future);
+    // What is left are waits for processes that were killed.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    outcome
+}
+
+fn start_log(config: &Config) -> anyhow::Result<()> {
+    use anyhow::Context as _;
+    let filter = tracing_subscriber::EnvFilter::try_new(&config.log.filter)
+        .with_context(|| format!("`log.filter` is not a filter: {}", config.log.filter))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.log.format {
+        Format::Human => log.init(),
+        Format::Json => log.json().flatten_event(true).init(),
+    }
+    Ok(())
+}
+
+fn print(text: &str) {
+    use std::io::Write as _;
+    // A reader that has seen enough, such as `head`, is no error.
+    write!(std::io::stdout(), "{text}").ok();
+}

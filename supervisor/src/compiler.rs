@@ -1,0 +1,270 @@
+//! Turning a client's model into compiled bytes, in a process that is thrown away.
+//!
+//! The bytes live in a memory file: the supervisor keeps the descriptor, workers get it handed,
+//! and nobody copies it. Once compiled it is sealed, so that no worker can change what another
+//! loads.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fstat, memfd_create};
+use serde::{Deserialize, Serialize};
+use simward_protocol::compile::{Compile, Compiled};
+use simward_protocol::fault::Fault;
+use simward_protocol::handshake::{Hello, VERSION};
+use tokio::sync::Semaphore;
+
+use crate::code::Code;
+use crate::pool::launcher::{Launch, Launched};
+use crate::pool::process::{Exit, Process};
+use crate::pool::{Pool, admission};
+use crate::worker::Link;
+
+/// What compiling may cost.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// How many models are compiled at a time.
+    pub concurrent_max: usize,
+    /// How long one may take, in seconds.
+    pub timeout_secs: f64,
+    /// How much memory one may take, in bytes of address space.
+    pub memory_bytes: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { concurrent_max: 2, timeout_secs: 20.0, memory_bytes: 4 << 30 }
+    }
+}
+
+/// Compiles models.
+#[derive(Clone, Debug)]
+pub struct Compiler {
+    pool: Pool,
+    config: Config,
+    turns: Arc<Semaphore>,
+}
+
+/// A compiled model.
+#[derive(Clone, Debug)]
+pub struct CompiledModel {
+    /// The bytes, in a sealed memory file; absent if they were not wanted.
+    pub file: Option<Arc<OwnedFd>>,
+    /// How many bytes.
+    pub bytes: u64,
+    /// What the compiler warned of.
+    pub warnings: Vec<String>,
+}
+
+/// A model that was not compiled.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The compiler says no.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// Too many processes are starting.
+    #[error(transparent)]
+    Busy(#[from] admission::Error),
+    /// Too many models are being compiled.
+    #[error("all {max} compilers are busy (compile.concurrent_max)")]
+    NoTurn {
+        /// The limit.
+        max: usize,
+    },
+    /// It took too long.
+    #[error(
+        "the model was not compiled within {} s (compile.timeout_secs)", .after.as_secs_f64()
+    )]
+    Timeout {
+        /// The limit.
+        after: Duration,
+    },
+    /// The compiler ran out of what it may use.
+    #[error("the compiler ran out of memory: it may use {} MiB (compile.memory_bytes)", .limit >> 20)]
+    Memory {
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// The compiler ended.
+    #[error("the compiler ended ({exit}){}", said(.last_words))]
+    Crashed {
+        /// The kernel's word.
+        exit: Exit,
+        /// What it wrote last.
+        last_words: String,
+    },
+    /// The compiler talked nonsense.
+    #[error("the compiler broke the protocol")]
+    BrokeProtocol,
+    /// The system gave no process or no memory file.
+    #[error("no compiler could be started")]
+    Start(#[source] std::io::Error),
+}
+
+impl Code for Error {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Fault(fault) => fault.code(),
+            Self::Busy(error) => error.code(),
+            Self::NoTurn { .. } => "busy",
+            Self::Timeout { .. } => "compile_timeout",
+            Self::Memory { .. } => "compile_out_of_memory",
+            Self::Crashed { .. } => "compile_crashed",
+            Self::BrokeProtocol => "internal_error",
+            Self::Start(_) => "worker_start_failed",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let text = match self {
+            Self::Fault(fault) => fault.hint()?,
+            Self::Timeout { .. } | Self::Memory { .. } | Self::Crashed { .. } => {
+                "the session and its models are as they were; make the model smaller"
+            }
+            _ => return None,
+        };
+        Some(text.to_owned())
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Busy(error) => error.retry_after(),
+            Self::NoTurn { .. } => Some(Duration::from_secs(2)),
+            _ => None,
+        }
+    }
+}
+
+impl Compiler {
+    /// A compiler whose processes come out of `pool`.
+    pub fn new(pool: Pool, config: Config) -> Self {
+        let turns = Arc::new(Semaphore::new(config.concurrent_max.max(1)));
+        Self { pool, config, turns }
+    }
+
+    /// What compiling may cost.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Compiles a model.
+    pub async fn compile(&self, call: Compile) -> Result<CompiledModel, Error> {
+        let after = Duration::from_secs_f64(self.config.timeout_secs);
+        let max = self.config.concurrent_max;
+        // Those before us take at most as long as we may.
+        let turn = tokio::time::timeout(after, self.turns.acquire()).await;
+        let Ok(Ok(_turn)) = turn else { return Err(Error::NoTurn { max }) };
+        let starting = self.pool.gate().enter().await?;
+        let Launched { mut process, socket } =
+            self.pool.launcher().launch(self.launch()).await.map_err(Error::Start)?;
+        drop(starting);
+        let mut link = Link::new(socket).map_err(Error::Start)?;
+        let file = memory_file(call.keep).map_err(Error::Start)?;
+        let talk = talk(&mut link, &call, file.clone());
+        // Dropping the process kills it, however this ends.
+        match tokio::time::timeout(after, talk).await {
+            Err(_elapsed) => Err(Error::Timeout { after }),
+            Ok(Ok(outcome)) => sealed(outcome?, file),
+            Ok(Err(Talk::HungUp)) => Err(self.crash(&mut process).await),
+            Ok(Err(Talk::Nonsense)) => Err(Error::BrokeProtocol),
+        }
+    }
+
+    fn launch(&self) -> Launch {
+        // A compiler that spins is ended by its deadline; the limit on its processor time is for
+        // the case that nobody is there to notice.
+        let cpu_secs = (self.config.timeout_secs * 4.0).ceil();
+        let mut args = self.pool.config().worker_args.clone();
+        args.extend(["compile".to_owned(), "--memory-bytes".to_owned()]);
+        args.push(self.config.memory_bytes.to_string());
+        args.extend(["--cpu-secs".to_owned(), format!("{cpu_secs:.0}")]);
+        Launch { program: self.pool.program().to_owned(), args }
+    }
+
+    async fn crash(&self, process: &mut Process) -> Error {
+        let exit = match tokio::time::timeout(EXIT_WITHIN, process.ended()).await {
+            Ok(exit) => exit,
+            Err(_elapsed) => return Error::BrokeProtocol,
+        };
+        let last_words = process.last_output().await;
+        // How a C++ program, and the engine, say that memory ran out.
+        let of_memory = ["bad_alloc", "allocate memory", "out of memory", "memory allocation"];
+        if of_memory.iter().any(|sign| last_words.contains(sign)) {
+            return Error::Memory { limit: self.config.memory_bytes };
+        }
+        Error::Crashed { exit, last_words }
+    }
+}
+
+/// How long a compiler that closed its socket may take to be gone.
+const EXIT_WITHIN: Duration = Duration::from_secs(1);
+
+/// Why there is no answer.
+enum Talk {
+    HungUp,
+    Nonsense,
+}
+
+impl From<std::io::Error> for Talk {
+    fn from(error: std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::InvalidData => Self::Nonsense,
+            _ => Self::HungUp,
+        }
+    }
+}
+
+async fn talk(
+    link: &mut Link,
+    call: &Compile,
+    file: Option<Arc<OwnedFd>>,
+) -> Result<Result<Compiled, Fault>, Talk> {
+    let hello: Hello = next(link).await?;
+    if hello.version != VERSION {
+        return Err(Talk::Nonsense);
+    }
+    link.send(call, file)?;
+    Ok(next(link).await?)
+}
+
+async fn next<T: serde::de::DeserializeOwned>(link: &mut Link) -> std::io::Result<T> {
+    loop {
+        link.flush()?;
+        if let Some(frame) = link.receive()? {
+            return Ok(frame);
+        }
+        link.ready().await?;
+    }
+}
+
+fn memory_file(keep: bool) -> std::io::Result<Option<Arc<OwnedFd>>> {
+    if !keep {
+        return Ok(None);
+    }
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    Ok(Some(Arc::new(memfd_create("simward-model", flags)?)))
+}
+
+/// Believes the file, not the words about it.
+fn sealed(compiled: Compiled, file: Option<Arc<OwnedFd>>) -> Result<CompiledModel, Error> {
+    let Compiled { bytes, mut warnings } = compiled;
+    warnings.truncate(WARNINGS_MAX);
+    if let Some(file) = &file {
+        let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+        fcntl_add_seals(file, seals).map_err(|error| Error::Start(error.into()))?;
+        let stat = fstat(file).map_err(|error| Error::Start(error.into()))?;
+        if u64::try_from(stat.st_size) != Ok(bytes) {
+            return Err(Error::BrokeProtocol);
+        }
+    }
+    Ok(CompiledModel { file, bytes, warnings })
+}
+
+/// How many of the compiler's warnings are passed on.
+const WARNINGS_MAX: usize = 100;
+
+fn said(words: &str) -> String {
+    if words.is_empty() { String::new() } else { format!("; its last words: {words}") }
+}

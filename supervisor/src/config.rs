@@ -1,0 +1,232 @@
+//! The configuration: what each part may be told, in one file.
+//!
+//! Later wins: built-in defaults, the file, environment variables, flags. Every key has a default,
+//! and an unknown key is refused.
+
+mod keys;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{compiler, http, pool, sessions};
+
+/// Everything that the daemon may be told.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where the daemon keeps its sockets; empty means the user's state folder.
+    pub state_dir: PathBuf,
+    /// What is logged.
+    pub log: Log,
+    /// The MCP endpoint over HTTP.
+    pub http: http::Config,
+    /// How many sessions there may be, and for how long.
+    pub sessions: sessions::Config,
+    /// How processes are started and watched.
+    pub pool: pool::Config,
+    /// What compiling a model may cost.
+    pub compile: compiler::Config,
+}
+
+/// What is logged, to standard error.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// `human` or `json`.
+    pub format: Format,
+    /// Which events, in the form of `tracing` filters.
+    pub filter: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: Format::Human, filter: "warn,simward_supervisor=info".to_owned() }
+    }
+}
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// For people.
+    Human,
+    /// For programs.
+    Json,
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("the configuration {} could not be read", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        error: std::io::Error,
+    },
+    /// It is no TOML.
+    #[error("{origin} is not valid TOML")]
+    Syntax {
+        /// Where it comes from.
+        origin: String,
+        /// Why.
+        #[source]
+        error: toml::de::Error,
+    },
+    /// There is no such key.
+    #[error("{origin} has the unknown key `{key}`{}", .nearest.as_ref().map_or_else(String::new, |nearest| format!("; did you mean `{nearest}`?")))]
+    UnknownKey {
+        /// Where it comes from.
+        origin: String,
+        /// The key.
+        key: String,
+        /// The most similar key that there is.
+        nearest: Option<String>,
+    },
+    /// A value does not fit.
+    #[error("{origin} has a value that does not fit")]
+    Value {
+        /// Where it comes from.
+        origin: String,
+        /// Why.
+        #[source]
+        error: toml::de::Error,
+    },
+    /// Not `KEY=VALUE`.
+    #[error("`{0}` is not of the form KEY=VALUE, such as pool.hang_after_secs=0.5")]
+    Assignment(String),
+    /// Values that do not fit together.
+    #[error("`{key}` {problem}")]
+    Unusable {
+        /// The key.
+        key: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+impl Config {
+    /// Puts a configuration together: the defaults, then the file, then `KEY=VALUE` assignments.
+    pub fn load(file: Option<&Path>, assignments: &[String]) -> Result<Self, Error> {
+        let mut tree = toml::Table::new();
+        if let Some(path) = file {
+            let read = std::fs::read_to_string(path);
+            let text = read.map_err(|error| Error::Read { path: path.to_owned(), error })?;
+            let origin = path.display().to_string();
+            keys::merge(&mut tree, parse(&text, &origin)?);
+            keys::check(&tree, &origin)?;
+        }
+        for assignment in assignments {
+            let overlay = keys::assignment(assignment)?;
+            keys::check(&overlay, assignment)?;
+            keys::merge(&mut tree, overlay);
+        }
+        let config: Self = tree
+            .try_into()
+            .map_err(|error| Error::Value { origin: "the configuration".to_owned(), error })?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The configuration as a file.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).unwrap_or_else(|error| format!("# {error}\n"))
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let durations = [
+            ("sessions.idle_timeout_secs", self.sessions.idle_timeout_secs),
+            ("sessions.idle_timeout_max_secs", self.sessions.idle_timeout_max_secs),
+            ("sessions.max_age_secs", self.sessions.max_age_secs),
+            ("sessions.call_budget_secs", self.sessions.call_budget_secs),
+            ("sessions.restart.window_secs", self.sessions.restart.window_secs),
+            ("sessions.restart.back_off_first_secs", self.sessions.restart.back_off_first_secs),
+            ("sessions.restart.back_off_max_secs", self.sessions.restart.back_off_max_secs),
+            ("pool.spawn_wait_secs", self.pool.spawn_wait_secs),
+            ("pool.ready_within_secs", self.pool.ready_within_secs),
+            ("pool.stop_grace_secs", self.pool.stop_grace_secs),
+            ("pool.hang_after_secs", self.pool.hang_after_secs),
+            ("compile.timeout_secs", self.compile.timeout_secs),
+            ("http.drain_secs", self.http.drain_secs),
+            ("http.legacy_idle_secs", self.http.legacy_idle_secs),
+        ];
+        for (key, secs) in durations {
+            if !(0.001..=DURATION_SECS_MAX).contains(&secs) {
+                let problem = format!(
+                    "must lie between 0.001 and {DURATION_SECS_MAX} seconds, and is {secs}"
+                );
+                return Err(Error::Unusable { key, problem });
+            }
+        }
+        let rest_secs = self.pool.ports.rest_secs;
+        if !(0.0..=DURATION_SECS_MAX).contains(&rest_secs) {
+            let problem = format!("must lie between 0 and {DURATION_SECS_MAX}, and is {rest_secs}");
+            return Err(Error::Unusable { key: "pool.ports.rest_secs", problem });
+        }
+        Ok(())
+    }
+}
+
+/// Ten years.
+const DURATION_SECS_MAX: f64 = 315_360_000.0;
+
+fn parse(text: &str, origin: &str) -> Result<toml::Table, Error> {
+    text.parse().map_err(|error| Error::Syntax { origin: origin.to_owned(), error })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::code::chain;
+
+    fn refused(text: &str) -> String {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        let error = Config::load(Some(file.path()), &[]).unwrap_err();
+        chain(&error).replace(&file.path().display().to_string(), "FILE")
+    }
+
+    #[test]
+    fn nothing_said_means_the_defaults() {
+        assert_eq!(Config::load(None, &[]).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn what_is_printed_reads_back_the_same() {
+        let config = Config::default();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), config.to_toml()).unwrap();
+        assert_eq!(Config::load(Some(file.path()), &[]).unwrap(), config);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_the_nearest_one() {
+        let error = refused("[sesions]\nmax = 3\n");
+        assert_eq!(error, "FILE has the unknown key `sesions`; did you mean `sessions`?");
+        let error = refused("[pool.ports]\nrnage = \"1-2\"\n");
+        assert!(error.ends_with("`pool.ports.rnage`; did you mean `pool.ports.range`?"), "{error}");
+    }
+
+    #[test]
+    fn a_value_that_does_not_fit_is_refused() {
+        assert!(refused("[sessions]\nmax = \"many\"\n").contains("invalid type"));
+        assert!(refused("[pool.ports]\nrange = \"9-1\"\n").contains("not a range of ports"));
+        assert!(refused("[pool]\nhang_after_secs = 0\n").contains("`pool.hang_after_secs` must"));
+        assert!(refused("[pool").contains("not valid TOML"));
+    }
+
+    #[test]
+    fn assignments_win_over_the_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "[sessions]\nmax = 3\n").unwrap();
+        let assignments = ["sessions.max=4".to_owned(), "pool.ports.range=9000-9100".to_owned()];
+        let config = Config::load(Some(file.path()), &assignments).unwrap();
+        assert_eq!(config.sessions.max, 4);
+        assert_eq!(config.pool.ports.range.first, 9000);
+        let error = Config::load(None, &["sessions.mix=4".to_owned()]).unwrap_err();
+        assert!(chain(&error).contains("did you mean `sessions.max`"), "{error}");
+    }
+}

@@ -1,0 +1,90 @@
+//! Puts the parts together, and takes them apart again.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::{self, Place};
+use crate::compiler::Compiler;
+use crate::config::Config;
+use crate::http::{self, Endpoint};
+use crate::mcp::McpServer;
+use crate::pool::Pool;
+use crate::sessions::Sessions;
+use crate::stdio;
+use crate::telemetry::Watch;
+
+/// Serves MCP over HTTP until a signal says to stop.
+pub(crate) async fn serve_http(config: Config, print_address: bool) -> anyhow::Result<()> {
+    let place = Place::take(&state_dir(&config))?;
+    let endpoint = Endpoint::bind(config.http.clone()).await?;
+    let address = endpoint.address()?;
+    let (sessions, watch) = open(&config)?;
+    let admin = admin::serve(&place, sessions.clone(), watch.clone())?;
+    let stop = stop_on_signals()?;
+    let url = format!("http://{address}{}", http::PATH);
+    tracing::info!(%url, admin = %admin.path().display(), "ready");
+    if print_address {
+        announce(&address.to_string(), &url);
+    }
+    let server = McpServer::new(sessions.clone(), watch);
+    let served = endpoint.serve(server, sessions.clone(), stop).await;
+    sessions.close_all().await;
+    tracing::info!("stopped");
+    served
+}
+
+/// Serves MCP over standard input and output until the client hangs up or a signal says to stop.
+pub(crate) async fn serve_stdio(config: Config) -> anyhow::Result<()> {
+    let place = Place::join(&state_dir(&config))?;
+    let (sessions, watch) = open(&config)?;
+    let _admin = admin::serve(&place, sessions.clone(), watch.clone())?;
+    let stop = stop_on_signals()?;
+    let served = stdio::serve(McpServer::new(sessions.clone(), watch), stop).await;
+    sessions.close_all().await;
+    served
+}
+
+/// The state folder that a configuration means.
+pub(crate) fn state_dir(config: &Config) -> PathBuf {
+    let configured = &config.state_dir;
+    if configured.as_os_str().is_empty() {
+        admin::default_state_dir()
+    } else {
+        absolute(configured)
+    }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+fn open(config: &Config) -> anyhow::Result<(Sessions, Watch)> {
+    let pool = Pool::open(config.pool.clone())?;
+    let compiler = Compiler::new(pool.clone(), config.compile.clone());
+    Ok((Sessions::open(config.sessions.clone(), pool, compiler), Watch::default()))
+}
+
+/// A token that SIGTERM and SIGINT cancel.
+fn stop_on_signals() -> anyhow::Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be heard")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be heard")?;
+    let stopping = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => (),
+            _ = interrupt.recv() => (),
+        }
+        tracing::info!("stopping");
+        stopping.cancel();
+    });
+    Ok(stop)
+}
+
+#[expect(clippy::print_stdout, reason = "programs that start the daemon read it there")]
+fn announce(listen: &str, url: &str) {
+    println!("{}", serde_json::json!({ "listen": listen, "url": url, "pid": std::process::id() }));
+}

@@ -1,0 +1,162 @@
+//! MCP over HTTP, both generations of the protocol on one path, and two pages for load balancers.
+
+mod gate;
+mod legacy;
+mod pages;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::serve::ListenerExt as _;
+use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
+use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use self::gate::Gate;
+use self::legacy::LegacySessions;
+use crate::mcp::McpServer;
+use crate::sessions::Sessions;
+
+/// The MCP endpoint over HTTP.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The address to listen on; port 0 picks a free one.
+    pub listen: SocketAddr,
+    /// The longest request, in bytes. Models come with their meshes.
+    pub body_bytes_max: usize,
+    /// Host names under which clients may call, beside those of the loopback address.
+    pub allowed_hosts: Vec<String>,
+    /// Origins of browser pages that may call, beside those of the loopback address.
+    pub allowed_origins: Vec<String>,
+    /// Sessions of the older protocol that there may be.
+    pub legacy_sessions_max: usize,
+    /// How long one of them may be unused, in seconds.
+    pub legacy_idle_secs: f64,
+    /// How long calls may go on once the daemon is told to stop, in seconds.
+    pub drain_secs: f64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7700)),
+            body_bytes_max: 64 * 1024 * 1024,
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+            legacy_sessions_max: 1024,
+            legacy_idle_secs: 14_400.0,
+            drain_secs: 5.0,
+        }
+    }
+}
+
+/// The path of the endpoint.
+pub const PATH: &str = "/mcp";
+
+/// How often the daemon looks whether the last call has ended, when it stops.
+const DRAIN_LOOK: Duration = Duration::from_millis(10);
+
+/// A bound endpoint, not yet served.
+#[derive(Debug)]
+pub struct Endpoint {
+    listener: TcpListener,
+    config: Config,
+}
+
+impl Endpoint {
+    /// Listens.
+    pub async fn bind(config: Config) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(config.listen).await.with_context(|| {
+            format!("could not listen on {}: choose another address with --listen", config.listen)
+        })?;
+        Ok(Self { listener, config })
+    }
+
+    /// Where clients find it.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `stop`, and then as long as calls go on, within bounds.
+    pub async fn serve(
+        self,
+        server: McpServer,
+        sessions: Sessions,
+        stop: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let Self { listener, config } = self;
+        let cut = CancellationToken::new();
+        let legacy = Arc::new(LegacySessions::new(sessions.clone(), config.legacy_sessions_max));
+        legacy.clone().reap_idle(Duration::from_secs_f64(config.legacy_idle_secs), cut.clone());
+        let gate = Gate::new(Arc::clone(&legacy), stop.clone());
+        let router = router(&server, &config, &gate, legacy, sessions, &cut);
+        // Without this, small replies wait 40 ms for the client's acknowledgement.
+        let listener = listener.tap_io(|stream| {
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "a connection could not be made quick");
+            }
+        });
+        let drain = Duration::from_secs_f64(config.drain_secs);
+        let served = axum::serve(listener, router).with_graceful_shutdown(async move {
+            stop.cancelled().await;
+            let until = Instant::now() + drain;
+            while gate.in_flight() != 0 && Instant::now() < until {
+                tokio::time::sleep(DRAIN_LOOK).await;
+            }
+            cut.cancel();
+        });
+        served.await.context("the HTTP server failed")
+    }
+}
+
+fn router(
+    server: &McpServer,
+    config: &Config,
+    gate: &Gate,
+    legacy: Arc<LegacySessions>,
+    sessions: Sessions,
+    cut: &CancellationToken,
+) -> Router {
+    let transport = transport(config, cut);
+    let modern = StreamableHttpService::new(
+        {
+            let server = server.clone();
+            move || Ok(server.clone())
+        },
+        Arc::new(NeverSessionManager::default()),
+        transport.clone().with_json_response(true).with_legacy_session_mode(false),
+    );
+    let older = StreamableHttpService::new(
+        {
+            let server = server.clone();
+            move || Ok(server.clone())
+        },
+        legacy,
+        transport,
+    );
+    let by_era = gate::Eras { modern, older };
+    let gate = axum::middleware::from_fn_with_state(gate.clone(), gate::pass);
+    Router::new().route_service(PATH, by_era).layer(gate).merge(pages::router(sessions))
+}
+
+/// What both generations share: who may call from where, and how much.
+fn transport(config: &Config, cut: &CancellationToken) -> StreamableHttpServerConfig {
+    let mut hosts = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "[::1]".to_owned()];
+    hosts.push("::1".to_owned());
+    hosts.extend(config.allowed_hosts.iter().cloned());
+    let mut origins = vec!["http://localhost:*".to_owned(), "http://127.0.0.1:*".to_owned()];
+    origins.push("http://[::1]:*".to_owned());
+    origins.extend(config.allowed_origins.iter().cloned());
+    StreamableHttpServerConfig::default()
+        .enforce_origin_validation()
+        .with_allowed_hosts(hosts)
+        .with_allowed_origins(origins)
+        .with_max_request_body_bytes(config.body_bytes_max)
+        .with_cancellation_token(cut.clone())
+}

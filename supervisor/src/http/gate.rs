@@ -1,0 +1,144 @@
+//! What every request passes: who it is from, whether there is room for it, and for how long it
+//! counts as in flight.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use http::{HeaderMap, Method, StatusCode, header};
+use rmcp::transport::streamable_http_server::StreamableHttpService;
+use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
+use tokio_util::sync::CancellationToken;
+use tower_service::Service;
+
+use super::legacy::{LegacySessions, SESSION_HEADER};
+use crate::mcp::McpServer;
+use crate::tenants::Tenant;
+
+/// The first version of the newer protocol. Versions are dates, so they compare as text.
+const MODERN_SINCE: &str = "2026-07-28";
+
+/// The header that names the version.
+const VERSION_HEADER: &str = "mcp-protocol-version";
+
+/// Counts what is in flight.
+#[derive(Clone, Debug)]
+pub(super) struct Gate {
+    in_flight: Arc<AtomicUsize>,
+    legacy: Arc<LegacySessions>,
+    stop: CancellationToken,
+}
+
+impl Gate {
+    pub(super) fn new(legacy: Arc<LegacySessions>, stop: CancellationToken) -> Self {
+        Self { in_flight: Arc::default(), legacy, stop }
+    }
+
+    /// Calls that are being answered. Streams that only wait for news are none.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+}
+
+/// Lets a request through, or turns it away.
+pub(super) async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+    if gate.stop.is_cancelled() {
+        return turned_away("the daemon is stopping");
+    }
+    // Without authentication there is one tenant: whoever reaches the loopback address.
+    request.extensions_mut().insert(Tenant::local());
+    let session_id = session_of(request.headers());
+    let opens =
+        session_id.is_none() && request.method() == Method::POST && !is_modern(request.headers());
+    if opens && gate.legacy.is_full() {
+        return turned_away("there are too many sessions of the older protocol");
+    }
+    let counts = request.method() == Method::POST;
+    let passage = Passage::enter(&gate, session_id, counts);
+    let response = next.run(request).await;
+    // In flight until the last byte of the answer is out.
+    let (head, body) = response.into_parts();
+    let body = body.into_data_stream().map(move |chunk| {
+        let _in_flight = &passage;
+        chunk
+    });
+    Response::from_parts(head, Body::from_stream(body))
+}
+
+fn turned_away(why: &'static str) -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "2")], format!("{why}\n"))
+        .into_response()
+}
+
+fn session_of(headers: &HeaderMap) -> Option<Arc<str>> {
+    headers.get(SESSION_HEADER)?.to_str().ok().map(Arc::from)
+}
+
+fn is_modern(headers: &HeaderMap) -> bool {
+    let version = headers.get(VERSION_HEADER).and_then(|version| version.to_str().ok());
+    version.is_some_and(|version| MODERN_SINCE <= version)
+}
+
+/// A request in flight.
+struct Passage {
+    gate: Gate,
+    session_id: Option<Arc<str>>,
+    counts: bool,
+}
+
+impl Passage {
+    fn enter(gate: &Gate, session_id: Option<Arc<str>>, counts: bool) -> Self {
+        if counts {
+            gate.in_flight.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some(id) = &session_id {
+            gate.legacy.used(id, 1);
+        }
+        Self { gate: gate.clone(), session_id, counts }
+    }
+}
+
+impl Drop for Passage {
+    fn drop(&mut self) {
+        if self.counts {
+            self.gate.in_flight.fetch_sub(1, Ordering::Relaxed);
+        }
+        if let Some(id) = &self.session_id {
+            self.gate.legacy.used(id, -1);
+        }
+    }
+}
+
+/// Hands a request to the generation of the protocol that it speaks.
+#[derive(Clone)]
+pub(super) struct Eras {
+    pub(super) modern: StreamableHttpService<McpServer, NeverSessionManager>,
+    pub(super) older: StreamableHttpService<McpServer, LegacySessions>,
+}
+
+impl Service<Request> for Eras {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        if is_modern(request.headers()) {
+            let service = self.modern.clone();
+            Box::pin(async move { Ok(service.handle(request).await.map(Body::new)) })
+        } else {
+            let service = self.older.clone();
+            Box::pin(async move { Ok(service.handle(request).await.map(Body::new)) })
+        }
+    }
+}

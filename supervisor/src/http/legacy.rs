@@ -1,0 +1,169 @@
+//! Sessions of the older protocol: conversations, not simulators.
+//!
+//! A conversation has at most a default session of ours, which goes with it unless somebody has
+//! named it by its handle. rmcp's own time limit ends conversations whose call takes long, so the
+//! limit here counts only while nothing is in flight.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::Stream;
+use rmcp::model::{ClientJsonRpcMessage, ServerJsonRpcMessage};
+use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
+use rmcp::transport::streamable_http_server::session::{
+    RestoreOutcome, ServerSseMessage, SessionId, SessionManager,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::sessions::{Connection, Sessions};
+use crate::tenants::Tenant;
+
+/// The header that names the conversation.
+pub(super) const SESSION_HEADER: &str = "mcp-session-id";
+
+/// How often unused conversations are looked for.
+const ROUND: Duration = Duration::from_secs(1);
+
+type Local = LocalSessionManager;
+type Error = <Local as SessionManager>::Error;
+
+/// The conversations that there are.
+#[derive(Debug)]
+pub(super) struct LegacySessions {
+    inner: Local,
+    sessions: Sessions,
+    max: usize,
+    uses: Mutex<HashMap<Arc<str>, Use>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Use {
+    in_flight: isize,
+    last: Instant,
+}
+
+impl LegacySessions {
+    pub(super) fn new(sessions: Sessions, max: usize) -> Self {
+        let mut inner = Local::default();
+        inner.session_config.keep_alive = None;
+        Self { inner, sessions, max, uses: Mutex::default() }
+    }
+
+    /// Whether there is no room for another one.
+    pub(super) fn is_full(&self) -> bool {
+        self.max <= self.lock().len()
+    }
+
+    /// A request of a conversation begins (1) or ends (-1).
+    pub(super) fn used(&self, id: &Arc<str>, change: isize) {
+        if let Some(use_) = self.lock().get_mut(id) {
+            use_.in_flight += change;
+            use_.last = Instant::now();
+        }
+    }
+
+    /// Ends conversations that nobody uses, until `stop`.
+    pub(super) fn reap_idle(self: Arc<Self>, limit: Duration, stop: CancellationToken) {
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(ROUND) => (),
+                }
+                for id in self.idle(limit) {
+                    tracing::info!(legacy_session = %id, "closing an unused conversation");
+                    self.close_session(&id).await.ok();
+                }
+            }
+        });
+    }
+
+    fn idle(&self, limit: Duration) -> Vec<SessionId> {
+        let uses = self.lock();
+        let mut idle: Vec<SessionId> = uses
+            .iter()
+            .filter(|(_, use_)| use_.in_flight <= 0 && limit < use_.last.elapsed())
+            .map(|(id, _)| Arc::clone(id))
+            .collect();
+        idle.sort();
+        idle
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Use>> {
+        self.uses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SessionManager for LegacySessions {
+    type Error = Error;
+    type Transport = <Local as SessionManager>::Transport;
+
+    async fn create_session(&self) -> Result<(SessionId, Self::Transport), Error> {
+        let created = self.inner.create_session().await?;
+        let use_ = Use { in_flight: 0, last: Instant::now() };
+        self.lock().insert(Arc::clone(&created.0), use_);
+        Ok(created)
+    }
+
+    async fn initialize_session(
+        &self,
+        id: &SessionId,
+        message: ClientJsonRpcMessage,
+    ) -> Result<ServerJsonRpcMessage, Error> {
+        self.inner.initialize_session(id, message).await
+    }
+
+    async fn has_session(&self, id: &SessionId) -> Result<bool, Error> {
+        self.inner.has_session(id).await
+    }
+
+    /// Called when the client says so, when nobody uses it, and when the daemon stops; it may be
+    /// called twice.
+    async fn close_session(&self, id: &SessionId) -> Result<(), Error> {
+        let known = self.lock().remove(id).is_some();
+        if known {
+            let connection = Connection::One(Arc::clone(id));
+            self.sessions.connection_ended(&Tenant::local(), &connection).await;
+        }
+        self.inner.close_session(id).await
+    }
+
+    async fn create_stream(
+        &self,
+        id: &SessionId,
+        message: ClientJsonRpcMessage,
+    ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Error> {
+        self.inner.create_stream(id, message).await
+    }
+
+    async fn accept_message(
+        &self,
+        id: &SessionId,
+        message: ClientJsonRpcMessage,
+    ) -> Result<(), Error> {
+        self.inner.accept_message(id, message).await
+    }
+
+    async fn create_standalone_stream(
+        &self,
+        id: &SessionId,
+    ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Error> {
+        self.inner.create_standalone_stream(id).await
+    }
+
+    async fn resume(
+        &self,
+        id: &SessionId,
+        last_event_id: String,
+    ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Error> {
+        self.inner.resume(id, last_event_id).await
+    }
+
+    async fn restore_session(
+        &self,
+        id: SessionId,
+    ) -> Result<RestoreOutcome<Self::Transport>, Error> {
+        self.inner.restore_session(id).await
+    }
+}

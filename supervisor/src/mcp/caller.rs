@@ -1,0 +1,110 @@
+//! Who is calling, over what, and how to tell them of progress.
+
+use std::time::Duration;
+
+use http::request::Parts;
+use rmcp::handler::server::common::FromContextPart;
+use rmcp::handler::server::tool::ToolCallContext;
+use rmcp::model::{ProgressNotificationParam, ProgressToken};
+use rmcp::{ErrorData, Peer, RoleServer};
+use simward_protocol::call::Call;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::McpServer;
+use super::refusal::Refusal;
+use crate::session::Session;
+use crate::sessions::Connection;
+use crate::tenants::Tenant;
+use crate::worker::Options;
+
+/// The caller of a tool. A tool that takes none cannot reach a session.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    pub(super) tenant: Tenant,
+    connection: Connection,
+    /// The client withdraws the call.
+    withdrawn: CancellationToken,
+    /// Where the client wants to hear of progress.
+    progress: Option<(ProgressToken, Peer<RoleServer>)>,
+}
+
+impl FromContextPart<ToolCallContext<'_, McpServer>> for Caller {
+    fn from_context_part(context: &mut ToolCallContext<'_, McpServer>) -> Result<Self, ErrorData> {
+        let request = &context.request_context;
+        let (tenant, connection) = match request.extensions.get::<Parts>() {
+            // Standard input has one client, who owns everything.
+            None => (Tenant::local(), Connection::One("stdio".into())),
+            Some(parts) => {
+                let tenant = parts.extensions.get::<Tenant>().cloned();
+                let tenant = tenant.ok_or_else(|| {
+                    ErrorData::internal_error("the request came without a tenant", None)
+                })?;
+                let id = parts.headers.get("mcp-session-id").and_then(|id| id.to_str().ok());
+                (tenant, id.map_or(Connection::Any, |id| Connection::One(id.into())))
+            }
+        };
+        let token = request.meta.get_progress_token();
+        Ok(Self {
+            tenant,
+            connection,
+            withdrawn: request.ct.clone(),
+            progress: token.map(|token| (token, request.peer.clone())),
+        })
+    }
+}
+
+/// How long a client may take to accept a piece of news. One that does not read must not hold its
+/// own call.
+const NEWS_PATIENCE: Duration = Duration::from_millis(100);
+
+impl McpServer {
+    /// The session that a call means.
+    pub(super) async fn session(
+        &self,
+        caller: &Caller,
+        session_id: Option<&str>,
+    ) -> Result<Session, Refusal> {
+        Ok(self.sessions().resolve(&caller.tenant, &caller.connection, session_id).await?)
+    }
+
+    /// Asks the worker of the session that a call means.
+    pub(super) async fn ask<C: Call>(
+        &self,
+        caller: &Caller,
+        session_id: Option<&str>,
+        call: C,
+    ) -> Result<C::Reply, Refusal> {
+        let session = self.session(caller, session_id).await?;
+        let withdrawn = caller.withdrawn.child_token();
+        let Some((token, peer)) = &caller.progress else {
+            return Ok(session.call(call, Options { withdrawn, ..Options::default() }).await?);
+        };
+        let (tell, mut told) = watch::channel((0, 0));
+        let options = Options { withdrawn, progress: Some(tell), ..Options::default() };
+        let call = session.call(call, options);
+        tokio::pin!(call);
+        let mut last = 0;
+        loop {
+            tokio::select! {
+                biased;
+                reply = &mut call => return Ok(reply?),
+                Ok(()) = told.changed() => {
+                    let (done, total) = *told.borrow_and_update();
+                    // Progress must grow, or it is none.
+                    if last < done {
+                        last = done;
+                        let news = progress_of(token, done, total);
+                        tokio::time::timeout(NEWS_PATIENCE, peer.notify_progress(news)).await.ok();
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "progress is floating point in MCP")]
+fn progress_of(token: &ProgressToken, done: u64, total: u64) -> ProgressNotificationParam {
+    let news = ProgressNotificationParam::new(token.clone(), done as f64);
+    if total == 0 { news } else { news.with_total(total as f64) }
+}

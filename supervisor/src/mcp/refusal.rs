@@ -1,0 +1,79 @@
+//! How errors look to a client.
+
+use std::time::Duration;
+
+use rmcp::ErrorData;
+use rmcp::handler::server::tool::IntoCallToolResult;
+use rmcp::model::{CallToolResponse, CallToolResult};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::code::{Code, chain};
+
+/// An error as the client sees it: a tool result with `isError`, whose structured content this is.
+///
+/// Tools spell out `Result<Json<T>, Refusal>`: the `#[tool]` macro looks for `Json` in the text of
+/// the signature, and behind a type alias it would publish no output schema.
+#[derive(Debug, Serialize)]
+pub(super) struct Refusal {
+    code: &'static str,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u64>,
+}
+
+/// The code of arguments that do not fit the tool.
+const INVALID_ARGUMENT: &str = "invalid_argument";
+
+impl Refusal {
+    /// A defect of ours.
+    pub(super) fn internal() -> Self {
+        let message = "the server has a defect; nothing else is affected".to_owned();
+        Self { code: "internal_error", message, hint: None, retry_after_ms: None }
+    }
+
+    /// An argument that is not what it must be.
+    pub(super) fn argument(message: String) -> Self {
+        Self { code: INVALID_ARGUMENT, message, hint: None, retry_after_ms: None }
+    }
+
+    pub(super) fn into_response(self) -> CallToolResponse {
+        tracing::debug!(code = self.code, message = self.message, "refused a call");
+        let value = serde_json::to_value(&self).unwrap_or_else(|_| json!({ "code": self.code }));
+        CallToolResult::structured_error(value).into()
+    }
+}
+
+impl<E: Code> From<E> for Refusal {
+    fn from(error: E) -> Self {
+        let millis = |after: Duration| u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            code: error.code(),
+            message: chain(&error),
+            hint: error.hint(),
+            retry_after_ms: error.retry_after().map(millis),
+        }
+    }
+}
+
+impl IntoCallToolResult for Refusal {
+    fn into_call_tool_result(self) -> Result<CallToolResponse, ErrorData> {
+        Ok(self.into_response())
+    }
+}
+
+/// Gives an error that came without structure the form of a refusal: the router itself refuses
+/// arguments that do not fit.
+pub(super) fn complete(result: &mut CallToolResult) {
+    if result.is_error != Some(true) || result.structured_content.is_some() {
+        return;
+    }
+    let text = result.content.iter().find_map(|block| block.as_text());
+    let message = text.map_or_else(String::new, |text| text.text.clone());
+    if let CallToolResponse::Complete(refusal) = Refusal::argument(message).into_response() {
+        result.content = refusal.content;
+        result.structured_content = refusal.structured_content;
+    }
+}

@@ -1,0 +1,248 @@
+//! Models in sessions.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rmcp::handler::server::wrapper::{Json, Parameters};
+use rmcp::{tool, tool_router};
+use serde::Deserialize;
+use simward_protocol::compile::Asset;
+use simward_protocol::model::{
+    DescribeModel, ListModels, ModelDescription, Models, UnloadModel, Unloaded,
+};
+
+use crate::mcp::McpServer;
+use crate::mcp::caller::Caller;
+use crate::mcp::refusal::Refusal;
+use crate::models::{self, Loaded, Source, Validation};
+use crate::scenes;
+
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct LoadArgs {
+    /// The session; without it your default session.
+    #[serde(default)]
+    session_id: Option<String>,
+    /// The model's source: MJCF (`<mujoco>…`) or URDF (`<robot>…`).
+    model_xml: String,
+    /// The files that the source names (meshes, textures, height fields, included XML), in base64
+    /// by their relative path, such as {"assets/base.obj": "…"}. Files on disk are never read.
+    #[serde(default)]
+    assets: BTreeMap<String, String>,
+    /// What to call the model in this session: letters, digits, `_`, `-`, `.`, up to 64 of them.
+    /// Without it `model`, `model_2` and so on.
+    #[serde(default)]
+    model_id: Option<String>,
+}
+
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct SceneArgs {
+    /// The session; without it your default session.
+    #[serde(default)]
+    session_id: Option<String>,
+    /// The scene: `pendulum`, `double_pendulum`, `cart_pole` or `arm`.
+    scene: String,
+    /// The scene's parameters by name, such as {"length_m": 0.5}; what is left out has its
+    /// default. A wrong name is refused with the right ones.
+    #[serde(default)]
+    parameters: BTreeMap<String, f64>,
+    /// What to call the model in this session; without it `model`, `model_2` and so on.
+    #[serde(default)]
+    model_id: Option<String>,
+}
+
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ValidateArgs {
+    /// The model's source: MJCF or URDF.
+    model_xml: String,
+    /// The files that the source names, in base64 by their relative path.
+    #[serde(default)]
+    assets: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ListArgs {
+    /// The session; without it your default session.
+    #[serde(default)]
+    session_id: Option<String>,
+}
+
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct DescribeArgs {
+    /// The session; without it your default session.
+    #[serde(default)]
+    session_id: Option<String>,
+    /// The model; needed only if the session has several.
+    #[serde(default)]
+    model_id: Option<String>,
+    /// The most entries of each list (bodies, joints, …); what was cut is counted.
+    #[serde(default = "items_max")]
+    #[schemars(range(min = 0, max = 10_000))]
+    max_items: u32,
+}
+
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct UnloadArgs {
+    /// The session; without it your default session.
+    #[serde(default)]
+    session_id: Option<String>,
+    /// The model; needed only if the session has several.
+    #[serde(default)]
+    model_id: Option<String>,
+}
+
+/// How many entries of each list a model can read at ease.
+fn items_max() -> u32 {
+    200
+}
+
+const ITEMS_MAX: u32 = 10_000;
+
+#[tool_router(router = model_tools, vis = "pub(super)")]
+impl McpServer {
+    /// Compile a model and load it into a session. Returns its model_id, its sizes (nq, nv, nu, …)
+    /// and what the compiler warned of. A model that does not compile is refused with the
+    /// compiler's whole error; the session stays as it was.
+    #[tool(
+        title = "Load a model",
+        annotations(
+            read_only_hint = false,
+            destructive_hint = false,
+            idempotent_hint = false,
+            open_world_hint = false
+        )
+    )]
+    async fn load_model(
+        &self,
+        caller: Caller,
+        Parameters(args): Parameters<LoadArgs>,
+    ) -> Result<Json<Loaded>, Refusal> {
+        let LoadArgs { session_id, model_xml, assets, model_id } = args;
+        let source = Source { model_xml, assets: decode(assets)? };
+        let session = self.session(&caller, session_id.as_deref()).await?;
+        Ok(Json(models::load(self.sessions().compiler(), &session, source, model_id).await?))
+    }
+
+    /// Load one of the built-in models: `pendulum`, `double_pendulum`, `cart_pole`, or `arm` (six
+    /// joints and a gripper, a table and two objects). Each has sensors and keyframes; see
+    /// get_model_info.
+    #[tool(
+        title = "Create a built-in scene",
+        annotations(
+            read_only_hint = false,
+            destructive_hint = false,
+            idempotent_hint = false,
+            open_world_hint = false
+        )
+    )]
+    async fn create_scene(
+        &self,
+        caller: Caller,
+        Parameters(args): Parameters<SceneArgs>,
+    ) -> Result<Json<Loaded>, Refusal> {
+        let SceneArgs { session_id, scene, parameters, model_id } = args;
+        let source = Source { model_xml: scenes::build(&scene, &parameters)?, assets: Vec::new() };
+        let session = self.session(&caller, session_id.as_deref()).await?;
+        Ok(Json(models::load(self.sessions().compiler(), &session, source, model_id).await?))
+    }
+
+    /// Compile a model without loading it: whether it is valid, and if not the compiler's whole
+    /// error. No session is needed or touched.
+    #[tool(
+        title = "Validate a model",
+        annotations(
+            read_only_hint = true,
+            destructive_hint = false,
+            idempotent_hint = true,
+            open_world_hint = false
+        )
+    )]
+    async fn validate_model_xml(
+        &self,
+        _caller: Caller,
+        Parameters(args): Parameters<ValidateArgs>,
+    ) -> Result<Json<Validation>, Refusal> {
+        let ValidateArgs { model_xml, assets } = args;
+        let source = Source { model_xml, assets: decode(assets)? };
+        Ok(Json(models::validate(self.sessions().compiler(), source).await?))
+    }
+
+    /// List the models of a session, with sizes and simulated time.
+    #[tool(
+        title = "List loaded models",
+        annotations(
+            read_only_hint = true,
+            destructive_hint = false,
+            idempotent_hint = true,
+            open_world_hint = false
+        )
+    )]
+    async fn get_loaded_models(
+        &self,
+        caller: Caller,
+        Parameters(args): Parameters<ListArgs>,
+    ) -> Result<Json<Models>, Refusal> {
+        Ok(Json(self.ask(&caller, args.session_id.as_deref(), ListModels {}).await?))
+    }
+
+    /// What a model consists of: bodies, joints with ranges and units, actuators with control
+    /// ranges, sensors, cameras, sites and keyframes, all by name.
+    #[tool(
+        title = "Model information",
+        annotations(
+            read_only_hint = true,
+            destructive_hint = false,
+            idempotent_hint = true,
+            open_world_hint = false
+        )
+    )]
+    async fn get_model_info(
+        &self,
+        caller: Caller,
+        Parameters(args): Parameters<DescribeArgs>,
+    ) -> Result<Json<ModelDescription>, Refusal> {
+        let DescribeArgs { session_id, model_id, max_items } = args;
+        if ITEMS_MAX < max_items {
+            let message = format!("`max_items` must be at most {ITEMS_MAX}, and is {max_items}");
+            return Err(Refusal::argument(message));
+        }
+        let call = DescribeModel { model_id, items_max: max_items };
+        Ok(Json(self.ask(&caller, session_id.as_deref(), call).await?))
+    }
+
+    /// Remove a model from a session and free its memory.
+    #[tool(
+        title = "Unload a model",
+        annotations(
+            read_only_hint = false,
+            destructive_hint = true,
+            idempotent_hint = false,
+            open_world_hint = false
+        )
+    )]
+    async fn unload_model(
+        &self,
+        caller: Caller,
+        Parameters(args): Parameters<UnloadArgs>,
+    ) -> Result<Json<Unloaded>, Refusal> {
+        let UnloadArgs { session_id, model_id } = args;
+        Ok(Json(self.ask(&caller, session_id.as_deref(), UnloadModel { model_id }).await?))
+    }
+}
+
+fn decode(assets: BTreeMap<String, String>) -> Result<Vec<Asset>, Refusal> {
+    let decode = |(path, text): (String, String)| match STANDARD.decode(text.as_bytes()) {
+        Ok(content) => Ok(Asset { path, content }),
+        Err(error) => {
+            let path: String = path.chars().take(200).collect();
+            Err(Refusal::argument(format!("the asset `{path}` is not base64: {error}")))
+        }
+    };
+    assets.into_iter().map(decode).collect()
+}

@@ -1,0 +1,94 @@
+//! The processes behind the sessions, for operators.
+
+use rmcp::handler::server::wrapper::{Json, Parameters};
+use rmcp::{tool, tool_router};
+use serde::Deserialize;
+
+use crate::mcp::McpServer;
+use crate::mcp::caller::Caller;
+use crate::mcp::refusal::Refusal;
+use crate::telemetry::{PoolStats, Processes};
+use crate::terminate::{Target, Terminated, terminate};
+
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct NoArgs {}
+
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct TerminateArgs {
+    /// The session whose process shall end. Give this or `pid`.
+    #[serde(default)]
+    session_id: Option<String>,
+    /// The process, which must be one of ours. Give this or `session_id`.
+    #[serde(default)]
+    pid: Option<u32>,
+}
+
+#[tool_router(router = pool_tools, vis = "pub(super)")]
+impl McpServer {
+    /// The pool at a glance: sessions and workers by state, ports used and free, limits, processor
+    /// and memory use.
+    #[tool(
+        title = "Process pool statistics",
+        annotations(
+            read_only_hint = true,
+            destructive_hint = false,
+            idempotent_hint = true,
+            open_world_hint = false
+        )
+    )]
+    async fn get_process_pool_stats(
+        &self,
+        _caller: Caller,
+        Parameters(NoArgs {}): Parameters<NoArgs>,
+    ) -> Result<Json<PoolStats>, Refusal> {
+        Ok(Json(PoolStats::look(&self.inner.watch, self.sessions()).await))
+    }
+
+    /// Every session's process: pid, port, state, processor and memory use, steps per second,
+    /// restarts, isolation.
+    #[tool(
+        title = "List active processes",
+        annotations(
+            read_only_hint = true,
+            destructive_hint = false,
+            idempotent_hint = true,
+            open_world_hint = false
+        )
+    )]
+    async fn list_active_processes(
+        &self,
+        _caller: Caller,
+        Parameters(NoArgs {}): Parameters<NoArgs>,
+    ) -> Result<Json<Processes>, Refusal> {
+        Ok(Json(self.inner.watch.look(self.sessions()).await))
+    }
+
+    /// End a session's process, asking first and killing if need be. Its session is closed with
+    /// it; all of them, if several share the process.
+    #[tool(
+        title = "Terminate a process",
+        annotations(
+            read_only_hint = false,
+            destructive_hint = true,
+            idempotent_hint = true,
+            open_world_hint = false
+        )
+    )]
+    async fn terminate_process(
+        &self,
+        _caller: Caller,
+        Parameters(args): Parameters<TerminateArgs>,
+    ) -> Result<Json<Terminated>, Refusal> {
+        let target = match (args.session_id, args.pid) {
+            (Some(id), None) => Target::Session(id),
+            (None, Some(pid)) => Target::Pid(pid),
+            _ => {
+                let message = "exactly one of `session_id` and `pid` must be given".to_owned();
+                return Err(Refusal::argument(message));
+            }
+        };
+        Ok(Json(terminate(self.sessions(), target).await?))
+    }
+}

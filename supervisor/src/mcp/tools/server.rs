@@ -1,0 +1,87 @@
+//! The server itself.
+
+use rmcp::handler::server::wrapper::{Json, Parameters};
+use rmcp::{tool, tool_router};
+use serde::{Deserialize, Serialize};
+
+use crate::mcp::McpServer;
+use crate::mcp::caller::Caller;
+use crate::mcp::refusal::Refusal;
+use crate::scenes::SCENES;
+
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct NoArgs {}
+
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+struct ServerInfo {
+    /// The server's version.
+    version: String,
+    /// The physics engine and its version; absent until the first worker has told.
+    engine: Option<String>,
+    /// The version of the protocol between supervisor and worker.
+    worker_protocol: u32,
+    /// The isolation layers in force in your sessions' workers; empty until there is one.
+    isolation_layers: Vec<String>,
+    /// Your sessions.
+    sessions: u64,
+    /// Sessions that you may have.
+    sessions_max: u64,
+    /// Models that a session may hold.
+    models_per_session_max: u32,
+    /// Steps that one call may take.
+    steps_per_call_max: u64,
+    /// Seconds that one call may step.
+    call_budget_secs: f64,
+    /// Seconds that a model may take to compile.
+    compile_timeout_secs: f64,
+    /// Seconds after which an unused session is closed, unless create_session said otherwise.
+    idle_timeout_secs: f64,
+    /// First and last port of sessions.
+    ports_range: String,
+    /// The built-in scenes.
+    scenes: Vec<String>,
+    /// Seconds since the server's start.
+    uptime_secs: f64,
+}
+
+#[tool_router(router = server_tools, vis = "pub(super)")]
+impl McpServer {
+    /// Versions, limits and isolation of this server, and how many sessions you have.
+    #[tool(
+        title = "Server information",
+        annotations(
+            read_only_hint = true,
+            destructive_hint = false,
+            idempotent_hint = true,
+            open_world_hint = false
+        )
+    )]
+    async fn get_server_info(
+        &self,
+        caller: Caller,
+        Parameters(NoArgs {}): Parameters<NoArgs>,
+    ) -> Result<Json<ServerInfo>, Refusal> {
+        let sessions = self.sessions();
+        let own = sessions.list(&caller.tenant);
+        let workers = own.iter().filter_map(|session| session.status().worker.clone());
+        let hello = workers.map(|(worker, _)| worker.facts().hello.clone()).next();
+        let config = sessions.config();
+        Ok(Json(ServerInfo {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            engine: hello.as_ref().map(|hello| hello.engine.clone()),
+            worker_protocol: simward_protocol::handshake::VERSION,
+            isolation_layers: hello.map(|hello| hello.layers).unwrap_or_default(),
+            sessions: own.len() as u64,
+            sessions_max: config.per_tenant_max as u64,
+            models_per_session_max: config.models_max,
+            steps_per_call_max: simward_protocol::simulation::Step::STEPS_MAX,
+            call_budget_secs: config.call_budget_secs,
+            compile_timeout_secs: sessions.compiler().config().timeout_secs,
+            idle_timeout_secs: config.idle_timeout_secs,
+            ports_range: sessions.pool().ports().range().to_string(),
+            scenes: SCENES.iter().map(|scene| scene.name.to_owned()).collect(),
+            uptime_secs: self.inner.started.elapsed().as_secs_f64(),
+        }))
+    }
+}

@@ -1,0 +1,252 @@
+//! Reading and setting the state.
+
+use std::borrow::Cow;
+
+use rmcp::handler::server::wrapper::{Json, Parameters};
+use rmcp::{tool, tool_router};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+use simward_protocol::simulation::Applied;
+use simward_protocol::state::{GetState, Part, SetState, State, Values, values_from_json};
+
+use crate::mcp::McpServer;
+use crate::mcp::caller::Caller;
+use crate::mcp::refusal::Refusal;
+
+/// What a client reads about [`Values`].
+pub(super) struct ValuesSchema;
+
+impl JsonSchema for ValuesSchema {
+    fn schema_name() -> Cow<'static, str> {
+        "Values".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let number_or_list = json_schema!({
+            "anyOf": [{ "type": "number" }, { "type": "array", "items": { "type": "number" } }]
+        });
+        json_schema!({
+            "anyOf": [
+                { "type": "array", "items": { "type": "number" } },
+                { "type": "object", "additionalProperties": number_or_list }
+            ]
+        })
+    }
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct GetArgs {
+    /// The session; without it your default session.
+    #[serde(default)]
+    session_id: Option<String>,
+    /// The model; needed only if the session has several.
+    #[serde(default)]
+    model_id: Option<String>,
+    /// The parts to read; without it qpos, qvel and ctrl.
+    #[serde(default = "default_parts")]
+    include: Vec<Part>,
+}
+
+fn default_parts() -> Vec<Part> {
+    Part::DEFAULT.to_vec()
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct SetArgs {
+    /// The session; without it your default session.
+    #[serde(default)]
+    session_id: Option<String>,
+    /// The model; needed only if the session has several.
+    #[serde(default)]
+    model_id: Option<String>,
+    /// Simulated time, in seconds.
+    #[serde(default)]
+    time_secs: Option<f64>,
+    /// Positions: all nq of them, or some by joint name.
+    #[serde(default, deserialize_with = "values_from_json")]
+    #[schemars(with = "Option<ValuesSchema>")]
+    qpos: Option<Values>,
+    /// Velocities: all nv of them, or some by joint name.
+    #[serde(default, deserialize_with = "values_from_json")]
+    #[schemars(with = "Option<ValuesSchema>")]
+    qvel: Option<Values>,
+    /// Controls: all nu of them, or some by actuator name.
+    #[serde(default, deserialize_with = "values_from_json")]
+    #[schemars(with = "Option<ValuesSchema>")]
+    ctrl: Option<Values>,
+    /// Actuator activations: all na of them, or some by actuator name.
+    #[serde(default, deserialize_with = "values_from_json")]
+    #[schemars(with = "Option<ValuesSchema>")]
+    act: Option<Values>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ControlArgs {
+    /// The session; without it your default session.
+    #[serde(default)]
+    session_id: Option<String>,
+    /// The model; needed only if the session has several.
+    #[serde(default)]
+    model_id: Option<String>,
+    /// All nu controls in the order of the actuators, or some by actuator name, such as
+    /// {"elbow": 0.5}.
+    #[serde(deserialize_with = "values_from_json")]
+    #[schemars(with = "ValuesSchema")]
+    control: Option<Values>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct PositionsArgs {
+    /// The session; without it your default session.
+    #[serde(default)]
+    session_id: Option<String>,
+    /// The model; needed only if the session has several.
+    #[serde(default)]
+    model_id: Option<String>,
+    /// All nq positions, or some by joint name: a number for a hinge (rad) or slide (m) joint, 4
+    /// for a ball joint, 7 for a free joint.
+    #[serde(deserialize_with = "values_from_json")]
+    #[schemars(with = "ValuesSchema")]
+    positions: Option<Values>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct VelocitiesArgs {
+    /// The session; without it your default session.
+    #[serde(default)]
+    session_id: Option<String>,
+    /// The model; needed only if the session has several.
+    #[serde(default)]
+    model_id: Option<String>,
+    /// All nv velocities, or some by joint name: a number for a hinge (rad/s) or slide (m/s)
+    /// joint, 3 for a ball joint, 6 for a free joint.
+    #[serde(deserialize_with = "values_from_json")]
+    #[schemars(with = "ValuesSchema")]
+    velocities: Option<Values>,
+}
+
+#[tool_router(router = state_tools, vis = "pub(super)")]
+impl McpServer {
+    /// Read a simulation's state. Numbers are exact to the last bit; NaN and infinities are
+    /// strings. Derived parts (qacc, actuator_force, sensordata, xpos, xquat) are those of the
+    /// state as it is now.
+    #[tool(
+        title = "Get the state",
+        annotations(
+            read_only_hint = true,
+            destructive_hint = false,
+            idempotent_hint = true,
+            open_world_hint = false
+        )
+    )]
+    async fn get_state(
+        &self,
+        caller: Caller,
+        Parameters(args): Parameters<GetArgs>,
+    ) -> Result<Json<State>, Refusal> {
+        let GetArgs { session_id, model_id, include } = args;
+        Ok(Json(self.ask(&caller, session_id.as_deref(), GetState { model_id, include }).await?))
+    }
+
+    /// Set parts of a simulation's state. What is left out stays as it is; all of it is checked
+    /// before any of it is set.
+    #[tool(
+        title = "Set the state",
+        annotations(
+            read_only_hint = false,
+            destructive_hint = true,
+            idempotent_hint = true,
+            open_world_hint = false
+        )
+    )]
+    async fn set_state(
+        &self,
+        caller: Caller,
+        Parameters(args): Parameters<SetArgs>,
+    ) -> Result<Json<Applied>, Refusal> {
+        let SetArgs { session_id, model_id, time_secs, qpos, qvel, ctrl, act } = args;
+        let call = SetState { model_id, time_secs, qpos, qvel, ctrl, act };
+        Ok(Json(self.ask(&caller, session_id.as_deref(), call).await?))
+    }
+
+    /// Set controls. They act from the next step on and stay until they are set again; controls
+    /// outside an actuator's range are clamped by the engine and named in the reply.
+    #[tool(
+        title = "Apply control",
+        annotations(
+            read_only_hint = false,
+            destructive_hint = false,
+            idempotent_hint = true,
+            open_world_hint = false
+        )
+    )]
+    async fn apply_control(
+        &self,
+        caller: Caller,
+        Parameters(args): Parameters<ControlArgs>,
+    ) -> Result<Json<Applied>, Refusal> {
+        let ControlArgs { session_id, model_id, control } = args;
+        let ctrl = Some(given(control, "control")?);
+        let call = SetState { model_id, ctrl, ..SetState::default() };
+        Ok(Json(self.ask(&caller, session_id.as_deref(), call).await?))
+    }
+
+    /// Set joint positions at once, as if the robot were placed so; velocities stay as they are.
+    #[tool(
+        title = "Set joint positions",
+        annotations(
+            read_only_hint = false,
+            destructive_hint = true,
+            idempotent_hint = true,
+            open_world_hint = false
+        )
+    )]
+    async fn set_joint_positions(
+        &self,
+        caller: Caller,
+        Parameters(args): Parameters<PositionsArgs>,
+    ) -> Result<Json<Applied>, Refusal> {
+        let PositionsArgs { session_id, model_id, positions } = args;
+        let qpos = Some(given(positions, "positions")?);
+        let call = SetState { model_id, qpos, ..SetState::default() };
+        Ok(Json(self.ask(&caller, session_id.as_deref(), call).await?))
+    }
+
+    /// Set joint velocities at once; positions stay as they are.
+    #[tool(
+        title = "Set joint velocities",
+        annotations(
+            read_only_hint = false,
+            destructive_hint = true,
+            idempotent_hint = true,
+            open_world_hint = false
+        )
+    )]
+    async fn set_joint_velocities(
+        &self,
+        caller: Caller,
+        Parameters(args): Parameters<VelocitiesArgs>,
+    ) -> Result<Json<Applied>, Refusal> {
+        let VelocitiesArgs { session_id, model_id, velocities } = args;
+        let qvel = Some(given(velocities, "velocities")?);
+        let call = SetState { model_id, qvel, ..SetState::default() };
+        Ok(Json(self.ask(&caller, session_id.as_deref(), call).await?))
+    }
+}
+
+fn given(values: Option<Values>, field: &str) -> Result<Values, Refusal> {
+    let missing = || {
+        let message = format!("`{field}` must be a list of numbers or an object by name, not null");
+        Refusal::argument(message)
+    };
+    values.ok_or_else(missing)
+}

@@ -1,0 +1,100 @@
+//! The one place that starts processes.
+//!
+//! Processes start on a thread of their own: starting takes about a millisecond, in which no task
+//! should wait. Nothing runs between fork and exec, so that the standard library takes the quick
+//! way (`posix_spawn`), whose cost does not grow with this process's memory; what a worker must
+//! give up, it gives up itself.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::process::Process;
+use super::registry::Registry;
+
+/// How many starts may wait for the thread; beyond that, who wants one waits for a place.
+const QUEUE_MAX: usize = 64;
+
+/// What to start.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<String>,
+}
+
+/// A started process and the socket to it.
+#[derive(Debug)]
+pub struct Launched {
+    /// The process.
+    pub process: Process,
+    /// Our end of the socket that is its standard input.
+    pub socket: UnixStream,
+}
+
+/// Starts processes.
+#[derive(Debug)]
+pub struct Launcher {
+    orders: mpsc::Sender<Order>,
+}
+
+struct Order {
+    launch: Launch,
+    started: oneshot::Sender<io::Result<Launched>>,
+}
+
+impl Launcher {
+    pub(super) fn start() -> io::Result<Self> {
+        let registry = Registry::open()?;
+        let runtime = tokio::runtime::Handle::current();
+        let (orders, mut waiting) = mpsc::channel::<Order>(QUEUE_MAX);
+        std::thread::Builder::new().name("launcher".into()).spawn(move || {
+            let _in_runtime = runtime.enter();
+            while let Some(Order { launch, started }) = waiting.blocking_recv() {
+                // Whoever ordered it may be gone: then the process ends with its handle.
+                started.send(start(&launch, &registry)).ok();
+            }
+        })?;
+        Ok(Self { orders })
+    }
+
+    /// Starts a process whose standard input is a socket to us.
+    pub async fn launch(&self, launch: Launch) -> io::Result<Launched> {
+        let (started, outcome) = oneshot::channel();
+        let gone = || io::Error::other("the thread that starts processes is gone");
+        self.orders.send(Order { launch, started }).await.map_err(|_closed| gone())?;
+        outcome.await.map_err(|_closed| gone())?
+    }
+}
+
+fn start(launch: &Launch, registry: &Arc<Registry>) -> io::Result<Launched> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let (heard, said) = io::pipe()?;
+    #[expect(clippy::disallowed_methods, reason = "this is where processes start")]
+    let mut command = Command::new(&launch.program);
+    command
+        .args(&launch.args)
+        .env_clear()
+        // A backtrace under a memory limit can hang instead of ending the process.
+        .env("RUST_BACKTRACE", "0")
+        .current_dir("/")
+        .process_group(0)
+        .stdin(OwnedFd::from(theirs))
+        .stdout(Stdio::null())
+        .stderr(OwnedFd::from(said));
+    let starting = registry.starting();
+    let child = command.spawn()?;
+    // The command holds the other end of the socket, and with it open nobody would hear its end.
+    drop(command);
+    let stopped = Arc::new(Notify::new());
+    let process = Process::new(child.id(), heard, Arc::clone(&stopped), Arc::clone(registry))?;
+    starting.started(process.pid(), process.pidfd(), &stopped);
+    Ok(Launched { process, socket: ours })
+}

@@ -1,0 +1,78 @@
+//! Ending a process on an operator's word.
+
+use serde::{Deserialize, Serialize};
+
+use crate::code::Code;
+use crate::session::Session;
+use crate::session::lifecycle::Closed;
+use crate::sessions::Sessions;
+
+/// Whose process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The session's.
+    Session(String),
+    /// That one, if it is ours.
+    Pid(u32),
+}
+
+/// What was ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Terminated {
+    /// The process, if there was one.
+    pub pid: Option<u32>,
+    /// The sessions that were closed with it.
+    pub sessions_closed: Vec<String>,
+    /// How the process ended.
+    pub ending: Option<String>,
+}
+
+/// There is no such process.
+#[derive(Debug, thiserror::Error)]
+#[error("no session has {0}")]
+pub struct NotOurs(String);
+
+impl Code for NotOurs {
+    fn code(&self) -> &'static str {
+        "process_unknown"
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("list_active_processes shows what there is".to_owned())
+    }
+}
+
+/// Ends a process, and closes the sessions that it served.
+pub async fn terminate(sessions: &Sessions, target: Target) -> Result<Terminated, NotOurs> {
+    let all = sessions.all();
+    let found = all.iter().find(|session| match &target {
+        Target::Session(id) => *session.plan().id == **id,
+        Target::Pid(pid) => pid_of(session) == Some(*pid),
+    });
+    let Some(found) = found else {
+        return Err(NotOurs(match target {
+            Target::Session(id) => {
+                format!("the handle `{}`", id.chars().take(80).collect::<String>())
+            }
+            Target::Pid(pid) => format!("the process {pid}"),
+        }));
+    };
+    let pid = pid_of(found);
+    let worker = found.status().worker.clone();
+    let together: Vec<&Session> = match pid {
+        None => vec![found],
+        Some(_) => all.iter().filter(|session| pid_of(session) == pid).collect(),
+    };
+    let close = together.iter().map(|session| session.close(Closed::Terminated));
+    futures::future::join_all(close).await;
+    let ending = match worker {
+        Some((worker, _)) => Some(worker.stop().await.to_string()),
+        None => None,
+    };
+    let sessions_closed = together.iter().map(|session| session.plan().id.to_string()).collect();
+    Ok(Terminated { pid, sessions_closed, ending })
+}
+
+fn pid_of(session: &Session) -> Option<u32> {
+    session.status().worker.as_ref().map(|(worker, _)| worker.facts().pid.unsigned_abs())
+}

@@ -1,0 +1,229 @@
+//! A worker, as the rest of the daemon sees it: it takes calls, and it ends.
+//!
+//! A worker serves one session, or several sessions of one tenant, each in a slot. Only its
+//! [`driver`] touches the process; everybody else holds a cheap handle.
+
+mod driver;
+mod ending;
+mod health;
+pub mod lifecycle;
+mod link;
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use simward_protocol::call::{Call, Reply, Request};
+use simward_protocol::fault::Fault;
+use simward_protocol::handshake::Hello;
+use simward_protocol::session::Vitals;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+pub use self::ending::{Ending, Kind};
+use self::lifecycle::State;
+pub(crate) use self::link::Link;
+use crate::code::Code;
+use crate::pool::{Pool, admission};
+
+/// How many calls may wait for one worker before callers wait for a place.
+const QUEUE_CALLS_MAX: usize = 64;
+
+/// A cheap handle to a worker. The worker is stopped when the last one is dropped.
+#[derive(Clone, Debug)]
+pub struct Worker {
+    calls: mpsc::Sender<Pending>,
+    // Apart from the queue of calls, so that a stop never waits behind them.
+    stop: watch::Sender<Wish>,
+    status: watch::Receiver<Status>,
+    facts: Arc<Facts>,
+}
+
+/// What is known of a worker and does not change.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Its process's id.
+    pub pid: i32,
+    /// When it was started.
+    pub started: Instant,
+    /// What it said of itself.
+    pub hello: Hello,
+}
+
+/// How a worker stands.
+#[derive(Clone, Debug, Default)]
+pub struct Status {
+    /// Where it is in its life.
+    pub state: State,
+    /// What it last told of itself.
+    pub vitals: Vitals,
+    /// How it ended, once it has.
+    pub ending: Option<Ending>,
+}
+
+/// What is wanted of a worker's life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Wish {
+    #[default]
+    Live,
+    Stop,
+    Kill,
+}
+
+/// A call in the queue.
+#[derive(Debug)]
+struct Pending {
+    slot: u32,
+    request: Request,
+    attached: Option<Arc<OwnedFd>>,
+    patience: Option<Duration>,
+    withdrawn: CancellationToken,
+    progress: Option<watch::Sender<(u64, u64)>>,
+    answer: oneshot::Sender<Result<Reply, Fault>>,
+}
+
+/// How a call is to be made.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// A descriptor that travels with it.
+    pub attached: Option<Arc<OwnedFd>>,
+    /// How long it may take without showing progress, where that is longer than usual.
+    pub patience: Option<Duration>,
+    /// Where its progress is told: steps taken, of steps asked for.
+    pub progress: Option<watch::Sender<(u64, u64)>>,
+    /// Withdraws it: what was done so far is kept, and answered.
+    pub withdrawn: CancellationToken,
+}
+
+/// A call that was not answered with a reply.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The worker said no.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// The worker ended before it answered.
+    #[error("the worker ended: {0}")]
+    Ended(Ending),
+    /// The worker answered another question.
+    #[error("the worker answered another question")]
+    WrongReply,
+}
+
+/// A worker that did not come to be.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Too many are starting.
+    #[error(transparent)]
+    Busy(#[from] admission::Error),
+    /// The system started no process.
+    #[error("no process could be started")]
+    Spawn(#[source] std::io::Error),
+    /// The session's port could not be handed over.
+    #[error("the session's port could not be handed over")]
+    Port(#[source] crate::pool::ports::Error),
+    /// The process did not become a worker.
+    #[error("the worker did not start: {0}")]
+    Ended(Ending),
+}
+
+impl Code for StartError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Busy(error) => error.code(),
+            Self::Spawn(_) | Self::Port(_) | Self::Ended(_) => "worker_start_failed",
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Busy(error) => error.retry_after(),
+            Self::Spawn(_) | Self::Port(_) | Self::Ended(_) => Some(Duration::from_secs(1)),
+        }
+    }
+}
+
+impl Worker {
+    /// Starts a worker, and returns once it takes calls.
+    pub async fn start(pool: &Pool) -> Result<Self, StartError> {
+        let turn = pool.gate().enter().await?;
+        let starting = driver::launch(pool).await.map_err(StartError::Spawn)?;
+        let (calls, pending) = mpsc::channel(QUEUE_CALLS_MAX);
+        let (stop, wish) = watch::channel(Wish::Live);
+        let (publish, mut status) = watch::channel(Status::default());
+        let (said, hello) = oneshot::channel();
+        let (pid, started) = (starting.pid(), starting.started());
+        tokio::spawn(starting.run(driver::Ends { pending, wish, publish, said: Some(said) }));
+        let hello = hello.await;
+        drop(turn);
+        match hello {
+            Ok(hello) => {
+                let facts = Arc::new(Facts { pid, started, hello });
+                Ok(Self { calls, stop, status, facts })
+            }
+            Err(_ended) => Err(StartError::Ended(ending_of(&mut status).await)),
+        }
+    }
+
+    /// What is known of it.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// How it stands.
+    pub fn status(&self) -> watch::Ref<'_, Status> {
+        self.status.borrow()
+    }
+
+    /// Asks it, and waits for the answer. Whoever stops waiting withdraws the call.
+    pub async fn call<C: Call>(
+        &self,
+        slot: u32,
+        call: C,
+        options: Options,
+    ) -> Result<C::Reply, Error> {
+        let (answer, answered) = oneshot::channel();
+        let Options { attached, patience, progress, withdrawn } = options;
+        let _withdraw_if_dropped = withdrawn.clone().drop_guard();
+        let request = call.into();
+        let pending = Pending { slot, request, attached, patience, withdrawn, progress, answer };
+        if self.calls.send(pending).await.is_err() {
+            return Err(Error::Ended(self.ended().await));
+        }
+        match answered.await {
+            Ok(outcome) => C::reply(outcome?).ok_or(Error::WrongReply),
+            Err(_dropped) => Err(Error::Ended(self.ended().await)),
+        }
+    }
+
+    /// Waits until it has ended, and tells how.
+    pub async fn ended(&self) -> Ending {
+        ending_of(&mut self.status.clone()).await
+    }
+
+    /// Asks it to end, tells it to, and makes it; returns once it has.
+    pub async fn stop(&self) -> Ending {
+        self.wish(Wish::Stop);
+        self.ended().await
+    }
+
+    /// Ends it at once; returns once it has ended.
+    pub async fn kill(&self) -> Ending {
+        self.wish(Wish::Kill);
+        self.ended().await
+    }
+
+    fn wish(&self, wish: Wish) {
+        self.stop.send_if_modified(|current| {
+            let stronger = *current < wish;
+            *current = (*current).max(wish);
+            stronger
+        });
+    }
+}
+
+async fn ending_of(status: &mut watch::Receiver<Status>) -> Ending {
+    // The driver publishes an ending before it goes; if it panicked, there is none.
+    let ended = status.wait_for(|status| status.ending.is_some()).await;
+    let ending = ended.ok().and_then(|status| status.ending.clone());
+    ending.unwrap_or_else(|| Ending::of(Kind::Lost))
+}

@@ -1,0 +1,444 @@
+//! The one task that touches a worker's process.
+//!
+//! The driver keeps one call in flight. A worker serves calls in order anyway, and so a call that
+//! waits in the queue is not lost with the worker: only the one in flight is.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use simward_protocol::fault::Fault;
+use simward_protocol::handshake::{Hello, VERSION};
+use simward_protocol::session::Vitals;
+use simward_protocol::wire::{FromWorker, ToWorker};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::ending::{Ending, kind_of};
+use super::health::Health;
+use super::lifecycle::{self, Effect, Event, State};
+use super::link::Link;
+use super::{Pending, Status, Wish};
+use crate::pool::launcher::{Launch, Launched};
+use crate::pool::process::{Exit, Process};
+use crate::pool::{Pool, reading};
+
+/// What connects the driver to the handles.
+pub(super) struct Ends {
+    pub(super) pending: mpsc::Receiver<Pending>,
+    pub(super) wish: watch::Receiver<Wish>,
+    pub(super) publish: watch::Sender<Status>,
+    pub(super) said: Option<oneshot::Sender<Hello>>,
+}
+
+/// How long things may take.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    ready_within: Duration,
+    stop_grace: Duration,
+    hang_after: Duration,
+}
+
+/// A process that was just started.
+pub(super) struct Starting {
+    process: Process,
+    link: Link,
+    limits: Limits,
+}
+
+/// Starts a worker's process.
+pub(super) async fn launch(pool: &Pool) -> io::Result<Starting> {
+    let config = pool.config();
+    let mut args = config.worker_args.clone();
+    args.push("simulate".to_owned());
+    let launch = Launch { program: pool.program().to_owned(), args };
+    let Launched { process, socket } = pool.launcher().launch(launch).await?;
+    let limits = Limits {
+        ready_within: Duration::from_secs_f64(config.ready_within_secs),
+        stop_grace: Duration::from_secs_f64(config.stop_grace_secs),
+        hang_after: Duration::from_secs_f64(config.hang_after_secs),
+    };
+    Ok(Starting { process, link: Link::new(socket)?, limits })
+}
+
+impl Starting {
+    pub(super) fn pid(&self) -> i32 {
+        self.process.pid().as_raw_nonzero().get()
+    }
+
+    pub(super) fn started(&self) -> Instant {
+        self.process.started()
+    }
+
+    /// Drives the worker until it has ended.
+    pub(super) async fn run(self, ends: Ends) {
+        let Self { process, link, limits } = self;
+        let alarm = Some(Instant::now() + limits.ready_within);
+        let stopped = process.stopped();
+        let mut driver = Driver {
+            process,
+            link,
+            limits,
+            publish: ends.publish,
+            said: ends.said,
+            in_flight: None,
+            next_id: 1,
+            alarm,
+            look_at: None,
+            suspended: false,
+            hung_up: false,
+            health: Health::new(limits.hang_after),
+            last_words: None,
+            state: State::Starting,
+            vitals: Vitals::default(),
+        };
+        driver.drive(ends.pending, ends.wish, &stopped).await;
+    }
+}
+
+struct Driver {
+    process: Process,
+    link: Link,
+    limits: Limits,
+    publish: watch::Sender<Status>,
+    said: Option<oneshot::Sender<Hello>>,
+    in_flight: Option<InFlight>,
+    next_id: u64,
+    /// When the time for the current state is over.
+    alarm: Option<Instant>,
+    /// When to look whether the worker makes progress.
+    look_at: Option<Instant>,
+    /// A signal stopped it a while ago.
+    suspended: bool,
+    /// It closed its socket, or we cannot write to it any more.
+    hung_up: bool,
+    health: Health,
+    last_words: Option<String>,
+    state: State,
+    vitals: Vitals,
+}
+
+struct InFlight {
+    id: u64,
+    patience: Option<Duration>,
+    withdrawn: CancellationToken,
+    /// Whether the worker was told of the withdrawal.
+    cancelled: bool,
+    progress: Option<watch::Sender<(u64, u64)>>,
+    answer: oneshot::Sender<Result<simward_protocol::call::Reply, Fault>>,
+}
+
+/// What woke the driver.
+enum Wake {
+    Wish(Wish),
+    Exit(Exit),
+    Link(io::Result<()>),
+    Withdrawn,
+    Suspended,
+    Look,
+    Late,
+    Call(Pending),
+}
+
+impl Driver {
+    async fn drive(
+        &mut self,
+        mut pending: mpsc::Receiver<Pending>,
+        mut wish: watch::Receiver<Wish>,
+        stopped: &Arc<Notify>,
+    ) {
+        while !matches!(self.state, State::Ended(_)) {
+            let idle = self.in_flight.is_none() && self.state == State::Ready;
+            let withdrawn = self.in_flight.as_ref().filter(|call| !call.cancelled);
+            let withdrawn = withdrawn.map(|call| call.withdrawn.clone());
+            // Every branch is cancel safe and only waits; all changes happen in `handle`. The end
+            // comes first, so that nothing is asked of a worker that is gone; frames come before
+            // the clock, so that an answer in time is never late.
+            let wake = tokio::select! {
+                biased;
+                exit = self.process.ended() => Wake::Exit(exit),
+                changed = wish.changed() => match changed {
+                    Ok(()) => Wake::Wish(*wish.borrow_and_update()),
+                    // The last handle was dropped.
+                    Err(_) => Wake::Wish(Wish::Stop),
+                },
+                ready = self.link.ready(), if self.listens() => Wake::Link(ready),
+                () = cancelled(withdrawn.as_ref()) => Wake::Withdrawn,
+                () = stopped.notified() => Wake::Suspended,
+                () = sleep_until(self.alarm) => Wake::Late,
+                () = sleep_until(self.look_at) => Wake::Look,
+                call = pending.recv(), if idle => match call {
+                    Some(call) => Wake::Call(call),
+                    None => Wake::Wish(Wish::Stop),
+                },
+            };
+            self.handle(wake).await;
+        }
+    }
+
+    fn listens(&self) -> bool {
+        matches!(self.state, State::Starting | State::Ready) && !self.hung_up
+    }
+
+    async fn handle(&mut self, wake: Wake) {
+        match wake {
+            Wake::Exit(exit) => self.end(exit).await,
+            Wake::Wish(Wish::Live) => (),
+            Wake::Wish(Wish::Stop) => self.apply(Event::StopAsked),
+            Wake::Wish(Wish::Kill) => self.apply(Event::KillAsked),
+            Wake::Link(ready) => {
+                if let Err(error) = ready.and_then(|()| self.link.flush()) {
+                    self.silenced(&error);
+                }
+                self.receive();
+            }
+            Wake::Withdrawn => self.cancel(),
+            Wake::Suspended => {
+                self.suspended = true;
+                self.look_at = Some(Instant::now() + Health::pause(self.limits.hang_after));
+            }
+            Wake::Late if self.hung_up && self.state != State::Asked => {
+                self.apply(Event::Nonsense);
+            }
+            Wake::Late => self.apply(Event::Late),
+            Wake::Look => self.look(),
+            Wake::Call(call) => self.ask(call),
+        }
+    }
+
+    /// Takes every frame that is there.
+    fn receive(&mut self) {
+        while self.listens() {
+            let event = if self.state == State::Starting {
+                match self.link.receive::<Hello>() {
+                    Ok(Some(hello)) => self.greet(hello),
+                    Ok(None) => return,
+                    Err(error) => match self.silenced(&error) {
+                        Some(event) => event,
+                        None => return,
+                    },
+                }
+            } else {
+                match self.link.receive::<FromWorker>() {
+                    Ok(Some(frame)) => match self.take(frame) {
+                        Some(event) => event,
+                        None => continue,
+                    },
+                    Ok(None) => return,
+                    Err(error) => match self.silenced(&error) {
+                        Some(event) => event,
+                        None => return,
+                    },
+                }
+            };
+            self.apply(event);
+        }
+    }
+
+    /// The socket gives nothing more. If the worker closed it, its exit is on its way and says
+    /// more than that; if its exit does not come, it broke the protocol.
+    fn silenced(&mut self, error: &io::Error) -> Option<Event> {
+        if error.kind() == io::ErrorKind::InvalidData {
+            return Some(Event::Nonsense);
+        }
+        self.hung_up = true;
+        self.alarm = Some(Instant::now() + HUNG_UP_GRACE);
+        None
+    }
+
+    fn greet(&mut self, hello: Hello) -> Event {
+        if hello.version != VERSION {
+            return Event::OtherVersion;
+        }
+        if let Some(said) = self.said.take() {
+            // Whoever started it may have given up.
+            said.send(hello).ok();
+        }
+        Event::Hello
+    }
+
+    fn take(&mut self, frame: FromWorker) -> Option<Event> {
+        match frame {
+            FromWorker::Answer { id, outcome, vitals } => {
+                self.vitals = vitals;
+                let Some(call) = self.in_flight.take_if(|call| call.id == id) else {
+                    return Some(Event::Nonsense);
+                };
+                self.publish();
+                self.health.content();
+                self.look_at = None;
+                self.look_later();
+                // The caller may have stopped waiting.
+                call.answer.send(outcome).ok();
+            }
+            FromWorker::Pong { id, vitals } => {
+                if self.next_id <= id {
+                    return Some(Event::Nonsense);
+                }
+                self.vitals = vitals;
+                self.publish();
+                if let Some(progress) =
+                    self.in_flight.as_ref().and_then(|call| call.progress.as_ref())
+                {
+                    progress.send_replace(vitals.call_steps);
+                }
+            }
+            FromWorker::LastWords { text } => self.last_words = Some(text),
+        }
+        None
+    }
+
+    fn ask(&mut self, call: Pending) {
+        let Pending { slot, request, attached, patience, withdrawn, progress, answer } = call;
+        let id = self.next_id;
+        self.next_id += 1;
+        let sent = self.link.send(&ToWorker::Question { id, slot, request }, attached);
+        match sent {
+            Ok(()) => (),
+            // Too long for a frame: the worker knows nothing of it.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                let max = simward_protocol::wire::TO_WORKER_BYTES_MAX as u64;
+                let what = "bytes of one call".to_owned();
+                answer.send(Err(Fault::LimitExceeded { what, value: max + 1, max })).ok();
+                return;
+            }
+            Err(error) => {
+                self.silenced(&error);
+            }
+        }
+        self.in_flight =
+            Some(InFlight { id, patience, withdrawn, cancelled: false, progress, answer });
+        self.look_later();
+    }
+
+    fn cancel(&mut self) {
+        let Some(call) = &mut self.in_flight else { return };
+        call.cancelled = true;
+        let frame = ToWorker::Cancel { id: call.id };
+        if let Err(error) = self.link.send(&frame, None) {
+            self.silenced(&error);
+        }
+    }
+
+    /// Looks whether a worker that owes progress makes any, and asks for news.
+    fn look(&mut self) {
+        self.look_at = None;
+        if self.suspended {
+            // It may have been let go on meanwhile; and if not, it may be let go on soon.
+            self.suspended = self.activity().is_some_and(|activity| activity.stopped);
+        }
+        let owes = self.in_flight.is_some() || self.vitals.running || self.suspended;
+        if !owes || self.state != State::Ready {
+            self.health.content();
+            return;
+        }
+        // A paced background simulation that waits for its time owes nothing until it is busy.
+        let resting = self.in_flight.is_none() && !self.vitals.busy && !self.suspended;
+        if resting {
+            self.health.content();
+        } else {
+            let patience = self.in_flight.as_ref().and_then(|call| call.patience);
+            let pid = self.process.pid().as_raw_nonzero().get();
+            let now = Instant::now();
+            let progress = self.vitals.progress;
+            let verdict = self.health.look(now, progress, patience, || reading::activity(pid));
+            if let Some(kind) = verdict {
+                self.apply(Event::Hung(kind));
+                return;
+            }
+        }
+        let id = self.next_id;
+        self.next_id += 1;
+        if let Err(error) = self.link.send(&ToWorker::Ping { id }, None) {
+            self.silenced(&error);
+        }
+        self.look_later();
+    }
+
+    fn activity(&self) -> Option<reading::Activity> {
+        reading::activity(self.process.pid().as_raw_nonzero().get())
+    }
+
+    /// Looks at the worker in a while, if it owes progress.
+    fn look_later(&mut self) {
+        if self.in_flight.is_some() || self.vitals.running || self.suspended {
+            let pause = Health::pause(self.limits.hang_after);
+            self.look_at.get_or_insert_with(|| Instant::now() + pause);
+        }
+    }
+
+    fn apply(&mut self, event: Event) {
+        let state = self.state;
+        let (next, effect) = lifecycle::next(state, event);
+        if next == state {
+            return;
+        }
+        self.alarm = None;
+        match effect {
+            Effect::Nothing => (),
+            Effect::HangUp => {
+                self.link.hang_up();
+                self.alarm = Some(Instant::now() + self.limits.stop_grace);
+            }
+            Effect::Terminate => {
+                self.process.terminate();
+                self.alarm = Some(Instant::now() + self.limits.stop_grace);
+            }
+            Effect::Kill => self.process.kill(),
+        }
+        let pid = self.process.pid().as_raw_nonzero();
+        tracing::debug!(pid, ?state, ?next, ?event, "worker changed state");
+        self.state = next;
+        self.publish();
+    }
+
+    /// The process is gone: tells how it ended, and then lets go of whoever waits.
+    async fn end(&mut self, exit: Exit) {
+        // What it said before it went may still be on its way.
+        if self.state == State::Ready {
+            self.drain();
+        }
+        self.apply(Event::Exited(kind_of(exit)));
+        let State::Ended(kind) = self.state else { return };
+        let written = self.process.last_output().await;
+        let words = self.last_words.take().or(Some(written).filter(|text| !text.is_empty()));
+        let ending = Ending { kind, exit: Some(exit), last_words: words };
+        let pid = self.process.pid().as_raw_nonzero();
+        tracing::info!(pid, ending = %ending, "worker ended");
+        let (state, vitals) = (self.state, self.vitals);
+        self.publish.send_replace(Status { state, vitals, ending: Some(ending) });
+        self.in_flight = None;
+        self.said = None;
+    }
+
+    /// Takes what the worker sent before it went: an answer, or last words.
+    fn drain(&mut self) {
+        while let Ok(Some(frame)) = self.link.receive::<FromWorker>() {
+            self.take(frame);
+        }
+    }
+
+    fn publish(&self) {
+        let Self { state, vitals, .. } = *self;
+        // Without an ending the state may still be `Ended` for a moment: whoever waits, waits for
+        // the ending.
+        self.publish.send_replace(Status { state, vitals, ending: None });
+    }
+}
+
+/// How long the exit of a worker that closed its socket may take.
+const HUNG_UP_GRACE: Duration = Duration::from_millis(250);
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn cancelled(token: Option<&CancellationToken>) {
+    match token {
+        Some(token) => token.cancelled().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,223 @@
+//! A worker that misbehaves in the way its first argument names: `rogue-worker HOW MODE`.
+//!
+//! What there is to choose from is listed, and promised, by [`How`].
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Command, ExitCode, Stdio, abort};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, getsid, setsid};
+use simward_protocol::call::Reply;
+use simward_protocol::compile::{Compile, Compiled};
+use simward_protocol::ending;
+use simward_protocol::fault::Fault;
+use simward_protocol::handshake::VERSION;
+use simward_protocol::model::Models;
+use simward_protocol::session::Vitals;
+use simward_protocol::wire::{self, FromWorker};
+use simward_tests::fake::channel::Outgoing;
+use simward_tests::fake::process::{
+    dump_no_core, end, expire_after, ignore_sigterm, kill_self, linger, sleep, stop_self,
+};
+use simward_tests::fake::{self, How, Manners};
+
+const MIB: usize = 1024 * 1024;
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let Some(how) = args.next().as_deref().and_then(How::parse) else {
+        return fake::bad_start(&io::Error::other("the first argument must say what to do wrong"));
+    };
+    dump_no_core();
+    if let Err(error) = expire_after(How::LIFETIME) {
+        return fake::bad_start(&error);
+    }
+    if how == How::Grandchild {
+        setsid().ok();
+        linger();
+    }
+    fake::main(Rogue { how, has_stepped: AtomicBool::new(false) }, args)
+}
+
+#[derive(Debug)]
+struct Rogue {
+    how: How,
+    /// Whether the first step has begun.
+    has_stepped: AtomicBool,
+}
+
+impl Manners for Rogue {
+    fn version(&self) -> u32 {
+        if self.how == How::FromTheFuture { u32::MAX } else { VERSION }
+    }
+
+    fn start(&self) {
+        match self.how {
+            How::NeverReady => linger(),
+            How::SlowReady => sleep(Duration::from_millis(500)),
+            How::DiesAtStart => end(3),
+            How::IgnoresSigterm => ignore_sigterm(),
+            How::FloodsOutput => {
+                flood(io::stdout(), vec![0xff; 64 * 1024]);
+                flood(io::stderr(), b"Nothing to see here.\n".repeat(3120));
+            }
+            How::LeaksGrandchild => leak_grandchild().unwrap_or_else(|_| end(ending::BAD_START)),
+            _ => (),
+        }
+    }
+
+    fn greeted(&self) {
+        match self.how {
+            How::DiesAfterReady => abort(),
+            How::FastExit => end(0),
+            _ => (),
+        }
+    }
+
+    fn begin(&self, call: &str, outgoing: &Outgoing) {
+        if call != "Step" || self.has_stepped.swap(true, Relaxed) {
+            return;
+        }
+        match self.how {
+            How::DiesInCall => kill_self(),
+            How::ExitsZeroInCall => end(0),
+            How::StopsItselfInCall => stop_self(),
+            How::Spins => spin(),
+            How::Deadlocks | How::Mute => linger(),
+            How::Late => sleep(Duration::from_secs(5)),
+            How::LastWords => {
+                let text = "the rogue says goodbye".into();
+                outgoing.write(&FromWorker::LastWords { text }).ok();
+                end(ending::ENGINE_ERROR)
+            }
+            How::LeaksGrandchild => abort(),
+            How::Swells => swell(),
+            _ => (),
+        }
+    }
+
+    fn answer(&self, call: &str, mut answer: FromWorker, outgoing: &Outgoing) -> io::Result<()> {
+        match (self.how, call) {
+            (How::Garbage, "Step") => outgoing.write_raw(&noise()),
+            (How::Oversized, "Step") => outgoing.write_raw(&u32::MAX.to_le_bytes()),
+            (How::Truncated, "Step") => {
+                let mut frame = Vec::new();
+                wire::encode(&mut frame, &answer, wire::FROM_WORKER_BYTES_MAX)?;
+                outgoing.write_raw(&frame[..frame.len() / 2])?;
+                outgoing.hang_up()
+            }
+            (How::WrongId, "Step") => {
+                if let FromWorker::Answer { id, .. } = &mut answer {
+                    *id += 1;
+                }
+                outgoing.write(&answer)
+            }
+            (How::WrongKind, "Step") => {
+                if let FromWorker::Answer { outcome, .. } = &mut answer {
+                    *outcome = Ok(no_models());
+                }
+                outgoing.write(&answer)
+            }
+            (How::Twice, "Step") => {
+                outgoing.write(&answer)?;
+                outgoing.write(&answer)
+            }
+            (How::Unasked, "OpenSession") => {
+                outgoing.write(&answer)?;
+                let (outcome, vitals) = (Ok(no_models()), Vitals::default());
+                outgoing.write(&FromWorker::Answer { id: u64::MAX, outcome, vitals })
+            }
+            (How::StopsItselfWhenIdle, "OpenSession") => {
+                outgoing.write(&answer)?;
+                thread::spawn(|| {
+                    sleep(Duration::from_millis(100));
+                    stop_self();
+                });
+                Ok(())
+            }
+            _ => outgoing.write(&answer),
+        }
+    }
+
+    fn pongs(&self) -> bool {
+        self.how != How::Mute || !self.has_stepped.load(Relaxed)
+    }
+
+    fn step_takes(&self) -> Duration {
+        if self.how == How::SlowSteps { Duration::from_millis(1) } else { Duration::ZERO }
+    }
+
+    fn hung_up(&self) {
+        if matches!(self.how, How::IgnoresSigterm | How::Truncated) {
+            linger();
+        }
+    }
+
+    fn compile(&self, call: &Compile, file: Option<OwnedFd>) -> Result<Compiled, Fault> {
+        match self.how {
+            How::CompileHangs => linger(),
+            How::CompileDies => abort(),
+            How::CompileLies => Ok(Compiled { bytes: 1_000_000_000_000, warnings: Vec::new() }),
+            _ => fake::compile(call, file),
+        }
+    }
+}
+
+/// A reply that no `Step` can have.
+fn no_models() -> Reply {
+    Reply::ListModels(Models { models: Vec::new() })
+}
+
+/// A frame whose body, beginning with a kind that does not exist, means nothing.
+fn noise() -> Vec<u8> {
+    let body = (0..64_u8).map(|index| index.wrapping_mul(167).wrapping_add(13));
+    64_u32.to_le_bytes().into_iter().chain(body).collect()
+}
+
+fn spin() -> ! {
+    loop {
+        std::hint::spin_loop();
+    }
+}
+
+fn swell() -> ! {
+    let mut kept = Vec::new();
+    while kept.len() * 50 < 2048 {
+        kept.push(vec![1_u8; 50 * MIB]);
+        sleep(Duration::from_millis(20));
+    }
+    std::hint::black_box(&kept);
+    linger()
+}
+
+/// Writes without end, on a thread of its own; stops quietly when nobody reads any more.
+fn flood(to: impl AsFd, chunk: Vec<u8>) {
+    let Ok(to) = to.as_fd().try_clone_to_owned() else { return };
+    thread::spawn(move || {
+        let mut to = File::from(to);
+        let mut written = 0;
+        while to.write_all(&chunk).is_ok() {
+            written += chunk.len();
+            if 64 * MIB <= written {
+                sleep(Duration::from_millis(10));
+            }
+        }
+    });
+}
+
+/// Starts this program once more, and waits until that has left the process group.
+#[expect(clippy::disallowed_methods, reason = "a rogue has no launcher")]
+fn leak_grandchild() -> io::Result<()> {
+    let mut command = Command::new(std::env::current_exe()?);
+    // Standard input would be the socket: then the supervisor never saw its end.
+    let child = command.arg(How::Grandchild.name()).stdin(Stdio::null()).spawn()?;
+    let pid = Pid::from_child(&child);
+    while getsid(Some(pid)) != Ok(pid) {
+        sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
