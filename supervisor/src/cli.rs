@@ -147,7 +147,10 @@ fn start_log(config: &Config) -> anyhow::Result<()> {
     use anyhow::Context as _;
     let filter = tracing_subscriber::EnvFilter::try_new(&config.log.filter)
         .with_context(|| format!("`log.filter` is not a filter: {}", config.log.filter))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .with_writer(std::io::stderr);
     match config.log.format {
         Format::Human => log.init(),
         Format::Json => log.json().flatten_event(true).init(),

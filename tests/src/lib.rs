@@ -1,1 +1,14 @@
-//! placeholder
+//! What the tests share: a daemon of their own, clients to talk to it, real models, and workers
+//! that misbehave.
+
+#![deny(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+#![expect(clippy::disallowed_methods, reason = "tests start processes and wait for them")]
+#![expect(clippy::missing_errors_doc, reason = "the reader is a test")]
+
+pub mod client;
+pub mod daemon;
+pub mod fake;
+pub mod http;
+pub mod models;
+pub mod wait;

@@ -1,5 +1,7 @@
 //! Ways to end, to wait, and not to end.
 
+#![expect(unsafe_code, reason = "signals and timers have no safe interface among our crates")]
+
 use std::ffi::{c_int, c_void};
 use std::time::Duration;
 use std::{io, ptr, thread};

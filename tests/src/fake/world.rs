@@ -148,6 +148,7 @@ impl Serve<LoadModel> for World {
     ) -> Result<ModelSummary, Fault> {
         let file = self.attached.take().map(File::from);
         let room = self.slot(slot)?;
+        let model_id = model_id.unwrap_or_else(|| "model".to_owned());
         if room.models.contains_key(&model_id) {
             return Err(Fault::ModelExists { model_id });
         }

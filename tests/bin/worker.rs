@@ -1,0 +1,7 @@
+//! The worker, under a name that tests can find.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    simward_worker::main()
+}

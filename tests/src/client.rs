@@ -1,0 +1,179 @@
+//! MCP clients: one over HTTP in the newer protocol, one over standard input in the older one.
+
+use std::io::{BufRead as _, BufReader, Lines, Write as _};
+use std::net::SocketAddr;
+use std::process::{Child, ChildStdin, ChildStdout};
+
+use serde_json::{Value, json};
+
+use crate::http::{Answer, Http};
+
+/// The newer protocol's version.
+pub const MODERN: &str = "2026-07-28";
+
+/// The older protocol's version.
+pub const LEGACY: &str = "2025-11-25";
+
+/// A refusal's structured content.
+pub type Refused = Value;
+
+/// A client over HTTP, in the newer protocol: every call stands for itself.
+#[derive(Debug)]
+pub struct HttpClient {
+    http: Http,
+    next: u64,
+}
+
+impl HttpClient {
+    /// Connects.
+    pub fn connect(address: SocketAddr) -> Self {
+        Self { http: Http::connect(address).unwrap(), next: 1 }
+    }
+
+    /// Calls a tool; returns its structured content, or the refusal's.
+    pub fn tool(&mut self, name: &str, arguments: Value) -> Result<Value, Refused> {
+        let answer = self.tool_raw(name, arguments);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        structured(&serde_json::from_slice(&answer.body).unwrap())
+    }
+
+    /// Calls a tool; returns the HTTP answer.
+    pub fn tool_raw(&mut self, name: &str, arguments: Value) -> Answer {
+        let params = json!({ "name": name, "arguments": arguments });
+        self.request("tools/call", Some(name), params)
+    }
+
+    /// Makes a request; returns the HTTP answer.
+    pub fn request(&mut self, method: &str, name: Option<&str>, params: Value) -> Answer {
+        let (headers, body) = self.prepare(method, name, params);
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        self.http.ask("POST", "/mcp", &headers, &body).unwrap()
+    }
+
+    /// Sends a tool call without waiting for its answer.
+    pub fn send_tool(&mut self, name: &str, arguments: Value) {
+        let params = json!({ "name": name, "arguments": arguments });
+        let (headers, body) = self.prepare("tools/call", Some(name), params);
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        self.http.send("POST", "/mcp", &headers, &body).unwrap();
+    }
+
+    fn prepare(
+        &mut self,
+        method: &str,
+        name: Option<&str>,
+        mut params: Value,
+    ) -> (Vec<(&'static str, String)>, Vec<u8>) {
+        params["_meta"] = json!({
+            "io.modelcontextprotocol/protocolVersion": MODERN,
+            "io.modelcontextprotocol/clientCapabilities": {},
+            "io.modelcontextprotocol/clientInfo": { "name": "tests", "version": "0" },
+        });
+        let id = self.next;
+        self.next += 1;
+        let body = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
+        let mut headers = vec![
+            ("content-type", "application/json".to_owned()),
+            ("accept", "application/json, text/event-stream".to_owned()),
+            ("mcp-protocol-version", MODERN.to_owned()),
+            ("mcp-method", method.to_owned()),
+        ];
+        headers.extend(name.map(|name| ("mcp-name", name.to_owned())));
+        (headers, body.to_string().into_bytes())
+    }
+}
+
+/// A client over a daemon's standard input and output, in the older protocol.
+#[derive(Debug)]
+pub struct StdioClient {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    lines: Lines<BufReader<ChildStdout>>,
+    next: u64,
+}
+
+impl StdioClient {
+    /// Shakes hands with a daemon that was just started with pipes.
+    pub fn connect(mut child: Child) -> Self {
+        let stdin = child.stdin.take();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut client = Self { child, stdin, lines, next: 1 };
+        let hello = json!({
+            "protocolVersion": LEGACY,
+            "capabilities": {},
+            "clientInfo": { "name": "tests", "version": "0" },
+        });
+        client.ask("initialize", &hello);
+        client.send(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }));
+        client
+    }
+
+    /// Calls a tool; returns its structured content, or the refusal's.
+    pub fn tool(&mut self, name: &str, arguments: &Value) -> Result<Value, Refused> {
+        structured(&self.ask("tools/call", &json!({ "name": name, "arguments": arguments })))
+    }
+
+    /// Makes a request; returns the answer, notifications left out.
+    pub fn ask(&mut self, method: &str, params: &Value) -> Value {
+        let id = self.post(method, params);
+        self.answer(id)
+    }
+
+    /// Makes a request without waiting for the answer; returns its id.
+    pub fn post(&mut self, method: &str, params: &Value) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        self.send(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }));
+        id
+    }
+
+    /// Sends a message.
+    pub fn send(&mut self, message: &Value) {
+        writeln!(self.stdin.as_mut().unwrap(), "{message}").unwrap();
+    }
+
+    /// The next message, whatever it is.
+    pub fn message(&mut self) -> Value {
+        serde_json::from_str(&self.lines.next().unwrap().unwrap()).unwrap()
+    }
+
+    /// Waits for the answer to a request; drops everything that comes before it.
+    pub fn answer(&mut self, id: u64) -> Value {
+        loop {
+            let message = self.message();
+            if message["id"] == id {
+                return message;
+            }
+        }
+    }
+
+    /// The daemon's process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Hangs up and waits for the daemon's end.
+    pub fn hang_up(&mut self) -> std::process::ExitStatus {
+        self.stdin = None;
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for StdioClient {
+    fn drop(&mut self) {
+        self.stdin = None;
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// What a JSON-RPC answer to a tool call says.
+fn structured(answer: &Value) -> Result<Value, Refused> {
+    let result = &answer["result"];
+    assert!(result.is_object(), "no result: {answer}");
+    let content = result["structuredContent"].clone();
+    let text = result["content"][0]["text"].as_str().unwrap_or_default();
+    let text: Value = serde_json::from_str(text).unwrap_or_default();
+    assert_eq!(text, content, "the text and the structured content differ");
+    if result["isError"] == true { Err(content) } else { Ok(content) }
+}
