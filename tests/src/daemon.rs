@@ -61,7 +61,8 @@ impl Setup {
 
     /// With workers that misbehave.
     pub fn rogue(programs: &Programs, how: How) -> Self {
-        Self::with(programs, &programs.rogue).set("pool.worker_args", &format!("[\"{}\"]", how.name()))
+        Self::with(programs, &programs.rogue)
+            .set("pool.worker_args", &format!("[\"{}\"]", how.name()))
     }
 
     fn with(programs: &Programs, worker: &Path) -> Self {

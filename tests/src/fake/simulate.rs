@@ -1,11 +1,10 @@
 //! Mode `simulate`: the control thread reads the socket, the main thread simulates.
 
-use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::thread;
 use std::time::Instant;
+use std::{io, thread};
 
 use simward_protocol::call::Request;
 use simward_protocol::ending;

@@ -1,0 +1,101 @@
+//! The command line.
+
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+use simward_tests::daemon::Setup;
+use simward_tests::programs;
+
+fn simward(args: &[&str]) -> Output {
+    Command::new(programs!().supervisor)
+        .args(args)
+        .env_remove("SIMWARD_STATE_DIR")
+        .output()
+        .unwrap()
+}
+
+fn text(output: &[u8]) -> String {
+    String::from_utf8_lossy(output).into_owned()
+}
+
+#[test]
+fn an_operator_looks_at_the_pool_and_ends_a_process() {
+    let mut daemon = Setup::toy(&programs!()).serve();
+    let session = daemon.client().tool("create_session", json!({ "name": "mine" })).unwrap();
+    daemon.workers();
+    let state = daemon.state.path().to_str().unwrap().to_owned();
+    let pool = |args: &[&str]| {
+        let output = simward(&[&["pool", "--state-dir", &state], args].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let table = pool(&["list"]);
+    assert!(table.contains("mine") && table.contains(&session["pid"].to_string()), "{table}");
+    let listed: Value = serde_json::from_str(&pool(&["list", "--json"])).unwrap();
+    assert_eq!(listed["processes"][0]["session_id"], session["session_id"]);
+    assert!(pool(&["stats"]).contains("1 of 512"));
+    let stats: Value = serde_json::from_str(&pool(&["stats", "--json"])).unwrap();
+    assert_eq!(stats["workers"], 1);
+    let killed: Value =
+        serde_json::from_str(&pool(&["kill", session["session_id"].as_str().unwrap(), "--json"]))
+            .unwrap();
+    assert_eq!(killed["sessions_closed"], json!([session["session_id"]]));
+    let refused = simward(&["pool", "--state-dir", &state, "kill", "sim_nobody"]);
+    assert!(!refused.status.success());
+    assert!(text(&refused.stderr).contains("process_unknown"), "{}", text(&refused.stderr));
+}
+
+#[test]
+fn without_a_daemon_the_pool_says_so() {
+    let state = tempfile::TempDir::new().unwrap();
+    let refused = simward(&["pool", "--state-dir", state.path().to_str().unwrap(), "stats"]);
+    assert!(!refused.status.success());
+    assert!(
+        text(&refused.stderr).contains("is `simward serve` running"),
+        "{}",
+        text(&refused.stderr)
+    );
+}
+
+#[test]
+fn the_configuration_in_force_is_printed() {
+    let output =
+        simward(&["config", "print", "--set", "sessions.max=7", "--port-range", "8100-8200"]);
+    let printed = text(&output.stdout);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(printed.contains("max = 7") && printed.contains("range = \"8100-8200\""), "{printed}");
+}
+
+#[test]
+fn the_environment_is_heard_and_flags_win_over_it() {
+    let print = |args: &[&str]| {
+        let output = Command::new(programs!().supervisor)
+            .args(["config", "print"])
+            .args(args)
+            .env("SIMWARD_PORT_RANGE", "8300-8400")
+            .output()
+            .unwrap();
+        text(&output.stdout)
+    };
+    assert!(print(&[]).contains("8300-8400"));
+    assert!(print(&["--port-range", "8500-8600"]).contains("8500-8600"));
+}
+
+#[test]
+fn a_wrong_key_is_refused_with_the_nearest_one() {
+    let refused = simward(&["config", "print", "--set", "pool.hang_aftr_secs=1"]);
+    assert!(!refused.status.success());
+    let said = text(&refused.stderr);
+    assert!(said.contains("did you mean `pool.hang_after_secs`"), "{said}");
+}
+
+#[test]
+fn the_sample_configuration_is_the_defaults() {
+    let sample = simward_tests::models::root().join("deploy/simward.toml");
+    let print = |args: &[&str]| {
+        let output = simward(&[&["config", "print"], args].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    assert_eq!(print(&["--config", sample.to_str().unwrap()]), print(&[]));
+}

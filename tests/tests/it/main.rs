@@ -1,0 +1,16 @@
+//! Tests that run real processes. One executable, so that it links once.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+#![expect(clippy::disallowed_methods, reason = "tests start processes and wait for them")]
+
+mod cli;
+mod endpoint;
+mod hostile;
+mod http;
+mod isolation;
+mod lifetimes;
+mod pool;
+mod rogues;
+mod simulation;
+mod stdio;
+mod tidy;
