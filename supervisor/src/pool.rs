@@ -123,7 +123,8 @@ fn program(configured: &Path) -> anyhow::Result<PathBuf> {
         let own = std::env::current_exe().context("this program's own path is unknown")?;
         own.with_file_name("simward-worker")
     } else {
-        configured.to_owned()
+        // Processes start in another folder.
+        std::path::absolute(configured).context("the worker's path cannot be made absolute")?
     };
     anyhow::ensure!(
         program.is_file(),

@@ -54,6 +54,22 @@ impl FromContextPart<ToolCallContext<'_, McpServer>> for Caller {
     }
 }
 
+impl Caller {
+    /// Waits for work that can be given up at any moment, as long as the client wants it.
+    pub(super) async fn unless_withdrawn<T, E>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Refusal>
+    where
+        Refusal: From<E>,
+    {
+        tokio::select! {
+            done = work => Ok(done?),
+            () = self.withdrawn.cancelled() => Err(Refusal::cancelled()),
+        }
+    }
+}
+
 /// How long a client may take to accept a piece of news. One that does not read must not hold its
 /// own call.
 const NEWS_PATIENCE: Duration = Duration::from_millis(100);
@@ -65,7 +81,8 @@ impl McpServer {
         caller: &Caller,
         session_id: Option<&str>,
     ) -> Result<Session, Refusal> {
-        Ok(self.sessions().resolve(&caller.tenant, &caller.connection, session_id).await?)
+        let resolve = self.sessions().resolve(&caller.tenant, &caller.connection, session_id);
+        caller.unless_withdrawn(resolve).await
     }
 
     /// Asks the worker of the session that a call means.

@@ -34,6 +34,12 @@ impl Refusal {
         Self { code: "internal_error", message, hint: None, retry_after_ms: None }
     }
 
+    /// The client withdrew the call.
+    pub(super) fn cancelled() -> Self {
+        let message = "the call was cancelled; nothing was done".to_owned();
+        Self { code: "cancelled", message, hint: None, retry_after_ms: None }
+    }
+
     /// An argument that is not what it must be.
     pub(super) fn argument(message: String) -> Self {
         Self { code: INVALID_ARGUMENT, message, hint: None, retry_after_ms: None }

@@ -147,6 +147,7 @@ impl Driver {
         mut wish: watch::Receiver<Wish>,
         stopped: &Arc<Notify>,
     ) {
+        let mut orphaned = false;
         while !matches!(self.state, State::Ended(_)) {
             let idle = self.in_flight.is_none() && self.state == State::Ready;
             let withdrawn = self.in_flight.as_ref().filter(|call| !call.cancelled);
@@ -157,10 +158,13 @@ impl Driver {
             let wake = tokio::select! {
                 biased;
                 exit = self.process.ended() => Wake::Exit(exit),
-                changed = wish.changed() => match changed {
+                changed = wish.changed(), if !orphaned => match changed {
                     Ok(()) => Wake::Wish(*wish.borrow_and_update()),
                     // The last handle was dropped.
-                    Err(_) => Wake::Wish(Wish::Stop),
+                    Err(_) => {
+                        orphaned = true;
+                        Wake::Wish(Wish::Stop)
+                    }
                 },
                 ready = self.link.ready(), if self.listens() => Wake::Link(ready),
                 () = cancelled(withdrawn.as_ref()) => Wake::Withdrawn,
@@ -241,8 +245,10 @@ impl Driver {
         if error.kind() == io::ErrorKind::InvalidData {
             return Some(Event::Nonsense);
         }
-        self.hung_up = true;
-        self.alarm = Some(Instant::now() + HUNG_UP_GRACE);
+        if !self.hung_up {
+            self.hung_up = true;
+            self.alarm = Some(Instant::now() + HUNG_UP_GRACE);
+        }
         None
     }
 

@@ -34,8 +34,12 @@ HUMANOID = (
     pathlib.Path(__file__).resolve().parents[3] / "third_party/models/humanoid/humanoid.xml"
 )
 
+HUMANOID_TIMESTEP = 0.005
+
 # So many that they take long enough to be told of several times.
-LONG_STEPS = 200_000
+LONG_STEPS = 100_000
+# The most that one call may take, so that there is time to withdraw it.
+ENDLESS_STEPS = 1_000_000
 
 # A cart of 2 kg on a rail, and nothing that slows it.
 CART = """
@@ -216,8 +220,24 @@ async def progress(talk: Talk, session_id: str) -> int:
     check(rising, "progress does not rise", told)
     check(all(total == LONG_STEPS for _, total in told), "another total", told)
     check(0 < told[0][0] and told[-1][0] <= LONG_STEPS, "progress is out of range", told)
+    await withdrawal(talk, humanoid)
     await talk.ok("unload_model", **humanoid)
     return len(told)
+
+
+async def withdrawal(talk: Talk, humanoid: dict[str, str]) -> None:
+    """A call that the client withdraws ends early, and the session serves the next one."""
+    before = await talk.ok("get_state", **humanoid)
+    with anyio.CancelScope() as scope:
+
+        async def had_enough(*_news: Any) -> None:
+            scope.cancel()
+
+        await talk.ok("step_simulation", had_enough, steps=ENDLESS_STEPS, **humanoid)
+    check(scope.cancelled_caught, "the call was too short to be withdrawn")
+    after = await talk.ok("get_state", **humanoid)
+    steps = (after["time_secs"] - before["time_secs"]) / HUMANOID_TIMESTEP
+    check(1 <= steps < ENDLESS_STEPS / 2, "the call went on", steps)
 
 
 async def every_other_tool(talk: Talk, session_id: str) -> None:

@@ -126,7 +126,8 @@ impl McpServer {
         let LoadArgs { session_id, model_xml, assets, model_id } = args;
         let source = Source { model_xml, assets: decode(assets)? };
         let session = self.session(&caller, session_id.as_deref()).await?;
-        Ok(Json(models::load(self.sessions().compiler(), &session, source, model_id).await?))
+        let load = models::load(self.sessions().compiler(), &session, source, model_id);
+        Ok(Json(caller.unless_withdrawn(load).await?))
     }
 
     /// Load one of the built-in models: `pendulum`, `double_pendulum`, `cart_pole`, or `arm` (six
@@ -149,7 +150,8 @@ impl McpServer {
         let SceneArgs { session_id, scene, parameters, model_id } = args;
         let source = Source { model_xml: scenes::build(&scene, &parameters)?, assets: Vec::new() };
         let session = self.session(&caller, session_id.as_deref()).await?;
-        Ok(Json(models::load(self.sessions().compiler(), &session, source, model_id).await?))
+        let load = models::load(self.sessions().compiler(), &session, source, model_id);
+        Ok(Json(caller.unless_withdrawn(load).await?))
     }
 
     /// Compile a model without loading it: whether it is valid, and if not the compiler's whole
@@ -165,12 +167,13 @@ impl McpServer {
     )]
     async fn validate_model_xml(
         &self,
-        _caller: Caller,
+        caller: Caller,
         Parameters(args): Parameters<ValidateArgs>,
     ) -> Result<Json<Validation>, Refusal> {
         let ValidateArgs { model_xml, assets } = args;
         let source = Source { model_xml, assets: decode(assets)? };
-        Ok(Json(models::validate(self.sessions().compiler(), source).await?))
+        let validate = models::validate(self.sessions().compiler(), source);
+        Ok(Json(caller.unless_withdrawn(validate).await?))
     }
 
     /// List the models of a session, with sizes and simulated time.

@@ -120,7 +120,8 @@ impl McpServer {
     ) -> Result<Json<SessionInfo>, Refusal> {
         let CreateArgs { name, isolation, idle_timeout_secs } = args;
         let request = Request { name, isolation, idle_timeout_secs };
-        let session = self.sessions().create(&caller.tenant, request).await?;
+        let create = self.sessions().create(&caller.tenant, request);
+        let session = caller.unless_withdrawn(create).await?;
         session.address();
         Ok(Json(describe(&session)))
     }

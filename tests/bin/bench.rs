@@ -1,0 +1,107 @@
+//! The benchmark: the promised numbers, measured on the real programs.
+//!
+//! `make bench` builds everything in release mode and runs this. It starts its own daemons, takes
+//! turns with what it compares them with, and prints one table. A number that is not reached is no
+//! failure; only what does not work at all is.
+
+#![deny(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on should stop")]
+#![expect(clippy::disallowed_methods, reason = "a benchmark starts processes and waits for them")]
+#![expect(clippy::print_stdout, reason = "its table is what it is for")]
+#![expect(clippy::print_stderr, reason = "it says there what it is doing")]
+
+#[path = "bench/bare.rs"]
+mod bare;
+#[path = "bench/crowd.rs"]
+mod crowd;
+#[path = "bench/killing.rs"]
+mod killing;
+#[path = "bench/machine.rs"]
+mod machine;
+#[path = "bench/memory.rs"]
+mod memory;
+#[path = "bench/options.rs"]
+mod options;
+#[path = "bench/process.rs"]
+mod process;
+#[path = "bench/programs.rs"]
+mod programs;
+#[path = "bench/reading.rs"]
+mod reading;
+#[path = "bench/report.rs"]
+mod report;
+#[path = "bench/rooms.rs"]
+mod rooms;
+#[path = "bench/server.rs"]
+mod server;
+#[path = "bench/starting.rs"]
+mod starting;
+#[path = "bench/stats.rs"]
+mod stats;
+#[path = "bench/stepping.rs"]
+mod stepping;
+#[path = "bench/wire.rs"]
+mod wire;
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use self::machine::Machine;
+use self::options::Options;
+use self::programs::Programs;
+use self::report::Report;
+
+/// What every measurement is given.
+struct Bench {
+    options: Options,
+    programs: Programs,
+}
+
+/// The measurements, by the number of the promise that they check.
+const PARTS: [(u32, &str, fn(&Bench, &mut Report)); 7] = [
+    (1, "sessions created and closed in sequence", starting::measure),
+    (2, "memory", memory::measure),
+    (3, "humanoid steps", stepping::humanoid),
+    (4, "get_state", reading::measure),
+    (5, "pendulum steps", stepping::pendulum),
+    (6, "many sessions", crowd::measure),
+    (7, "killed workers", killing::measure),
+];
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), String> {
+    let options = Options::parse(std::env::args().skip(1))?;
+    let programs = Programs::find()?;
+    let machine = Machine::look();
+    println!("{machine}\n{}", programs.versions());
+    let bench = Bench { options, programs };
+    let mut report = Report::default();
+    for (number, name, measure) in PARTS {
+        if bench.options.wants(number) {
+            eprintln!("{number}: {name} …");
+            measure(&bench, &mut report);
+        }
+    }
+    println!("\n{report}");
+    if let Some(path) = &bench.options.json {
+        let facts = json!({
+            "machine": machine.to_json(),
+            "programs": bench.programs.versions(),
+            "quick": bench.options.quick,
+            "measured": report.to_json(),
+        });
+        let written = std::fs::write(path, format!("{facts:#}\n"));
+        written.map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    Ok(())
+}
