@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use self::pool::list as process_table;
 use crate::config::{Config, Format};
 use crate::{daemon, demo};
 
@@ -80,7 +81,7 @@ struct Common {
     /// Which events are logged, such as `debug` or `warn,simward_supervisor=debug`.
     #[arg(long, env = "SIMWARD_LOG", value_name = "FILTER")]
     log: Option<String>,
-    /// Sets any key of the configuration, such as pool.hang_after_secs=0.5. May be repeated.
+    /// Sets any key of the configuration, such as `pool.hang_after_secs=0.5`. May be repeated.
     #[arg(long = "set", env = "SIMWARD_SET", value_name = "KEY=VALUE", value_delimiter = ';')]
     set: Vec<String>,
 }

@@ -1,6 +1,6 @@
 //! One session: a tenant's simulator, with whatever worker stands behind it at the moment.
 //!
-//! The session's [`keeper`] starts its worker, hears of the worker's end and decides whether
+//! The session's `keeper` starts its worker, hears of the worker's end and decides whether
 //! another one is started; everybody else holds a handle. A worker's end is told once, to the
 //! session's next call: what was in the worker is lost with it.
 
@@ -28,7 +28,16 @@ use crate::worker::{self, Ending, Options, StartError, Worker};
 
 /// Whether a session has its worker to itself.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+    clap::ValueEnum,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Isolation {

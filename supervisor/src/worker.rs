@@ -1,7 +1,7 @@
 //! A worker, as the rest of the daemon sees it: it takes calls, and it ends.
 //!
 //! A worker serves one session, or several sessions of one tenant, each in a slot. Only its
-//! [`driver`] touches the process; everybody else holds a cheap handle.
+//! `driver` touches the process; everybody else holds a cheap handle.
 
 mod driver;
 mod ending;

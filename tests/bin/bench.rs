@@ -22,6 +22,8 @@ mod machine;
 mod memory;
 #[path = "bench/options.rs"]
 mod options;
+#[path = "bench/pipe.rs"]
+mod pipe;
 #[path = "bench/process.rs"]
 mod process;
 #[path = "bench/programs.rs"]
@@ -58,8 +60,10 @@ struct Bench {
     programs: Programs,
 }
 
+type Measure = fn(&Bench, &mut Report);
+
 /// The measurements, by the number of the promise that they check.
-const PARTS: [(u32, &str, fn(&Bench, &mut Report)); 7] = [
+const PARTS: [(u32, &str, Measure); 7] = [
     (1, "sessions created and closed in sequence", starting::measure),
     (2, "memory", memory::measure),
     (3, "humanoid steps", stepping::humanoid),
@@ -92,7 +96,7 @@ fn run() -> Result<(), String> {
             measure(&bench, &mut report);
         }
     }
-    println!("\n{report}");
+    println!("\n{report}\nload afterwards {}", machine::load());
     if let Some(path) = &bench.options.json {
         let facts = json!({
             "machine": machine.to_json(),

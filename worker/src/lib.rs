@@ -4,9 +4,9 @@
 //! session (or, shared, of several sessions of one tenant) until the socket closes; in mode
 //! `compile` it turns one model's source into compiled bytes and ends.
 //!
-//! Reading order: [`channel`] (the socket), [`jail`] (what is given up), [`simulate`] (the two
-//! threads), [`control`], [`serve`], [`world`] and [`handlers`] (the calls), [`endpoint`] (the
-//! session's port), [`compile`], [`engine`] (MuJoCo's own voice), [`exit`].
+//! Reading order: `channel` (the socket), `jail` (what is given up), `simulate` (the two
+//! threads), `control`, `serve`, `world` and `handlers` (the calls), `endpoint` (the
+//! session's port), `compile`, `engine` (MuJoCo's own voice), `exit`.
 
 #![deny(unsafe_code)]
 

@@ -39,7 +39,8 @@ fn every_request() -> Vec<Request> {
 /// Changing the wire form edits a committed snapshot, which only a new version may do.
 #[test]
 fn wire_form() {
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex =
+        |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
     let mut lines = Vec::new();
     let mut buffer = Vec::new();
     let hello = Hello { version: 7, engine: "E".into(), layers: vec!["l".into()] };

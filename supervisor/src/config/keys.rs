@@ -6,11 +6,8 @@ use super::{Config, Error};
 
 /// Refuses keys that there are not.
 pub(super) fn check(tree: &Table, origin: &str) -> Result<(), Error> {
-    let known = match Value::try_from(Config::default()) {
-        Ok(Value::Table(known)) => known,
-        // The defaults are a table; were they not, serde would refuse unknown keys too.
-        Ok(_) | Err(_) => return Ok(()),
-    };
+    // The defaults are a table; were they not, serde would refuse unknown keys too.
+    let Ok(Value::Table(known)) = Value::try_from(Config::default()) else { return Ok(()) };
     check_below("", tree, &known, origin)
 }
 

@@ -3,6 +3,12 @@
 //! A tool is an adapter: it names its arguments for a language model, makes one call into the
 //! domain, and returns what it got. Anything longer belongs in the domain.
 
+#![expect(
+    clippy::doc_markdown,
+    clippy::doc_link_with_quotes,
+    reason = "the comments are the descriptions that language models read, as plain text"
+)]
+
 mod models;
 mod pool;
 mod server;

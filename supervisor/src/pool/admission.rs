@@ -104,6 +104,6 @@ mod tests {
         assert!(matches!(third, Err(Error::QueueFull { max: 1 })));
         assert_eq!(gate.counts(), (1, 0));
         drop(turn);
-        gate.enter().await.unwrap();
+        drop(gate.enter().await.unwrap());
     }
 }

@@ -71,8 +71,8 @@ pub fn activity(pid: i32) -> Option<Activity> {
 }
 
 fn cpu(process: &Process, stat: &procfs::process::Stat) -> Duration {
-    let ticks = (stat.utime + stat.stime) as f64 / procfs::ticks_per_second() as f64;
-    let coarse = Duration::from_secs_f64(ticks);
+    let ticks_per_sec = procfs::ticks_per_second().max(1);
+    let coarse = Duration::from_millis((stat.utime + stat.stime) * 1000 / ticks_per_sec);
     // The main thread's clock counts nanoseconds, and the others of a worker are idle: where it is
     // ahead of the coarse one, it is the better of the two.
     process

@@ -6,7 +6,7 @@
 //! is ended.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -80,7 +80,6 @@ impl Registry {
     fn look(&self) {
         let ours = self.lock();
         for entry in ours.values() {
-            use std::os::fd::AsFd as _;
             let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
             if let Ok(Some(status)) = waitid(WaitId::PidFd(entry.pidfd.as_fd()), options)
                 && status.stopped()
@@ -100,7 +99,6 @@ impl Registry {
 fn end_orphan(pid: i32) {
     let Some(pid) = Pid::from_raw(pid) else { return };
     let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else { return };
-    use std::os::fd::AsFd as _;
     if pidfd_send_signal(&pidfd, Signal::KILL).is_ok() {
         tracing::warn!(pid = pid.as_raw_nonzero(), "ended a process that a worker left behind");
     }

@@ -108,14 +108,13 @@ impl Crew {
         let living = place.upgrade().filter(|shared| {
             matches!(shared.worker.status().state, crate::worker::lifecycle::State::Ready)
         });
-        let shared = match living {
-            Some(shared) => shared,
-            None => {
-                let worker = Worker::start(&self.pool).await?;
-                let shared = Arc::new(Shared { worker, next_slot: AtomicU32::new(0) });
-                *place = Arc::downgrade(&shared);
-                shared
-            }
+        let shared = if let Some(shared) = living {
+            shared
+        } else {
+            let worker = Worker::start(&self.pool).await?;
+            let shared = Arc::new(Shared { worker, next_slot: AtomicU32::new(0) });
+            *place = Arc::downgrade(&shared);
+            shared
         };
         let slot = shared.next_slot.fetch_add(1, Ordering::Relaxed);
         Ok(Berth { worker: shared.worker.clone(), slot, shared: Some(shared) })

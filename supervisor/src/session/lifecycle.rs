@@ -7,7 +7,7 @@
 //! every state but closed ──close──▶ closing ──worker gone──▶ closed
 //! ```
 //!
-//! The table is pure; the [`keeper`](super::keeper) waits for the events and does what follows.
+//! The table is pure; the `keeper` waits for the events and does what follows.
 
 use std::fmt;
 

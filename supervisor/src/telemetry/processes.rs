@@ -152,12 +152,12 @@ fn fill(report: &mut ProcessReport, reading: Reading, look: Look, last: Option<&
     let window_secs = (look.at - before.at).as_secs_f64().max(1e-6);
     let steps = look.vitals.steps_total.saturating_sub(before.vitals.steps_total);
     let busy_nanos = look.vitals.busy_nanos.saturating_sub(before.vitals.busy_nanos);
-    report.activity = match look.vitals {
+    let activity = match look.vitals {
         Vitals { running: true, .. } => "running",
         Vitals { busy: true, .. } => "busy",
         _ => "idle",
-    }
-    .to_owned();
+    };
+    activity.clone_into(&mut report.activity);
     report.cpu_ratio = Some(look.cpu.saturating_sub(before.cpu).as_secs_f64() / window_secs);
     report.cpu_secs_total = Some(reading.cpu.as_secs_f64());
     report.rss_bytes = Some(reading.rss_bytes);

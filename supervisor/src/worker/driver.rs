@@ -137,7 +137,7 @@ enum Wake {
     Suspended,
     Look,
     Late,
-    Call(Pending),
+    Call(Box<Pending>),
 }
 
 impl Driver {
@@ -158,21 +158,18 @@ impl Driver {
             let wake = tokio::select! {
                 biased;
                 exit = self.process.ended() => Wake::Exit(exit),
-                changed = wish.changed(), if !orphaned => match changed {
-                    Ok(()) => Wake::Wish(*wish.borrow_and_update()),
-                    // The last handle was dropped.
-                    Err(_) => {
-                        orphaned = true;
-                        Wake::Wish(Wish::Stop)
-                    }
-                },
+                changed = wish.changed(), if !orphaned => {
+                    // An error means that the last handle was dropped.
+                    orphaned = changed.is_err();
+                    Wake::Wish(if orphaned { Wish::Stop } else { *wish.borrow_and_update() })
+                }
                 ready = self.link.ready(), if self.listens() => Wake::Link(ready),
                 () = cancelled(withdrawn.as_ref()) => Wake::Withdrawn,
                 () = stopped.notified() => Wake::Suspended,
                 () = sleep_until(self.alarm) => Wake::Late,
                 () = sleep_until(self.look_at) => Wake::Look,
                 call = pending.recv(), if idle => match call {
-                    Some(call) => Wake::Call(call),
+                    Some(call) => Wake::Call(Box::new(call)),
                     None => Wake::Wish(Wish::Stop),
                 },
             };
@@ -206,7 +203,7 @@ impl Driver {
             }
             Wake::Late => self.apply(Event::Late),
             Wake::Look => self.look(),
-            Wake::Call(call) => self.ask(call),
+            Wake::Call(call) => self.ask(*call),
         }
     }
 
@@ -407,7 +404,8 @@ impl Driver {
         self.apply(Event::Exited(kind_of(exit)));
         let State::Ended(kind) = self.state else { return };
         let written = self.process.last_output().await;
-        let words = self.last_words.take().or(Some(written).filter(|text| !text.is_empty()));
+        let words =
+            self.last_words.take().or_else(|| Some(written).filter(|text| !text.is_empty()));
         let ending = Ending { kind, exit: Some(exit), last_words: words };
         let pid = self.process.pid().as_raw_nonzero();
         tracing::info!(pid, ending = %ending, "worker ended");

@@ -1,7 +1,6 @@
 //! The machine that the numbers are of.
 
-use std::fmt;
-use std::fs;
+use std::{fmt, fs};
 
 use serde_json::{Value, json};
 
@@ -18,13 +17,12 @@ pub(crate) struct Machine {
 impl Machine {
     pub(crate) fn look() -> Self {
         let memory = field("/proc/meminfo", "MemTotal").unwrap_or_default();
-        let load = read("/proc/loadavg");
         Self {
             cores: std::thread::available_parallelism().map_or(0, usize::from),
             processor: field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown".to_owned()),
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             memory_kib: memory.trim_end_matches(" kB").parse().unwrap_or_default(),
-            load: load.split(' ').take(3).collect::<Vec<_>>().join(" "),
+            load: load(),
         }
     }
 
@@ -46,6 +44,11 @@ impl fmt::Display for Machine {
         let memory_gib = memory_kib / 1024 / 1024;
         write!(f, "{cores} cores of {processor}, {memory_gib} GiB, Linux {kernel}, load {load}")
     }
+}
+
+/// How busy the machine was in the last 1, 5 and 15 minutes.
+pub(crate) fn load() -> String {
+    read("/proc/loadavg").split(' ').take(3).collect::<Vec<_>>().join(" ")
 }
 
 fn read(path: &str) -> String {

@@ -142,15 +142,13 @@ impl fmt::Display for Report {
         };
         let widths: [usize; 6] = std::array::from_fn(width);
         for cells in &table {
-            let mut line = String::new();
-            for (column, (cell, width)) in cells.iter().zip(widths).enumerate() {
-                // Numbers to the right, words to the left.
-                line += &match column {
-                    2..=4 => format!("{cell:>width$}  "),
-                    _ => format!("{cell:<width$}  "),
-                };
-            }
-            writeln!(f, "{}", line.trim_end())?;
+            // Numbers to the right, words to the left.
+            let aligned = |(column, (cell, width)): (usize, (&String, usize))| match column {
+                2..=4 => format!("{cell:>width$}"),
+                _ => format!("{cell:<width$}"),
+            };
+            let line: Vec<_> = cells.iter().zip(widths).enumerate().map(aligned).collect();
+            writeln!(f, "{}", line.join("  ").trim_end())?;
         }
         Ok(())
     }

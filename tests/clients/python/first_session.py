@@ -139,9 +139,9 @@ class Server:
             yield self.connected(Talk(session, session))
 
     def connected(self, talk: Talk) -> Talk:
-        version = talk.session.protocol_version
+        version, server = talk.session.protocol_version, talk.session.server_info
         check(version == VERSIONS[self.era], "another version was negotiated", version)
-        check(talk.session.server_info.name == "simward", "another server", talk.session.server_info)
+        check(server.name == "simward", "another server", server)
         check("create_session" in talk.session.instructions, "no instructions")
         return talk
 

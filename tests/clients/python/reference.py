@@ -50,8 +50,9 @@ class SplitMix64:
 
 
 def control_ranges(model: mujoco.MjModel) -> list[tuple[float, float]]:
-    ranges = zip(model.actuator_ctrllimited, model.actuator_ctrlrange)
-    return [(float(low), float(high)) if limited else (-1.0, 1.0) for limited, (low, high) in ranges]
+    limited = model.actuator_ctrllimited
+    ranges = [(float(low), float(high)) for low, high in model.actuator_ctrlrange]
+    return [ranges[index] if limited[index] else (-1.0, 1.0) for index in range(model.nu)]
 
 
 def bits(values) -> list[str]:

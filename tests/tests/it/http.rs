@@ -47,8 +47,8 @@ impl Legacy {
         let answer = self.post(&call);
         assert_eq!(answer.status, 200, "{}", answer.text());
         let text = answer.text();
-        let data = text.lines().filter_map(|line| line.strip_prefix("data:")).map(str::trim);
-        let message = data.filter(|data| data.contains("\"result\"")).last().unwrap();
+        let mut data = text.lines().filter_map(|line| line.strip_prefix("data:")).map(str::trim);
+        let message = data.rfind(|data| data.contains("\"result\"")).unwrap();
         serde_json::from_str::<Value>(message).unwrap()["result"]["structuredContent"].clone()
     }
 
