@@ -35,13 +35,17 @@ pub struct Config {
 pub struct Log {
     /// `human` or `json`.
     pub format: Format,
-    /// Which events, in the form of `tracing` filters.
+    /// Which events, in the form of `tracing` filters. What `rmcp::service` warns of is what
+    /// clients do.
     pub filter: String,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { format: Format::Human, filter: "warn,simward_supervisor=info".to_owned() }
+        Self {
+            format: Format::Human,
+            filter: "warn,rmcp::service=off,simward_supervisor=info".to_owned(),
+        }
     }
 }
 

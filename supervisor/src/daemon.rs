@@ -42,7 +42,8 @@ pub(crate) async fn serve_stdio(config: Config) -> anyhow::Result<()> {
     let (sessions, watch) = open(&config)?;
     let _admin = admin::serve(&place, sessions.clone(), watch.clone())?;
     let stop = stop_on_signals()?;
-    let served = stdio::serve(McpServer::new(sessions.clone(), watch), stop).await;
+    let served =
+        stdio::serve(McpServer::new(sessions.clone(), watch), sessions.clone(), stop).await;
     sessions.close_all().await;
     served
 }

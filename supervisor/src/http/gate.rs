@@ -62,7 +62,12 @@ pub(super) async fn pass(State(gate): State<Gate>, mut request: Request, next: N
     }
     let counts = request.method() == Method::POST;
     let passage = Passage::enter(&gate, session_id, counts);
-    let response = next.run(request).await;
+    let ends = request.method() == Method::DELETE;
+    let mut response = next.run(request).await;
+    // rmcp accepts the end of a conversation; clients expect to hear that it is done, which it is.
+    if ends && response.status() == StatusCode::ACCEPTED {
+        *response.status_mut() = StatusCode::NO_CONTENT;
+    }
     // In flight until the last byte of the answer is out.
     let (head, body) = response.into_parts();
     let body = body.into_data_stream().map(move |chunk| {

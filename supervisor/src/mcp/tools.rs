@@ -16,16 +16,45 @@ mod sessions;
 mod simulation;
 mod state;
 
+use std::sync::Arc;
+
 use rmcp::handler::server::router::tool::ToolRouter;
+use rmcp::model::JsonObject;
+use serde_json::Value;
 
 use super::McpServer;
 
 /// Every tool of every family.
 pub(super) fn all() -> ToolRouter<McpServer> {
-    McpServer::server_tools()
+    let mut router = McpServer::server_tools()
         + McpServer::session_tools()
         + McpServer::model_tools()
         + McpServer::simulation_tools()
         + McpServer::state_tools()
-        + McpServer::pool_tools()
+        + McpServer::pool_tools();
+    for route in router.map.values_mut() {
+        let tool = &mut route.attr;
+        strip_formats(Arc::make_mut(&mut tool.input_schema));
+        if let Some(schema) = &mut tool.output_schema {
+            strip_formats(Arc::make_mut(schema));
+        }
+    }
+    router
+}
+
+/// Removes the formats that JSON Schema does not know, such as `uint64`: strict clients warn of
+/// each one.
+fn strip_formats(schema: &mut JsonObject) {
+    schema.retain(|key, value| {
+        key != "format" || !value.as_str().is_some_and(|format| format.starts_with("uint"))
+    });
+    schema.values_mut().for_each(strip_formats_below);
+}
+
+fn strip_formats_below(value: &mut Value) {
+    match value {
+        Value::Object(schema) => strip_formats(schema),
+        Value::Array(values) => values.iter_mut().for_each(strip_formats_below),
+        _ => (),
+    }
 }

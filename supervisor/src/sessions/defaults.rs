@@ -60,9 +60,10 @@ impl Defaults {
     /// Forgets the places of sessions that are gone.
     pub(super) fn tidy(&self) {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever holds a place besides us is about to put a session there.
         places.retain(|_, place| match place.try_lock() {
-            // Somebody is about to put a session there.
             Err(_busy) => true,
+            Ok(_) if 1 < Arc::strong_count(place) => true,
             Ok(place) => place
                 .as_ref()
                 .is_some_and(|session| !matches!(session.status().state, State::Closed(_))),

@@ -5,12 +5,14 @@
 #![expect(clippy::needless_pass_by_value, reason = "arguments are written in place")]
 
 mod cli;
+mod clients;
 mod endpoint;
 mod hostile;
 mod http;
 mod isolation;
 mod lifetimes;
 mod pool;
+mod reference;
 mod rogues;
 mod simulation;
 mod stdio;
