@@ -32,13 +32,13 @@ pub(super) fn all() -> ToolRouter<McpServer> {
         + McpServer::simulation_tools()
         + McpServer::state_tools()
         + McpServer::pool_tools();
-    for route in router.map.values_mut() {
+    router.map.values_mut().for_each(|route| {
         let tool = &mut route.attr;
         strip_formats(Arc::make_mut(&mut tool.input_schema));
         if let Some(schema) = &mut tool.output_schema {
             strip_formats(Arc::make_mut(schema));
         }
-    }
+    });
     router
 }
 
