@@ -36,7 +36,7 @@ test: setup setup-tests ## run all tests
 	fi
 
 bench: setup ## measure, in release mode
-	$(CARGO) build --release --workspace
+	$(CARGO) build --release --workspace --bins --examples
 	$(CARGO) run --release -p simward-tests --bin bench -- $(ARGS)
 
 lint: setup ## check formatting, clippy and the docs

@@ -15,13 +15,14 @@ use crate::pool::Pool;
 use crate::sessions::Sessions;
 use crate::stdio;
 use crate::telemetry::Watch;
+use crate::worker::Worker;
 
 /// Serves MCP over HTTP until a signal says to stop.
 pub(crate) async fn serve_http(config: Config, print_address: bool) -> anyhow::Result<()> {
     let place = Place::take(&state_dir(&config))?;
     let endpoint = Endpoint::bind(config.http.clone()).await?;
     let address = endpoint.address()?;
-    let (sessions, watch) = open(&config)?;
+    let (sessions, watch) = open(&config).await?;
     let admin = admin::serve(&place, sessions.clone(), watch.clone())?;
     let stop = stop_on_signals()?;
     let url = format!("http://{address}{}", http::PATH);
@@ -39,7 +40,7 @@ pub(crate) async fn serve_http(config: Config, print_address: bool) -> anyhow::R
 /// Serves MCP over standard input and output until the client hangs up or a signal says to stop.
 pub(crate) async fn serve_stdio(config: Config) -> anyhow::Result<()> {
     let place = Place::join(&state_dir(&config))?;
-    let (sessions, watch) = open(&config)?;
+    let (sessions, watch) = open(&config).await?;
     let _admin = admin::serve(&place, sessions.clone(), watch.clone())?;
     let stop = stop_on_signals()?;
     let served =
@@ -62,10 +63,30 @@ fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-fn open(config: &Config) -> anyhow::Result<(Sessions, Watch)> {
+async fn open(config: &Config) -> anyhow::Result<(Sessions, Watch)> {
     let pool = Pool::open(config.pool.clone())?;
+    require_layers(&pool).await?;
     let compiler = Compiler::new(pool.clone(), config.compile.clone());
     Ok((Sessions::open(config.sessions.clone(), pool, compiler), Watch::default()))
+}
+
+/// Refuses to go on without the isolation layers that the configuration demands. A worker is asked,
+/// because only what is in force counts.
+async fn require_layers(pool: &Pool) -> anyhow::Result<()> {
+    let required = &pool.config().require_layers;
+    if required.is_empty() {
+        return Ok(());
+    }
+    let worker = Worker::start(pool).await.context("no worker could be started")?;
+    let there = worker.facts().hello.layers.clone();
+    worker.stop().await;
+    let missing: Vec<_> = required.iter().filter(|layer| !there.contains(layer)).collect();
+    anyhow::ensure!(
+        missing.is_empty(),
+        "pool.require_layers names isolation layers that are not in force here: {missing:?}; in \
+         force are {there:?}"
+    );
+    Ok(())
 }
 
 /// A token that SIGTERM and SIGINT cancel.

@@ -15,16 +15,16 @@ use simward_protocol::compile::{Compile, Compiled};
 use simward_protocol::fault::Fault;
 use simward_protocol::handshake::{Hello, VERSION};
 
-use crate::jail::{self, Limits};
+use crate::jail::{self, Profile};
 use crate::{channel, complain, engine};
 
 /// Compiles one model. The arguments are limits: `--memory-bytes N` and `--cpu-secs N`.
 pub(crate) fn run(args: impl Iterator<Item = String>) -> anyhow::Result<()> {
-    let limits = limits(args)?;
+    let profile = profile(args)?;
+    let layers = jail::enter(&profile).context("could not enter the jail")?;
     let (mut incoming, outgoing) = channel::open()?;
     // The supervisor keeps the end of what is said here.
     engine::speak(Box::new(|text| complain(&text)));
-    let layers = jail::enter(&limits).context("could not enter the jail")?;
     let hello = Hello { version: VERSION, engine: engine::name(), layers };
     outgoing.write(&hello).context("could not say hello")?;
     let Some((call, attached)) = incoming.read::<Compile>().context("could not read the model")?
@@ -49,16 +49,16 @@ fn compile(call: &Compile, file: Option<OwnedFd>) -> Result<Compiled, Fault> {
     Ok(Compiled { bytes: compiled.len() as u64, warnings })
 }
 
-fn limits(mut args: impl Iterator<Item = String>) -> anyhow::Result<Limits> {
-    let mut limits = Limits::default();
+fn profile(mut args: impl Iterator<Item = String>) -> anyhow::Result<Profile> {
+    let mut profile = Profile::COMPILE;
     while let Some(name) = args.next() {
         let value = args.next().with_context(|| format!("`{name}` needs a value"))?;
         let value = value.parse().with_context(|| format!("`{name}` needs a whole number"))?;
         match name.as_str() {
-            "--memory-bytes" => limits.memory_bytes = Some(value),
-            "--cpu-secs" => limits.cpu_secs = Some(value),
+            "--memory-bytes" => profile.memory_bytes = Some(value),
+            "--cpu-secs" => profile.cpu_secs = Some(value),
             _ => bail!("unknown argument `{name}`"),
         }
     }
-    Ok(limits)
+    Ok(profile)
 }

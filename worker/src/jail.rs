@@ -3,84 +3,66 @@
 //! The order of the layers is the content: each may take away what the next would need, so the
 //! broadest come last. A layer that cannot be had on this machine is left out of the report; what
 //! the report names is in force.
+//!
+//! Started by root, a worker leaves root behind: it gets namespaces and a user of its own. Started
+//! by an ordinary user, it gets the namespaces where the kernel lets it.
+
+#![expect(clippy::unnecessary_wraps, reason = "every layer has the same form")]
+
+mod identity;
+mod limits;
+mod paths;
+mod syscalls;
 
 use std::io;
 
-use landlock::{
-    ABI, Access as _, AccessFs, CompatLevel, Compatible as _, Ruleset, RulesetAttr as _,
-    RulesetStatus,
-};
-use rustix::process::{Resource, Rlimit, setrlimit};
-
-/// What a mode may use.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Limits {
-    /// Address space, in bytes.
-    pub(crate) memory_bytes: Option<u64>,
-    /// Processor time, in seconds.
-    pub(crate) cpu_secs: Option<u64>,
-}
+pub use self::limits::Profile;
 
 /// One thing given up.
 struct Layer {
     /// How the layer is called in reports.
     name: &'static str,
     /// Gives it up for the rest of the process's life; tells whether it is in force.
-    apply: fn(&Limits) -> io::Result<bool>,
+    apply: fn(&Profile) -> io::Result<bool>,
 }
 
 const LAYERS: &[Layer] = &[
-    Layer { name: "no_core_dump", apply: no_core_dump },
-    Layer { name: "memory_limit", apply: memory_limit },
-    Layer { name: "cpu_limit", apply: cpu_limit },
-    Layer { name: "no_new_privileges", apply: no_new_privileges },
-    Layer { name: "no_files", apply: no_files },
+    // Nothing that was inherited by accident.
+    Layer { name: "closed_descriptors", apply: limits::close_descriptors },
+    Layer { name: "no_core_dump", apply: limits::no_core_dump },
+    Layer { name: "memory_limit", apply: limits::memory },
+    Layer { name: "cpu_limit", apply: limits::cpu },
+    Layer { name: "descriptor_limit", apply: limits::descriptors },
+    Layer { name: "file_size_limit", apply: limits::file_size },
+    // Needs the rights that the next ones give away.
+    Layer { name: "own_network", apply: identity::own_network },
+    Layer { name: "own_user", apply: identity::own_user },
+    // After the change of user, which would forget it.
+    Layer { name: "dies_with_parent", apply: identity::dies_with_parent },
+    Layer { name: "not_dumpable", apply: identity::not_dumpable },
+    Layer { name: "no_capabilities", apply: identity::no_capabilities },
+    // Without it an ordinary user may set neither of the last ones.
+    Layer { name: "no_new_privileges", apply: identity::no_new_privileges },
+    Layer { name: "no_files", apply: paths::no_files },
+    Layer { name: "no_tcp", apply: paths::no_tcp },
+    Layer { name: "no_outside_signals", apply: paths::no_outside_signals },
+    // Takes away even what the layers before it used.
+    Layer { name: "few_system_calls", apply: syscalls::few },
 ];
 
 /// Enters every layer that there is, and names those in force.
-pub(crate) fn enter(limits: &Limits) -> io::Result<Vec<String>> {
+///
+/// # Errors
+///
+/// Fails if a layer that this machine has could not be entered: then nothing may be run.
+pub fn enter(profile: &Profile) -> io::Result<Vec<String>> {
     let mut entered = Vec::with_capacity(LAYERS.len());
     for Layer { name, apply } in LAYERS {
-        match apply(limits) {
+        match apply(profile) {
             Ok(true) => entered.push((*name).to_owned()),
             Ok(false) => (),
             Err(error) => return Err(io::Error::new(error.kind(), format!("{name}: {error}"))),
         }
     }
     Ok(entered)
-}
-
-fn no_core_dump(_: &Limits) -> io::Result<bool> {
-    limit(Resource::Core, 0)
-}
-
-fn memory_limit(limits: &Limits) -> io::Result<bool> {
-    limits.memory_bytes.map_or(Ok(false), |bytes| limit(Resource::As, bytes))
-}
-
-fn cpu_limit(limits: &Limits) -> io::Result<bool> {
-    limits.cpu_secs.map_or(Ok(false), |secs| limit(Resource::Cpu, secs))
-}
-
-fn no_new_privileges(_: &Limits) -> io::Result<bool> {
-    rustix::thread::set_no_new_privs(true)?;
-    Ok(true)
-}
-
-/// No file can be opened any more, by Landlock. What is open stays open.
-#[expect(clippy::unnecessary_wraps, reason = "every layer has the same form")]
-fn no_files(_: &Limits) -> io::Result<bool> {
-    let ruleset = Ruleset::default()
-        .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(AccessFs::from_all(ABI::V5))
-        .and_then(Ruleset::create)
-        .and_then(landlock::RulesetCreated::restrict_self);
-    // A kernel without Landlock leaves the layer out; a partly enforced one denies every access
-    // that this kernel's Landlock knows, opening files included.
-    Ok(ruleset.is_ok_and(|status| status.ruleset != RulesetStatus::NotEnforced))
-}
-
-fn limit(resource: Resource, value: u64) -> io::Result<bool> {
-    setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value) })?;
-    Ok(true)
 }

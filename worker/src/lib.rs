@@ -17,7 +17,7 @@ mod endpoint;
 mod engine;
 mod exit;
 mod handlers;
-mod jail;
+pub mod jail;
 mod pulse;
 mod serve;
 mod simulate;

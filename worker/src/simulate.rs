@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use simward_protocol::handshake::{Hello, VERSION};
 
 use crate::endpoint::Board;
-use crate::jail::Limits;
+use crate::jail::Profile;
 use crate::pulse::Pulse;
 use crate::world::World;
 use crate::{channel, control, engine, jail, serve};
@@ -32,9 +32,9 @@ pub(crate) struct Shared {
 
 /// Serves calls until the supervisor hangs up.
 pub(crate) fn run() -> anyhow::Result<()> {
+    let layers = jail::enter(&Profile::SIMULATE).context("could not enter the jail")?;
     let (incoming, outgoing) = channel::open()?;
     engine::speak_to(&outgoing);
-    let layers = jail::enter(&Limits::default()).context("could not enter the jail")?;
     let hello = Hello { version: VERSION, engine: engine::name(), layers };
     outgoing.write(&hello).context("could not say hello")?;
     let shared = Arc::new(Shared::default());

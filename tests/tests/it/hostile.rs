@@ -96,6 +96,7 @@ fn bombs_go_off_in_a_process_of_their_own() {
         .set("compile.timeout_secs", "3")
         .set("compile.memory_bytes", "1073741824");
     let mut ward = Ward::open(setup);
+    wait_until("the compiler is gone", || ward.daemon.workers().len() == 1);
     let workers = ward.daemon.workers();
     let replicate = "<mujoco><worldbody><replicate count='100000000'><geom size='.1'/></replicate>\
                      </worldbody></mujoco>";

@@ -5,6 +5,7 @@ use simward_tests::client::LEGACY;
 use simward_tests::daemon::{Daemon, Setup};
 use simward_tests::http::{Answer, Http};
 use simward_tests::programs;
+use simward_tests::wait::wait_until;
 
 fn daemon() -> Daemon {
     Setup::toy(&programs!()).serve()
@@ -104,7 +105,7 @@ fn the_end_of_a_conversation_takes_its_default_session_along() {
     let mut daemon = daemon();
     let mut legacy = Legacy::open(&daemon);
     legacy.tool("load_model", &json!({ "model_xml": "<mujoco/>" }));
-    assert_eq!(daemon.workers().len(), 1);
+    wait_until("the compiler is gone", || daemon.workers().len() == 1);
     assert!([200, 202, 204].contains(&legacy.delete()));
     let list = daemon.client().tool("list_sessions", json!({})).unwrap();
     assert_eq!(list["sessions"], json!([]));

@@ -6,6 +6,7 @@
 
 mod cli;
 mod clients;
+mod containment;
 mod endpoint;
 mod hostile;
 mod http;
