@@ -59,7 +59,7 @@ const REQUEST_BYTES_MAX: u64 = 64 * 1024;
 /// How many operators are served at a time.
 const PEERS_MAX: usize = 8;
 
-/// How long an operator may take for a request.
+/// How long an operator may take for a request, and for taking the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Serves operators until the returned guard is dropped.
@@ -138,7 +138,7 @@ async fn serve_peer(stream: Stream, sessions: &Sessions, watch: &Watch) -> anyho
         };
         let mut text = serde_json::to_vec(&answer)?;
         text.push(b'\n');
-        (&mut &stream).write_all(&text).await?;
+        tokio::time::timeout(PATIENCE, (&mut &stream).write_all(&text)).await??;
     }
 }
 

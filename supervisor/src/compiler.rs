@@ -27,6 +27,10 @@ use crate::worker::Link;
 pub struct Config {
     /// How many models are compiled at a time.
     pub concurrent_max: usize,
+    /// How many models may wait for their turn, and for how long, in seconds.
+    pub queue_max: usize,
+    /// How long a model may wait for its turn, in seconds.
+    pub wait_secs: f64,
     /// How long one may take, in seconds.
     pub timeout_secs: f64,
     /// How much memory one may take, in bytes of address space.
@@ -35,7 +39,13 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { concurrent_max: 2, timeout_secs: 20.0, memory_bytes: 4 << 30 }
+        Self {
+            concurrent_max: 2,
+            queue_max: 16,
+            wait_secs: 5.0,
+            timeout_secs: 20.0,
+            memory_bytes: 4 << 30,
+        }
     }
 }
 
@@ -45,6 +55,20 @@ pub struct Compiler {
     pool: Pool,
     config: Config,
     turns: Arc<Semaphore>,
+    /// Models of our own are small, and do not wait behind strangers'.
+    own_turns: Arc<Semaphore>,
+    /// Places for those who compile or wait.
+    places: Arc<Semaphore>,
+}
+
+/// Whose model it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Author {
+    /// A client's: it may take long.
+    #[default]
+    Client,
+    /// Ours: a built-in scene.
+    Ourselves,
 }
 
 /// A compiled model.
@@ -68,7 +92,7 @@ pub enum Error {
     #[error(transparent)]
     Busy(#[from] admission::Error),
     /// Too many models are being compiled.
-    #[error("all {max} compilers are busy (compile.concurrent_max)")]
+    #[error("all {max} compilers are busy (compile.concurrent_max, compile.wait_secs)")]
     NoTurn {
         /// The limit.
         max: usize,
@@ -140,8 +164,11 @@ impl Code for Error {
 impl Compiler {
     /// A compiler whose processes come out of `pool`.
     pub fn new(pool: Pool, config: Config) -> Self {
-        let turns = Arc::new(Semaphore::new(config.concurrent_max.max(1)));
-        Self { pool, config, turns }
+        let concurrent_max = config.concurrent_max.max(1);
+        let turns = Arc::new(Semaphore::new(concurrent_max));
+        let own_turns = Arc::new(Semaphore::new(concurrent_max));
+        let places = Arc::new(Semaphore::new(concurrent_max + config.queue_max));
+        Self { pool, config, turns, own_turns, places }
     }
 
     /// What compiling may cost.
@@ -150,11 +177,16 @@ impl Compiler {
     }
 
     /// Compiles a model.
-    pub async fn compile(&self, call: Compile) -> Result<CompiledModel, Error> {
+    pub async fn compile(&self, call: Compile, author: Author) -> Result<CompiledModel, Error> {
         let after = Duration::from_secs_f64(self.config.timeout_secs);
         let max = self.config.concurrent_max;
-        // Those before us take at most as long as we may.
-        let turn = tokio::time::timeout(after, self.turns.acquire()).await;
+        let turns = match author {
+            Author::Client => &self.turns,
+            Author::Ourselves => &self.own_turns,
+        };
+        let Ok(_place) = self.places.try_acquire() else { return Err(Error::NoTurn { max }) };
+        let wait = Duration::from_secs_f64(self.config.wait_secs);
+        let turn = tokio::time::timeout(wait, turns.acquire()).await;
         let Ok(Ok(_turn)) = turn else { return Err(Error::NoTurn { max }) };
         let starting = self.pool.gate().enter().await?;
         let Launched { mut process, socket } =

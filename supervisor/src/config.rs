@@ -154,6 +154,7 @@ impl Config {
             ("pool.stop_grace_secs", self.pool.stop_grace_secs),
             ("pool.hang_after_secs", self.pool.hang_after_secs),
             ("compile.timeout_secs", self.compile.timeout_secs),
+            ("compile.wait_secs", self.compile.wait_secs),
             ("http.drain_secs", self.http.drain_secs),
             ("http.legacy_idle_secs", self.http.legacy_idle_secs),
         ];

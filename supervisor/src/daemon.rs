@@ -31,10 +31,10 @@ pub(crate) async fn serve_http(config: Config, print_address: bool) -> anyhow::R
         announce(&address.to_string(), &url);
     }
     let server = McpServer::new(sessions.clone(), watch);
-    let served = endpoint.serve(server, sessions.clone(), stop).await;
+    endpoint.serve(server, sessions.clone(), stop).await;
     sessions.close_all().await;
     tracing::info!("stopped");
-    served
+    Ok(())
 }
 
 /// Serves MCP over standard input and output until the client hangs up or a signal says to stop.
@@ -96,12 +96,20 @@ fn stop_on_signals() -> anyhow::Result<CancellationToken> {
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be heard")?;
     let stopping = stop.clone();
     tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => (),
-            _ = interrupt.recv() => (),
-        }
+        let mut again = async || {
+            tokio::select! {
+                _ = terminate.recv() => (),
+                _ = interrupt.recv() => (),
+            }
+        };
+        again().await;
         tracing::info!("stopping");
         stopping.cancel();
+        again().await;
+        tracing::warn!("stopping at once, because a second signal says so");
+        // The workers go with their parent.
+        #[expect(clippy::exit, reason = "whoever asks twice does not want to wait")]
+        std::process::exit(1);
     });
     Ok(stop)
 }

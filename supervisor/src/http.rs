@@ -1,5 +1,7 @@
 //! MCP over HTTP, both generations of the protocol on one path, and two pages for load balancers.
 
+mod body;
+mod connections;
 mod gate;
 mod legacy;
 mod pages;
@@ -10,13 +12,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use axum::Router;
-use axum::serve::ListenerExt as _;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use self::body::Budget;
 use self::gate::Gate;
 use self::legacy::LegacySessions;
 use crate::mcp::McpServer;
@@ -28,6 +30,8 @@ use crate::sessions::Sessions;
 pub struct Config {
     /// The address to listen on; port 0 picks a free one.
     pub listen: SocketAddr,
+    /// Connections that there may be; others wait.
+    pub connections_max: usize,
     /// The longest request, in bytes. Models come with their meshes.
     pub body_bytes_max: usize,
     /// Host names under which clients may call, beside those of the loopback address.
@@ -46,6 +50,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 7700)),
+            connections_max: 1024,
             body_bytes_max: 64 * 1024 * 1024,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
@@ -84,34 +89,22 @@ impl Endpoint {
     }
 
     /// Serves until `stop`, and then as long as calls go on, within bounds.
-    pub async fn serve(
-        self,
-        server: McpServer,
-        sessions: Sessions,
-        stop: CancellationToken,
-    ) -> anyhow::Result<()> {
+    pub async fn serve(self, server: McpServer, sessions: Sessions, stop: CancellationToken) {
         let Self { listener, config } = self;
         let cut = CancellationToken::new();
         let legacy = Arc::new(LegacySessions::new(sessions.clone(), config.legacy_sessions_max));
         legacy.clone().reap_idle(Duration::from_secs_f64(config.legacy_idle_secs), cut.clone());
-        let gate = Gate::new(Arc::clone(&legacy), stop.clone());
+        let gate = Gate::new(Arc::clone(&legacy), stop.clone(), Budget::new(config.body_bytes_max));
         let router = router(&server, &config, &gate, legacy, sessions, &cut);
-        // Without this, small replies wait 40 ms for the client's acknowledgement.
-        let listener = listener.tap_io(|stream| {
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "a connection could not be made quick");
-            }
-        });
         let drain = Duration::from_secs_f64(config.drain_secs);
-        let served = axum::serve(listener, router).with_graceful_shutdown(async move {
-            stop.cancelled().await;
+        let drained = async move {
             let until = Instant::now() + drain;
             while gate.in_flight() != 0 && Instant::now() < until {
                 tokio::time::sleep(DRAIN_LOOK).await;
             }
             cut.cancel();
-        });
-        served.await.context("the HTTP server failed")
+        };
+        connections::serve(listener, router, config.connections_max, stop, drained).await;
     }
 }
 

@@ -9,7 +9,7 @@ use simward_protocol::compile::{Asset, Compile};
 use simward_protocol::model::{LoadModel, ModelSummary};
 
 use crate::code::Code;
-use crate::compiler::{self, CompiledModel, Compiler};
+use crate::compiler::{self, Author, CompiledModel, Compiler};
 use crate::session::{self, Session};
 use crate::worker::Options;
 
@@ -26,6 +26,8 @@ pub struct Source {
     pub model_xml: String,
     /// The files that it names.
     pub assets: Vec<Asset>,
+    /// Whose it is.
+    pub author: Author,
 }
 
 /// A model in a session.
@@ -107,8 +109,9 @@ pub async fn load(
     if model_id.as_deref().is_some_and(|id| !is_id(id)) {
         return Err(Error::BadId);
     }
-    let Source { model_xml, assets } = source;
-    let compiled = compiler.compile(Compile { model_xml, assets, keep: true }).await?;
+    let Source { model_xml, assets, author } = source;
+    let compile = Compile { model_xml, assets, keep: true };
+    let compiled = compiler.compile(compile, author).await?;
     let CompiledModel { file, bytes, warnings } = compiled;
     let options = Options {
         attached: file.map(|file| Arc::clone(&file)),
@@ -122,8 +125,8 @@ pub async fn load(
 
 /// Compiles a model and throws the result away.
 pub async fn validate(compiler: &Compiler, source: Source) -> Result<Validation, compiler::Error> {
-    let Source { model_xml, assets } = source;
-    match compiler.compile(Compile { model_xml, assets, keep: false }).await {
+    let Source { model_xml, assets, author } = source;
+    match compiler.compile(Compile { model_xml, assets, keep: false }, author).await {
         Ok(CompiledModel { bytes, warnings, .. }) => {
             Ok(Validation { valid: true, error: None, warnings, compiled_bytes: Some(bytes) })
         }

@@ -157,6 +157,12 @@ pub enum Error {
         /// The handle.
         id: String,
     },
+    /// Too many calls wait already.
+    #[error("{max} calls of the session wait already")]
+    Busy {
+        /// The limit.
+        max: usize,
+    },
     /// The worker answered another question.
     #[error("the worker answered another question")]
     WrongReply,
@@ -171,6 +177,7 @@ impl Code for Error {
             Self::NoWorker(error) => error.code(),
             Self::Restarting => "worker_starting",
             Self::Closed { .. } => "session_unknown",
+            Self::Busy { .. } => "busy",
             Self::WrongReply => "internal_error",
         }
     }
@@ -178,10 +185,15 @@ impl Code for Error {
     fn hint(&self) -> Option<String> {
         let text = match self {
             Self::Fault(fault) => fault.hint()?,
+            Self::WorkerLost { ending } if ending.kind == worker::Kind::Spinning => {
+                "one step may have taken longer than pool.hang_after_secs; load a smaller model"
+            }
             Self::WorkerLost { .. } => "load the model again",
             Self::Parked { .. } => "close this session and create another one",
             Self::Closed { .. } => "call create_session to start a new one",
-            Self::NoWorker(_) | Self::Restarting | Self::WrongReply => return None,
+            Self::NoWorker(_) | Self::Restarting | Self::Busy { .. } | Self::WrongReply => {
+                return None;
+            }
         };
         Some(text.to_owned())
     }
@@ -189,6 +201,7 @@ impl Code for Error {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Restarting => Some(Duration::from_millis(500)),
+            Self::Busy { .. } => Some(Duration::from_millis(100)),
             Self::NoWorker(error) => error.retry_after(),
             _ => None,
         }
@@ -299,6 +312,7 @@ impl Session {
             Ok(reply) => Ok(reply),
             Err(worker::Error::Fault(fault)) => Err(Error::Fault(fault)),
             Err(worker::Error::WrongReply) => Err(Error::WrongReply),
+            Err(worker::Error::Busy { max }) => Err(Error::Busy { max }),
             Err(worker::Error::Ended(ending)) => Err(self.lost(ending, losses).await),
         }
     }

@@ -64,11 +64,15 @@ pub async fn terminate(sessions: &Sessions, target: Target) -> Result<Terminated
         Some(_) => all.iter().filter(|session| pid_of(session) == pid).collect(),
     };
     let close = together.iter().map(|session| session.close(Closed::Terminated));
-    futures::future::join_all(close).await;
-    let ending = match worker {
-        Some((worker, _)) => Some(worker.stop().await.to_string()),
-        None => None,
+    let close = futures::future::join_all(close);
+    // At once: the end of a process does not wait for what its sessions are doing.
+    let stop = async {
+        match worker {
+            Some((worker, _)) => Some(worker.stop().await.to_string()),
+            None => None,
+        }
     };
+    let (_, ending) = futures::future::join(close, stop).await;
     let sessions_closed = together.iter().map(|session| session.plan().id.to_string()).collect();
     Ok(Terminated { pid, sessions_closed, ending })
 }

@@ -17,6 +17,7 @@ use simward_protocol::call::{Call, Reply, Request};
 use simward_protocol::fault::Fault;
 use simward_protocol::handshake::Hello;
 use simward_protocol::session::Vitals;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -26,8 +27,8 @@ pub(crate) use self::link::Link;
 use crate::code::Code;
 use crate::pool::{Pool, admission};
 
-/// How many calls may wait for one worker before callers wait for a place.
-const QUEUE_CALLS_MAX: usize = 64;
+/// How many calls may wait for one worker.
+const QUEUE_CALLS_MAX: usize = 256;
 
 /// A cheap handle to a worker. The worker is stopped when the last one is dropped.
 #[derive(Clone, Debug)]
@@ -104,6 +105,12 @@ pub enum Error {
     /// The worker ended before it answered.
     #[error("the worker ended: {0}")]
     Ended(Ending),
+    /// Too many calls wait already.
+    #[error("{max} calls wait already")]
+    Busy {
+        /// The limit.
+        max: usize,
+    },
     /// The worker answered another question.
     #[error("the worker answered another question")]
     WrongReply,
@@ -186,8 +193,10 @@ impl Worker {
         let _withdraw_if_dropped = withdrawn.clone().drop_guard();
         let request = call.into();
         let pending = Pending { slot, request, attached, patience, withdrawn, progress, answer };
-        if self.calls.send(pending).await.is_err() {
-            return Err(Error::Ended(self.ended().await));
+        match self.calls.try_send(pending) {
+            Ok(()) => (),
+            Err(TrySendError::Full(_)) => return Err(Error::Busy { max: QUEUE_CALLS_MAX }),
+            Err(TrySendError::Closed(_)) => return Err(Error::Ended(self.ended().await)),
         }
         match answered.await {
             Ok(outcome) => C::reply(outcome?).ok_or(Error::WrongReply),

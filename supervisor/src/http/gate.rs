@@ -2,22 +2,24 @@
 //! counts as in flight.
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use http::{HeaderMap, Method, StatusCode, header};
+use http_body::{Frame, SizeHint};
 use rmcp::transport::streamable_http_server::StreamableHttpService;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
+use super::body::Budget;
 use super::legacy::{LegacySessions, SESSION_HEADER};
 use crate::mcp::McpServer;
 use crate::tenants::Tenant;
@@ -34,11 +36,16 @@ pub(super) struct Gate {
     in_flight: Arc<AtomicUsize>,
     legacy: Arc<LegacySessions>,
     stop: CancellationToken,
+    budget: Budget,
 }
 
 impl Gate {
-    pub(super) fn new(legacy: Arc<LegacySessions>, stop: CancellationToken) -> Self {
-        Self { in_flight: Arc::default(), legacy, stop }
+    pub(super) fn new(
+        legacy: Arc<LegacySessions>,
+        stop: CancellationToken,
+        budget: Budget,
+    ) -> Self {
+        Self { in_flight: Arc::default(), legacy, stop, budget }
     }
 
     /// Calls that are being answered. Streams that only wait for news are none.
@@ -57,24 +64,52 @@ pub(super) async fn pass(State(gate): State<Gate>, mut request: Request, next: N
     let session_id = session_of(request.headers());
     let opens =
         session_id.is_none() && request.method() == Method::POST && !is_modern(request.headers());
-    if opens && gate.legacy.is_full() {
+    if opens && !gate.legacy.make_room().await {
         return turned_away("there are too many sessions of the older protocol");
     }
     let counts = request.method() == Method::POST;
     let passage = Passage::enter(&gate, session_id, counts);
     let ends = request.method() == Method::DELETE;
+    let (head, body) = request.into_parts();
+    let (bytes, _memory) = match gate.budget.take(&head.headers, body).await {
+        Ok(taken) => taken,
+        Err((status, why)) => return (status, format!("{why}\n")).into_response(),
+    };
+    let request = Request::from_parts(head, Body::from(bytes));
     let mut response = next.run(request).await;
     // rmcp accepts the end of a conversation; clients expect to hear that it is done, which it is.
     if ends && response.status() == StatusCode::ACCEPTED {
         *response.status_mut() = StatusCode::NO_CONTENT;
     }
     // In flight until the last byte of the answer is out.
-    let (head, body) = response.into_parts();
-    let body = body.into_data_stream().map(move |chunk| {
-        let _in_flight = &passage;
-        chunk
-    });
-    Response::from_parts(head, Body::from_stream(body))
+    response.map(|body| Body::new(InFlight { body, _passage: passage }))
+}
+
+/// An answer's body, which keeps its request in flight. Its length stays known, so that short
+/// answers go out in one piece.
+struct InFlight {
+    body: Body,
+    _passage: Passage,
+}
+
+impl http_body::Body for InFlight {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 fn turned_away(why: &'static str) -> Response {

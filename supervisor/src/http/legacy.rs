@@ -22,6 +22,9 @@ use crate::tenants::Tenant;
 /// The header that names the conversation.
 pub(super) const SESSION_HEADER: &str = "mcp-session-id";
 
+/// A conversation that was used just now is not given up for another one.
+const UNUSED_MIN: Duration = Duration::from_mins(1);
+
 /// How often unused conversations are looked for.
 const ROUND: Duration = Duration::from_secs(1);
 
@@ -50,9 +53,23 @@ impl LegacySessions {
         Self { inner, sessions, max, uses: Mutex::default() }
     }
 
-    /// Whether there is no room for another one.
-    pub(super) fn is_full(&self) -> bool {
-        self.max <= self.lock().len()
+    /// Makes room for another one, if need be at the cost of the one that was unused for longest.
+    /// Tells whether there is room.
+    pub(super) async fn make_room(&self) -> bool {
+        let unused = {
+            let uses = self.lock();
+            if uses.len() < self.max {
+                return true;
+            }
+            uses.iter()
+                .filter(|(_, use_)| use_.in_flight <= 0 && UNUSED_MIN <= use_.last.elapsed())
+                .min_by_key(|(_, use_)| use_.last)
+                .map(|(id, _)| Arc::clone(id))
+        };
+        let Some(id) = unused else { return false };
+        tracing::info!(legacy_session = %id, "closing the longest unused conversation");
+        self.close_session(&id).await.ok();
+        true
     }
 
     /// A request of a conversation begins (1) or ends (-1).

@@ -40,7 +40,9 @@ impl FromContextPart<ToolCallContext<'_, McpServer>> for Caller {
                 let tenant = tenant.ok_or_else(|| {
                     ErrorData::internal_error("the request came without a tenant", None)
                 })?;
-                let id = parts.headers.get("mcp-session-id").and_then(|id| id.to_str().ok());
+                // The newer protocol has no conversations, whatever its headers say.
+                let id = parts.headers.get("mcp-session-id").filter(|_| !super::is_modern(request));
+                let id = id.and_then(|id| id.to_str().ok());
                 (tenant, id.map_or(Connection::Any, |id| Connection::One(id.into())))
             }
         };

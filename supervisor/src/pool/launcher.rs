@@ -58,7 +58,10 @@ impl Launcher {
         std::thread::Builder::new().name("launcher".into()).spawn(move || {
             let _in_runtime = runtime.enter();
             while let Some(Order { launch, started }) = waiting.blocking_recv() {
-                // Whoever ordered it may be gone: then the process ends with its handle.
+                if started.is_closed() {
+                    continue;
+                }
+                // Whoever ordered it may be gone by now: then the process ends with its handle.
                 started.send(start(&launch, &registry)).ok();
             }
         })?;

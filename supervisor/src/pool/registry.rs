@@ -102,7 +102,9 @@ fn end_orphan(pid: i32) {
     if pidfd_send_signal(&pidfd, Signal::KILL).is_ok() {
         tracing::warn!(pid = pid.as_raw_nonzero(), "ended a process that a worker left behind");
     }
-    waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED).ok();
+    // If it is not gone yet, its end is told, and it is looked at again.
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+    waitid(WaitId::PidFd(pidfd.as_fd()), look).ok();
 }
 
 /// The pids of this process's children.

@@ -142,16 +142,15 @@ impl Berth {
     /// Leaves the worker: a worker of its own is stopped, a shared one forgets the session.
     async fn leave(self) {
         let Self { worker, slot, shared } = self;
-        let last = match shared {
-            None => true,
-            Some(shared) => {
-                // Fails only if the worker is gone.
-                worker.call(slot, CloseSession {}, Options::default()).await.ok();
-                Arc::into_inner(shared).is_some()
-            }
-        };
-        if last {
+        // Exactly one of those who leave together is the last.
+        if shared.is_none_or(|shared| Arc::into_inner(shared).is_some()) {
             worker.stop().await;
+        } else {
+            // Waits for the others' calls, which is nobody's concern who leaves. Fails only if the
+            // worker is gone.
+            tokio::spawn(async move {
+                worker.call(slot, CloseSession {}, Options::default()).await.ok();
+            });
         }
     }
 }

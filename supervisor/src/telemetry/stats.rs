@@ -100,10 +100,10 @@ impl PoolStats {
             ports_resting: count(ports.resting),
             hang_after_secs: config.hang_after_secs,
             restarts: processes.iter().map(|process| process.restarts).sum(),
-            cpu_ratio: workers.iter().filter_map(|process| process.cpu_ratio).sum(),
+            cpu_ratio: sum(&workers, |process| process.cpu_ratio),
             rss_bytes: workers.iter().filter_map(|process| process.rss_bytes).sum(),
             pss_bytes: workers.iter().filter_map(|process| process.pss_bytes).sum(),
-            steps_per_sec: workers.iter().filter_map(|process| process.steps_per_sec).sum(),
+            steps_per_sec: sum(&workers, |process| process.steps_per_sec),
             host_memory_bytes: host.map_or(0, System::total_memory),
             host_memory_available_bytes: host.map_or(0, System::available_memory),
             host_cores: count(cores),
@@ -113,4 +113,9 @@ impl PoolStats {
 
 fn count(number: usize) -> u64 {
     number as u64
+}
+
+/// The empty sum of the standard library is -0.
+fn sum(workers: &[&ProcessReport], value: impl Fn(&ProcessReport) -> Option<f64>) -> f64 {
+    workers.iter().filter_map(|process| value(process)).fold(0.0, std::ops::Add::add)
 }

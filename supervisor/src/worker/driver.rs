@@ -1,7 +1,7 @@
 //! The one task that touches a worker's process.
 //!
-//! The driver keeps one call in flight. A worker serves calls in order anyway, and so a call that
-//! waits in the queue is not lost with the worker: only the one in flight is.
+//! The driver keeps one call in flight: a worker serves calls in order anyway. When the worker
+//! ends, the calls that wait are lost like the one in flight, and each caller is told.
 
 use std::io;
 use std::sync::Arc;
@@ -177,8 +177,13 @@ impl Driver {
         }
     }
 
+    /// Whether it is neither stopping nor ending.
+    fn is_wanted(&self) -> bool {
+        matches!(self.state, State::Starting | State::Ready)
+    }
+
     fn listens(&self) -> bool {
-        matches!(self.state, State::Starting | State::Ready) && !self.hung_up
+        self.is_wanted() && !self.hung_up
     }
 
     async fn handle(&mut self, wake: Wake) {
@@ -198,10 +203,12 @@ impl Driver {
                 self.suspended = true;
                 self.look_at = Some(Instant::now() + Health::pause(self.limits.hang_after));
             }
-            Wake::Late if self.hung_up && self.state != State::Asked => {
-                self.apply(Event::Nonsense);
+            Wake::Late => {
+                // Whatever follows: an alarm that stays set would ring for ever.
+                self.alarm = None;
+                let overdue = self.hung_up && self.is_wanted();
+                self.apply(if overdue { Event::Nonsense } else { Event::Late });
             }
-            Wake::Late => self.apply(Event::Late),
             Wake::Look => self.look(),
             Wake::Call(call) => self.ask(*call),
         }
@@ -242,7 +249,8 @@ impl Driver {
         if error.kind() == io::ErrorKind::InvalidData {
             return Some(Event::Nonsense);
         }
-        if !self.hung_up {
+        // The alarm of a worker that is stopping is set already.
+        if self.listens() {
             self.hung_up = true;
             self.alarm = Some(Instant::now() + HUNG_UP_GRACE);
         }
@@ -315,8 +323,12 @@ impl Driver {
     }
 
     fn cancel(&mut self) {
+        let wanted = self.is_wanted();
         let Some(call) = &mut self.in_flight else { return };
         call.cancelled = true;
+        if !wanted {
+            return;
+        }
         let frame = ToWorker::Cancel { id: call.id };
         if let Err(error) = self.link.send(&frame, None) {
             self.silenced(&error);

@@ -69,7 +69,7 @@ impl Health {
         let activity = activity()?;
         if activity.stopped {
             Some(Kind::Suspended)
-        } else if patience / 2 <= activity.cpu.saturating_sub(cpu) {
+        } else if patience <= activity.cpu.saturating_sub(cpu) {
             Some(Kind::Spinning)
         } else if !activity.runnable {
             Some(Kind::Stuck)

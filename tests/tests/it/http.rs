@@ -176,3 +176,15 @@ fn a_small_answer_does_not_wait_for_nagle() {
     }
     assert!(quickest < std::time::Duration::from_millis(30), "{quickest:?}");
 }
+
+#[test]
+fn a_body_that_is_small_on_the_wire_and_large_in_memory_is_refused() {
+    let daemon = daemon();
+    let mut client = daemon.client();
+    let control: Vec<Value> = vec![json!({}); 1_500_000];
+    let refused = client.tool_raw("step_simulation", json!({ "control": control }));
+    assert_eq!(refused.status, 413, "{}", refused.text());
+    let pid = i32::try_from(daemon.pid()).unwrap();
+    let peak = procfs::process::Process::new(pid).unwrap().status().unwrap().vmhwm.unwrap();
+    assert!(peak < 300 * 1024, "{peak} kB");
+}

@@ -1,5 +1,7 @@
 //! Sessions and workers go when they should, and only then.
 
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::process::Command;
 
 use nix::sys::signal::Signal;
@@ -121,4 +123,61 @@ fn a_thousand_starts_leak_nothing() {
     round(980);
     wait_until("no process is left, not even a zombie", || daemon.workers().is_empty());
     wait_until("no descriptor is left", || fds() <= before + 4);
+}
+
+#[test]
+fn clients_that_do_not_finish_a_request_do_not_hold_the_daemon() {
+    let mut daemon = Setup::toy(&programs!()).set("http.drain_secs", "0.5").serve();
+    daemon.client().tool("create_session", json!({})).unwrap();
+    daemon.workers();
+    let mut half_a_head = TcpStream::connect(daemon.address).unwrap();
+    half_a_head.write_all(b"POST /mcp HTTP/1.1\r\nX: ").unwrap();
+    let mut half_a_body = TcpStream::connect(daemon.address).unwrap();
+    let head = b"POST /mcp HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{";
+    half_a_body.write_all(head).unwrap();
+    daemon.signal(Signal::SIGTERM);
+    let mut ended = None;
+    wait_until("the daemon has ended", || {
+        ended = daemon.has_ended();
+        ended.is_some()
+    });
+    assert!(ended.is_some_and(|status| status.success()));
+}
+
+#[test]
+fn a_killed_supervisor_leaves_no_compiler() {
+    let mut daemon = Setup::real(&programs!()).serve();
+    let bomb = "<mujoco><worldbody><replicate count='100000000'><geom size='.1'/></replicate>\
+                </worldbody></mujoco>";
+    let mut client = daemon.client();
+    client.tool("create_session", json!({})).unwrap();
+    client.send_tool("load_model", json!({ "model_xml": bomb }));
+    wait_until("a model is being compiled", || 2 < daemon.workers().len());
+    let processes = daemon.workers();
+    daemon.signal(Signal::SIGKILL);
+    daemon.wait();
+    wait_until("all are gone", || processes.iter().all(|pid| !is_alive(*pid)));
+}
+
+#[test]
+fn the_end_of_a_shared_process_does_not_wait_for_its_work() {
+    let mut daemon = Setup::real(&programs!()).serve();
+    let mut client = daemon.client();
+    let shared = json!({ "isolation": "shared" });
+    let busy = client.tool("create_session", shared.clone()).unwrap();
+    let other = client.tool("create_session", shared).unwrap();
+    let id = busy["session_id"].clone();
+    client.tool("create_scene", json!({ "session_id": id, "scene": "arm" })).unwrap();
+    let mut stepping = daemon.client();
+    stepping.send_tool("step_simulation", json!({ "session_id": id, "steps": 1_000_000 }));
+    wait_for("the worker is busy", || {
+        let list = client.tool("list_active_processes", json!({})).unwrap();
+        (list["processes"][0]["activity"] == "busy").then_some(())
+    });
+    daemon.workers();
+    let begun = std::time::Instant::now();
+    client.tool("close_session", json!({ "session_id": other["session_id"] })).unwrap();
+    client.tool("terminate_process", json!({ "session_id": id })).unwrap();
+    // The call itself would take half a minute.
+    assert!(begun.elapsed() < std::time::Duration::from_secs(15), "{:?}", begun.elapsed());
 }

@@ -282,3 +282,17 @@ fn a_stop_during_the_start_works() {
     drop(client);
     wait_until("the half-started worker is gone", || daemon.workers().is_empty());
 }
+
+#[test]
+fn a_worker_that_hung_up_and_lingers_is_ended_however_it_is_let_go() {
+    let mut daemon = daemon(How::Truncated);
+    let mut client = daemon.client();
+    let id = create_with_model(&mut client);
+    let pid = i32::try_from(info(&mut client, &id)["pid"].as_i64().unwrap()).unwrap();
+    daemon.workers();
+    // The worker hangs up in the step; the session is closed before anybody has drawn conclusions.
+    let mut stepping = daemon.client();
+    stepping.send_tool("step_simulation", json!({ "session_id": id }));
+    client.tool("close_session", json!({ "session_id": id })).unwrap();
+    wait_until("the worker is gone", || !is_alive(pid));
+}

@@ -12,6 +12,7 @@ use simward_protocol::model::{
     DescribeModel, ListModels, ModelDescription, Models, UnloadModel, Unloaded,
 };
 
+use crate::compiler::Author;
 use crate::mcp::McpServer;
 use crate::mcp::caller::Caller;
 use crate::mcp::refusal::Refusal;
@@ -124,7 +125,7 @@ impl McpServer {
         Parameters(args): Parameters<LoadArgs>,
     ) -> Result<Json<Loaded>, Refusal> {
         let LoadArgs { session_id, model_xml, assets, model_id } = args;
-        let source = Source { model_xml, assets: decode(assets)? };
+        let source = Source { model_xml, assets: decode(assets)?, author: Author::Client };
         let session = self.session(&caller, session_id.as_deref()).await?;
         let load = models::load(self.sessions().compiler(), &session, source, model_id);
         Ok(Json(caller.unless_withdrawn(load).await?))
@@ -148,7 +149,8 @@ impl McpServer {
         Parameters(args): Parameters<SceneArgs>,
     ) -> Result<Json<Loaded>, Refusal> {
         let SceneArgs { session_id, scene, parameters, model_id } = args;
-        let source = Source { model_xml: scenes::build(&scene, &parameters)?, assets: Vec::new() };
+        let model_xml = scenes::build(&scene, &parameters)?;
+        let source = Source { model_xml, assets: Vec::new(), author: Author::Ourselves };
         let session = self.session(&caller, session_id.as_deref()).await?;
         let load = models::load(self.sessions().compiler(), &session, source, model_id);
         Ok(Json(caller.unless_withdrawn(load).await?))
@@ -171,7 +173,7 @@ impl McpServer {
         Parameters(args): Parameters<ValidateArgs>,
     ) -> Result<Json<Validation>, Refusal> {
         let ValidateArgs { model_xml, assets } = args;
-        let source = Source { model_xml, assets: decode(assets)? };
+        let source = Source { model_xml, assets: decode(assets)?, author: Author::Client };
         let validate = models::validate(self.sessions().compiler(), source);
         Ok(Json(caller.unless_withdrawn(validate).await?))
     }

@@ -1,0 +1,79 @@
+//! Connections: how many there may be, how long a client may take, and how they end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// How long a client may take for the head of a request.
+const HEAD_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long to wait when the system gives no connection, because descriptors ran out.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long connections may take to end once nothing more is answered.
+const END_WITHIN: Duration = Duration::from_secs(1);
+
+/// Accepts and serves connections until `stop`, then waits for `drained` and ends them.
+pub(super) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    connections_max: usize,
+    stop: CancellationToken,
+    drained: impl Future<Output = ()>,
+) {
+    let room = Arc::new(Semaphore::new(connections_max.max(1)));
+    let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
+    loop {
+        let accept = async {
+            // Others wait in the system's backlog.
+            let place = Arc::clone(&room).acquire_owned().await;
+            (place, listener.accept().await)
+        };
+        let (place, accepted) = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            Some(_) = connections.join_next() => continue,
+            accepted = accept => accepted,
+        };
+        let (Ok(place), Ok((stream, _))) = (place, accepted) else {
+            tokio::time::sleep(EXHAUSTED_PAUSE).await;
+            continue;
+        };
+        let connection = graceful.watch(connection(stream, router.clone()));
+        connections.spawn(async move {
+            // A client that breaks off, or takes too long, is no error of ours.
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended early");
+            }
+            drop(place);
+        });
+    }
+    drop(listener);
+    drained.await;
+    // Idle connections end at once; one whose client does not read is cut.
+    tokio::time::timeout(END_WITHIN, graceful.shutdown()).await.ok();
+    connections.shutdown().await;
+}
+
+fn connection(
+    stream: TcpStream,
+    router: Router,
+) -> hyper::server::conn::http1::Connection<TokioIo<TcpStream>, TowerToHyperService<Router>> {
+    // Without this, small replies wait 40 ms for the client's acknowledgement.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a connection could not be made quick");
+    }
+    hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_WITHIN)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+}
