@@ -85,7 +85,7 @@ pub enum Fault {
         nearest: Vec<String>,
     },
     /// A number lies outside its range.
-    #[error("`{field}` must lie between {min} and {max}, and is {value}")]
+    #[error("`{field}` must lie between {} and {}, and is {}", number(*.min), number(*.max), number(*.value))]
     OutOfRange {
         /// The argument's name.
         field: String,
@@ -162,6 +162,16 @@ pub fn cut(mut text: String) -> String {
     text
 }
 
+/// A number without hundreds of digits.
+fn number(value: f64) -> String {
+    let size = value.abs();
+    if value == 0.0 || (1e-5..1e15).contains(&size) {
+        format!("{value}")
+    } else {
+        format!("{value:e}")
+    }
+}
+
 fn list(names: &[String]) -> String {
     if names.is_empty() {
         return "none".to_owned();
@@ -185,6 +195,11 @@ mod tests {
         let nearest = vec!["elbow".to_owned()];
         let fault = Fault::NameUnknown { kind: "joint".into(), name: "elbw".into(), nearest };
         assert_eq!(fault.to_string(), "the model has no joint named `elbw`; did you mean `elbow`?");
+    }
+
+    #[test]
+    fn a_number_is_short() {
+        assert_eq!([number(1e300), number(0.5), number(1e6)], ["1e300", "0.5", "1000000"]);
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub enum Part {
     Ctrl,
     /// Actuator activations, na values.
     Act,
-    /// Accelerations of the last step, nv values.
+    /// Accelerations, nv values.
     Qacc,
     /// Forces of the actuators, nu values.
     ActuatorForce,
@@ -66,7 +66,7 @@ pub struct State {
     pub ctrl: Option<Reals>,
     /// Actuator activations.
     pub act: Option<Reals>,
-    /// Accelerations of the last step.
+    /// Accelerations.
     pub qacc: Option<Reals>,
     /// Forces of the actuators, in newtons or newton-metres.
     pub actuator_force: Option<Reals>,
@@ -97,6 +97,8 @@ pub struct SetState {
     pub ctrl: Option<Values>,
     /// Actuator activations, all na of them.
     pub act: Option<Values>,
+    /// What the caller calls the one vector that it gives, for messages.
+    pub argument: Option<String>,
 }
 
 /// A vector: whole, or some of its values by name.

@@ -32,7 +32,12 @@ enum Command {
         #[arg(long, env = "SIMWARD_LISTEN", value_name = "ADDRESS:PORT")]
         listen: Option<SocketAddr>,
         /// Print the address as one JSON line on standard output once it is open.
-        #[arg(long, env = "SIMWARD_PRINT_ADDRESS")]
+        #[arg(
+            long,
+            env = "SIMWARD_PRINT_ADDRESS",
+            action = clap::ArgAction::SetTrue,
+            value_parser = clap::builder::FalseyValueParser::new()
+        )]
         print_address: bool,
     },
     /// Serve MCP over standard input and output, for a desktop client.
@@ -57,6 +62,9 @@ enum ConfigAction {
     Print {
         #[command(flatten)]
         common: Common,
+        /// The address that `serve` would listen on.
+        #[arg(long, env = "SIMWARD_LISTEN", value_name = "ADDRESS:PORT")]
+        listen: Option<SocketAddr>,
     },
 }
 
@@ -125,8 +133,11 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> anyhow::Result<Ex
             start_log(&config)?;
             block_on(daemon::serve_stdio(config))?;
         }
-        Command::Config { action: ConfigAction::Print { common } } => {
+        Command::Config { action: ConfigAction::Print { common, listen } } => {
             let mut config = common.load()?;
+            if let Some(listen) = listen {
+                config.http.listen = listen;
+            }
             config.state_dir = daemon::state_dir(&config);
             print(&config.to_toml());
         }

@@ -184,7 +184,10 @@ impl Compiler {
             Author::Client => &self.turns,
             Author::Ourselves => &self.own_turns,
         };
-        let Ok(_place) = self.places.try_acquire() else { return Err(Error::NoTurn { max }) };
+        let place = self.places.try_acquire();
+        if author == Author::Client && place.is_err() {
+            return Err(Error::NoTurn { max });
+        }
         let wait = Duration::from_secs_f64(self.config.wait_secs);
         let turn = tokio::time::timeout(wait, turns.acquire()).await;
         let Ok(Ok(_turn)) = turn else { return Err(Error::NoTurn { max }) };

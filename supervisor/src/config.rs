@@ -1,6 +1,7 @@
 //! The configuration: what each part may be told, in one file.
 //!
-//! Later wins: built-in defaults, the file, environment variables, flags. Every key has a default,
+//! Later wins: built-in defaults, the file, `--set` assignments, and those settings that have an
+//! environment variable and a flag of their own, of which the flag wins. Every key has a default,
 //! and an unknown key is refused.
 
 mod keys;

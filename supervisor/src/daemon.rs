@@ -24,6 +24,9 @@ pub(crate) async fn serve_http(config: Config, print_address: bool) -> anyhow::R
     let address = endpoint.address()?;
     let (sessions, watch) = open(&config).await?;
     let admin = admin::serve(&place, sessions.clone(), watch.clone())?;
+    if !address.ip().is_loopback() {
+        tracing::warn!(%address, "there is no authentication: whoever reaches this address owns every session");
+    }
     let stop = stop_on_signals()?;
     let url = format!("http://{address}{}", http::PATH);
     tracing::info!(%url, admin = %admin.path().display(), "ready");

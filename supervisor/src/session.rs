@@ -275,8 +275,9 @@ impl Session {
         self.inner.plan.created.0.elapsed()
     }
 
-    /// Its owner has named it by its handle.
+    /// Its owner has named it by its handle, which counts as use.
     pub fn address(&self) {
+        self.touch();
         self.inner.use_.addressed.store(true, Ordering::Relaxed);
     }
 

@@ -13,6 +13,7 @@ use crate::simulate::Shared;
 use crate::{complain, exit};
 
 /// What the simulation thread is given to do.
+#[expect(clippy::large_enum_variant, reason = "a queue of sixteen, and nudges are rare")]
 #[derive(Debug)]
 pub(crate) enum Job {
     /// A call to answer.

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 use simward_protocol::fault::Fault;
+use simward_protocol::simulation::RunStatus;
 
 use self::background::Background;
 pub(crate) use self::background::Due;
@@ -32,6 +33,8 @@ pub(crate) struct World {
     pub(crate) jobs: SyncSender<Job>,
     pub(crate) slots: BTreeMap<u32, Slot>,
     pub(crate) runs: Vec<Background>,
+    /// How those ended that ended by themselves, until somebody asks or starts another one.
+    pub(crate) finished: BTreeMap<(u32, String), RunStatus>,
 }
 
 /// One session.
@@ -45,7 +48,8 @@ pub(crate) struct Slot {
 
 impl World {
     pub(crate) fn new(shared: Arc<Shared>, jobs: SyncSender<Job>) -> Self {
-        Self { shared, attached: None, jobs, slots: BTreeMap::new(), runs: Vec::new() }
+        let (slots, runs, finished) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
+        Self { shared, attached: None, jobs, slots, runs, finished }
     }
 
     /// The session in a slot.

@@ -288,7 +288,7 @@ impl Serve<GetState> for World {
 
 impl Serve<SetState> for World {
     fn serve(&mut self, slot: u32, call: SetState) -> Result<Applied, Fault> {
-        let SetState { model_id, time_secs, qpos, qvel, ctrl, act } = call;
+        let SetState { model_id, time_secs, qpos, qvel, ctrl, act, argument: _ } = call;
         let only_controls =
             time_secs.is_none() && qpos.is_none() && qvel.is_none() && act.is_none();
         let (model_id, model) = if only_controls {

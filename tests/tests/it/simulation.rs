@@ -149,6 +149,11 @@ fn a_background_simulation_at_full_speed_ends_where_it_should() {
             assert!((stepped["time_secs"].as_f64().unwrap() - 2.002).abs() < 1e-6, "{stepped}");
         })
     });
+    // How it ended is told once.
+    let ended = client.tool("pause_simulation", json!({})).unwrap();
+    assert_eq!((&ended["running"], &ended["steps_done"]), (&json!(false), &json!(1000)));
+    let refused = client.tool("pause_simulation", json!({})).unwrap_err();
+    assert_eq!(refused["code"], "simulation_not_running");
 }
 
 #[test]

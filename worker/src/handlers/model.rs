@@ -69,6 +69,7 @@ impl Serve<UnloadModel> for World {
         UnloadModel { model_id }: UnloadModel,
     ) -> Result<Unloaded, Fault> {
         let (model_id, _) = self.still_model(slot, model_id.as_deref())?;
+        self.finished.remove(&(slot, model_id.clone()));
         let models = &mut self.slot(slot)?.models;
         models.remove(&model_id);
         let models_left = u32::try_from(models.len()).unwrap_or(u32::MAX);

@@ -36,6 +36,7 @@ impl Serve<Run> for World {
             slices: Slices::new(),
         };
         let status = run.status(simulation, true);
+        self.finished.remove(&(run.slot, run.model_id.clone()));
         self.runs.push(run);
         self.shared.pulse.runs(true);
         Ok(status)
@@ -45,8 +46,11 @@ impl Serve<Run> for World {
 impl Serve<Pause> for World {
     fn serve(&mut self, slot: u32, Pause { model_id }: Pause) -> Result<RunStatus, Fault> {
         let (model_id, _) = self.model(slot, model_id.as_deref())?;
-        let index = self.runs.iter().position(|run| run.is_of(slot, &model_id));
-        let run = self.runs.remove(index.ok_or(Fault::NotRunning)?);
+        let Some(index) = self.runs.iter().position(|run| run.is_of(slot, &model_id)) else {
+            // It may have ended by itself: then this is where that is told.
+            return self.finished.remove(&(slot, model_id)).ok_or(Fault::NotRunning);
+        };
+        let run = self.runs.remove(index);
         self.shared.pulse.runs(!self.runs.is_empty());
         let (_, simulation) = self.model(slot, Some(&model_id))?;
         Ok(run.status(simulation, false))

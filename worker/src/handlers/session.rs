@@ -34,6 +34,7 @@ impl Serve<CloseSession> for World {
     fn serve(&mut self, slot: u32, CloseSession {}: CloseSession) -> Result<SessionClosed, Fault> {
         let closed = self.slots.remove(&slot).ok_or(Fault::Slot { slot })?;
         self.runs.retain(|run| run.slot != slot);
+        self.finished.retain(|(of, _), _| *of != slot);
         self.shared.pulse.runs(!self.runs.is_empty());
         if let Some(port) = closed.port {
             port.close();

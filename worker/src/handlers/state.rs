@@ -60,11 +60,14 @@ struct Plan {
 
 impl Plan {
     fn new(simulation: &Simulation, call: SetState) -> Result<Self, Fault> {
-        let SetState { model_id: _, time_secs, qpos, qvel, ctrl, act } = call;
+        let SetState { model_id: _, time_secs, qpos, qvel, ctrl, act, argument } = call;
         let model = simulation.data.model();
         let place = |target: Target, values: Option<Values>, max: f64| match values {
             None => Ok(Placed::new()),
-            Some(values) => values::place(model, target, values::field(target), values, max),
+            Some(values) => {
+                let field = argument.as_deref().unwrap_or_else(|| values::field(target));
+                values::place(model, target, field, values, max)
+            }
         };
         if let Some(value) = time_secs
             && !value.is_finite()

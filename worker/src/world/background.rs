@@ -101,7 +101,13 @@ impl World {
         let mut runs = std::mem::take(&mut self.runs);
         let begun = Instant::now();
         self.shared.pulse.begin(0);
-        runs.retain_mut(|run| self.advance_one(run));
+        runs.retain_mut(|run| {
+            let goes_on = self.advance_one(run);
+            if !goes_on {
+                self.finish(run);
+            }
+            goes_on
+        });
         let nanos = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.shared.pulse.end(nanos);
         self.runs = runs;
@@ -133,6 +139,14 @@ impl World {
         }
         // Half a step of tolerance: sums of timesteps are not exact.
         simulation.time_secs() + timestep_secs / 2.0 < run.until_secs
+    }
+
+    /// Keeps how a background simulation ended: as many as there are models.
+    fn finish(&mut self, run: &Background) {
+        if let Some(simulation) = self.simulation_of(run) {
+            let status = run.status(simulation, false);
+            self.finished.insert((run.slot, run.model_id.clone()), status);
+        }
     }
 
     fn simulation_of(&self, run: &Background) -> Option<&Simulation> {

@@ -132,7 +132,8 @@ impl McpServer {
         Ok(Json(self.ask(&caller, session_id.as_deref(), call).await?))
     }
 
-    /// End a background simulation where it is, and return how far it came.
+    /// End a background simulation where it is, and return how far it came and what the engine
+    /// warned of. One that has ended by itself reports here, once.
     #[tool(
         title = "Pause the simulation",
         annotations(

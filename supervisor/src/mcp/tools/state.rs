@@ -174,7 +174,8 @@ impl McpServer {
         Parameters(args): Parameters<SetArgs>,
     ) -> Result<Json<Applied>, Refusal> {
         let SetArgs { session_id, model_id, time_secs, qpos, qvel, ctrl, act } = args;
-        let call = SetState { model_id, time_secs, qpos, qvel, ctrl, act };
+        let argument = None;
+        let call = SetState { model_id, time_secs, qpos, qvel, ctrl, act, argument };
         Ok(Json(self.ask(&caller, session_id.as_deref(), call).await?))
     }
 
@@ -196,7 +197,8 @@ impl McpServer {
     ) -> Result<Json<Applied>, Refusal> {
         let ControlArgs { session_id, model_id, control } = args;
         let ctrl = Some(given(control, "control")?);
-        let call = SetState { model_id, ctrl, ..SetState::default() };
+        let argument = Some("control".to_owned());
+        let call = SetState { model_id, ctrl, argument, ..SetState::default() };
         Ok(Json(self.ask(&caller, session_id.as_deref(), call).await?))
     }
 
@@ -217,7 +219,8 @@ impl McpServer {
     ) -> Result<Json<Applied>, Refusal> {
         let PositionsArgs { session_id, model_id, positions } = args;
         let qpos = Some(given(positions, "positions")?);
-        let call = SetState { model_id, qpos, ..SetState::default() };
+        let argument = Some("positions".to_owned());
+        let call = SetState { model_id, qpos, argument, ..SetState::default() };
         Ok(Json(self.ask(&caller, session_id.as_deref(), call).await?))
     }
 
@@ -238,7 +241,8 @@ impl McpServer {
     ) -> Result<Json<Applied>, Refusal> {
         let VelocitiesArgs { session_id, model_id, velocities } = args;
         let qvel = Some(given(velocities, "velocities")?);
-        let call = SetState { model_id, qvel, ..SetState::default() };
+        let argument = Some("velocities".to_owned());
+        let call = SetState { model_id, qvel, argument, ..SetState::default() };
         Ok(Json(self.ask(&caller, session_id.as_deref(), call).await?))
     }
 }
