@@ -42,6 +42,9 @@ pub struct Config {
     pub stop_grace_secs: f64,
     /// How long a worker may be busy without progress, in seconds.
     pub hang_after_secs: f64,
+    /// How much memory a simulation's worker may take, in bytes of address space; 0 means no
+    /// limit.
+    pub worker_memory_bytes: u64,
     /// Isolation layers that every worker must have in force; without them the daemon does not
     /// start.
     pub require_layers: Vec<String>,
@@ -60,6 +63,7 @@ impl Default for Config {
             ready_within_secs: 10.0,
             stop_grace_secs: 2.0,
             hang_after_secs: 1.0,
+            worker_memory_bytes: 8 << 30,
             require_layers: Vec::new(),
             ports: ports::Config::default(),
         }

@@ -10,7 +10,7 @@ mod scan;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use simward_protocol::compile::{Compile, Compiled};
 use simward_protocol::fault::Fault;
 use simward_protocol::handshake::{Hello, VERSION};
@@ -20,7 +20,7 @@ use crate::{channel, complain, engine};
 
 /// Compiles one model. The arguments are limits: `--memory-bytes N` and `--cpu-secs N`.
 pub(crate) fn run(args: impl Iterator<Item = String>) -> anyhow::Result<()> {
-    let profile = profile(args)?;
+    let profile = Profile::COMPILE.with(args)?;
     let layers = jail::enter(&profile).context("could not enter the jail")?;
     let (mut incoming, outgoing) = channel::open()?;
     // The supervisor keeps the end of what is said here.
@@ -47,18 +47,4 @@ fn compile(call: &Compile, file: Option<OwnedFd>) -> Result<Compiled, Fault> {
         File::from(file).write_all(&compiled).map_err(unreadable)?;
     }
     Ok(Compiled { bytes: compiled.len() as u64, warnings })
-}
-
-fn profile(mut args: impl Iterator<Item = String>) -> anyhow::Result<Profile> {
-    let mut profile = Profile::COMPILE;
-    while let Some(name) = args.next() {
-        let value = args.next().with_context(|| format!("`{name}` needs a value"))?;
-        let value = value.parse().with_context(|| format!("`{name}` needs a whole number"))?;
-        match name.as_str() {
-            "--memory-bytes" => profile.memory_bytes = Some(value),
-            "--cpu-secs" => profile.cpu_secs = Some(value),
-            _ => bail!("unknown argument `{name}`"),
-        }
-    }
-    Ok(profile)
 }

@@ -31,7 +31,7 @@ use simward_protocol::ending;
 pub fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     let outcome = match args.next().as_deref() {
-        Some("simulate") => simulate::run(),
+        Some("simulate") => simulate::run(args),
         Some("compile") => compile::run(args),
         Some("--version") => return version(),
         _ => Err(anyhow::anyhow!("the first argument must be `simulate` or `compile`")),

@@ -30,9 +30,10 @@ pub(crate) struct Shared {
     pub(crate) started: OnceLock<std::time::Instant>,
 }
 
-/// Serves calls until the supervisor hangs up.
-pub(crate) fn run() -> anyhow::Result<()> {
-    let layers = jail::enter(&Profile::SIMULATE).context("could not enter the jail")?;
+/// Serves calls until the supervisor hangs up. The arguments are limits: `--memory-bytes N`.
+pub(crate) fn run(args: impl Iterator<Item = String>) -> anyhow::Result<()> {
+    let profile = Profile::SIMULATE.with(args)?;
+    let layers = jail::enter(&profile).context("could not enter the jail")?;
     let (incoming, outgoing) = channel::open()?;
     engine::speak_to(&outgoing);
     let hello = Hello { version: VERSION, engine: engine::name(), layers };

@@ -51,6 +51,9 @@ pub(super) async fn launch(pool: &Pool) -> io::Result<Starting> {
     let config = pool.config();
     let mut args = config.worker_args.clone();
     args.push("simulate".to_owned());
+    if config.worker_memory_bytes != 0 {
+        args.extend(["--memory-bytes".to_owned(), config.worker_memory_bytes.to_string()]);
+    }
     let launch = Launch { program: pool.program().to_owned(), args };
     let Launched { process, socket } = pool.launcher().launch(launch).await?;
     let limits = Limits {

@@ -209,3 +209,21 @@ fn an_unknown_tool_is_a_protocol_error_and_nothing_else_happens() {
     assert_eq!(answer["error"]["code"], -32602);
     ward.state();
 }
+
+#[test]
+fn a_model_that_wants_more_memory_than_a_worker_may_have_ends_that_worker_alone() {
+    let setup = Setup::real(&programs!()).set("pool.worker_memory_bytes", "1073741824");
+    let mut ward = Ward::open(setup);
+    let before = ward.state();
+    let hog = ward.client.tool("create_session", json!({})).unwrap()["session_id"].clone();
+    // Compiling takes the memory only by name, and so succeeds.
+    let xml = "<mujoco><size memory='2G'/><worldbody><geom size='1'/></worldbody></mujoco>";
+    let model = json!({ "session_id": hog, "model_xml": xml });
+    let refused = ward.client.tool("load_model", model).unwrap_err();
+    assert_eq!(refused["code"], "worker_lost", "{refused}");
+    assert!(refused["message"].as_str().unwrap().contains("memory"), "{refused}");
+    assert_eq!(ward.state(), before);
+    // Below the limit the same session gets what it wants.
+    let model = json!({ "session_id": hog, "model_xml": xml.replace("2G", "200M") });
+    ward.client.tool("load_model", model).unwrap();
+}

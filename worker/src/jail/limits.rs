@@ -2,6 +2,7 @@
 
 use std::io;
 
+use anyhow::Context as _;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 /// What a mode may use.
@@ -25,6 +26,20 @@ impl Profile {
     /// For compiling a model: one memory file.
     pub const COMPILE: Self =
         Self { memory_bytes: None, cpu_secs: None, descriptors: 32, file_bytes: 2 << 30 };
+
+    /// With what the arguments say: `--memory-bytes N` and `--cpu-secs N`.
+    pub(crate) fn with(mut self, mut args: impl Iterator<Item = String>) -> anyhow::Result<Self> {
+        while let Some(name) = args.next() {
+            let value = args.next().with_context(|| format!("`{name}` needs a value"))?;
+            let value = value.parse().with_context(|| format!("`{name}` needs a whole number"))?;
+            match name.as_str() {
+                "--memory-bytes" => self.memory_bytes = Some(value),
+                "--cpu-secs" => self.cpu_secs = Some(value),
+                _ => anyhow::bail!("unknown argument `{name}`"),
+            }
+        }
+        Ok(self)
+    }
 }
 
 #[expect(unsafe_code, reason = "no safe function closes a range of descriptors")]
