@@ -201,7 +201,13 @@ impl Compiler {
         // Dropping the process kills it, however this ends.
         match tokio::time::timeout(after, talk).await {
             Err(_elapsed) => Err(Error::Timeout { after }),
-            Ok(Ok(outcome)) => sealed(outcome?, file),
+            Ok(Ok(outcome)) => {
+                // It has said all it had to say. Gone before the answer, it is nobody's surprise in
+                // a list of processes.
+                process.kill();
+                tokio::time::timeout(EXIT_WITHIN, process.ended()).await.ok();
+                sealed(outcome?, file)
+            }
             Ok(Err(Talk::HungUp)) => Err(self.crash(&mut process).await),
             Ok(Err(Talk::Nonsense)) => Err(Error::BrokeProtocol),
         }
@@ -233,7 +239,7 @@ impl Compiler {
     }
 }
 
-/// How long a compiler that closed its socket may take to be gone.
+/// How long a compiler that has answered, or closed its socket, may take to be gone.
 const EXIT_WITHIN: Duration = Duration::from_secs(1);
 
 /// Why there is no answer.
