@@ -61,7 +61,7 @@ struct Inner {
     status: watch::Receiver<Status>,
     close: watch::Sender<Option<Closed>>,
     port: Arc<Place>,
-    use_: Use,
+    usage: Usage,
 }
 
 /// Where a session keeps its port, which outlives its workers.
@@ -109,7 +109,7 @@ pub struct Status {
 
 /// How a session is used.
 #[derive(Debug)]
-struct Use {
+struct Usage {
     /// Calls that are being made.
     in_flight: AtomicU64,
     /// When the last one ended, in milliseconds after creation.
@@ -261,12 +261,12 @@ impl Session {
 
     /// For how long nobody has used it.
     pub fn idle(&self) -> Duration {
-        let use_ = &self.inner.use_;
-        if use_.in_flight.load(Ordering::Relaxed) != 0 || self.is_running() {
+        let usage = &self.inner.usage;
+        if usage.in_flight.load(Ordering::Relaxed) != 0 || self.is_running() {
             self.touch();
             return Duration::ZERO;
         }
-        let last = Duration::from_millis(use_.last_millis.load(Ordering::Relaxed));
+        let last = Duration::from_millis(usage.last_millis.load(Ordering::Relaxed));
         self.age().saturating_sub(last)
     }
 
@@ -278,12 +278,12 @@ impl Session {
     /// Its owner has named it by its handle, which counts as use.
     pub fn address(&self) {
         self.touch();
-        self.inner.use_.addressed.store(true, Ordering::Relaxed);
+        self.inner.usage.addressed.store(true, Ordering::Relaxed);
     }
 
     /// Whether its owner has ever named it by its handle.
     pub fn is_addressed(&self) -> bool {
-        self.inner.use_.addressed.load(Ordering::Relaxed)
+        self.inner.usage.addressed.load(Ordering::Relaxed)
     }
 
     /// Its port, leased for as long as the session lives.
@@ -359,7 +359,7 @@ impl Session {
             return Err(self.gone());
         }
         // Every loss is told once, and before anything else happens.
-        let told = self.inner.use_.told.swap(*losses, Ordering::Relaxed);
+        let told = self.inner.usage.told.swap(*losses, Ordering::Relaxed);
         if let (true, Some(ending)) = (told < *losses, last_ending) {
             return Err(Error::WorkerLost { ending: ending.clone() });
         }
@@ -379,7 +379,7 @@ impl Session {
         match tokio::time::timeout(NEWS_LAG, news).await {
             Ok(Ok(status)) if matches!(status.state, State::Closed(_)) => self.gone(),
             _ => {
-                self.inner.use_.told.fetch_max(losses_before + 1, Ordering::Relaxed);
+                self.inner.usage.told.fetch_max(losses_before + 1, Ordering::Relaxed);
                 Error::WorkerLost { ending }
             }
         }
@@ -401,7 +401,7 @@ impl Session {
 
 fn touch(inner: &Inner) {
     let age = inner.plan.created.0.elapsed().as_millis();
-    inner.use_.last_millis.store(u64::try_from(age).unwrap_or(u64::MAX), Ordering::Relaxed);
+    inner.usage.last_millis.store(u64::try_from(age).unwrap_or(u64::MAX), Ordering::Relaxed);
 }
 
 /// A session in use.
@@ -409,7 +409,7 @@ struct Using<'a>(&'a Inner);
 
 impl<'a> Using<'a> {
     fn enter(inner: &'a Inner) -> Self {
-        inner.use_.in_flight.fetch_add(1, Ordering::Relaxed);
+        inner.usage.in_flight.fetch_add(1, Ordering::Relaxed);
         Self(inner)
     }
 }
@@ -417,6 +417,6 @@ impl<'a> Using<'a> {
 impl Drop for Using<'_> {
     fn drop(&mut self) {
         touch(self.0);
-        self.0.use_.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.0.usage.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -37,11 +37,11 @@ pub(super) struct LegacySessions {
     inner: Local,
     sessions: Sessions,
     max: usize,
-    uses: Mutex<HashMap<Arc<str>, Use>>,
+    uses: Mutex<HashMap<Arc<str>, Usage>>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Use {
+struct Usage {
     in_flight: isize,
     last: Instant,
 }
@@ -62,8 +62,8 @@ impl LegacySessions {
                 return true;
             }
             uses.iter()
-                .filter(|(_, use_)| use_.in_flight <= 0 && UNUSED_MIN <= use_.last.elapsed())
-                .min_by_key(|(_, use_)| use_.last)
+                .filter(|(_, usage)| usage.in_flight <= 0 && UNUSED_MIN <= usage.last.elapsed())
+                .min_by_key(|(_, usage)| usage.last)
                 .map(|(id, _)| Arc::clone(id))
         };
         let Some(id) = unused else { return false };
@@ -74,9 +74,9 @@ impl LegacySessions {
 
     /// A request of a conversation begins (1) or ends (-1).
     pub(super) fn used(&self, id: &Arc<str>, change: isize) {
-        if let Some(use_) = self.lock().get_mut(id) {
-            use_.in_flight += change;
-            use_.last = Instant::now();
+        if let Some(usage) = self.lock().get_mut(id) {
+            usage.in_flight += change;
+            usage.last = Instant::now();
         }
     }
 
@@ -100,14 +100,14 @@ impl LegacySessions {
         let uses = self.lock();
         let mut idle: Vec<SessionId> = uses
             .iter()
-            .filter(|(_, use_)| use_.in_flight <= 0 && limit < use_.last.elapsed())
+            .filter(|(_, usage)| usage.in_flight <= 0 && limit < usage.last.elapsed())
             .map(|(id, _)| Arc::clone(id))
             .collect();
         idle.sort();
         idle
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Use>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Usage>> {
         self.uses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -118,8 +118,8 @@ impl SessionManager for LegacySessions {
 
     async fn create_session(&self) -> Result<(SessionId, Self::Transport), Error> {
         let created = self.inner.create_session().await?;
-        let use_ = Use { in_flight: 0, last: Instant::now() };
-        self.lock().insert(Arc::clone(&created.0), use_);
+        let usage = Usage { in_flight: 0, last: Instant::now() };
+        self.lock().insert(Arc::clone(&created.0), usage);
         Ok(created)
     }
 

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::lifecycle::{self, Closed, Event, State};
 use super::restart::{Decision, Restarts};
-use super::{Inner, Isolation, Place, Plan, RestartConfig, Session, Status, Use};
+use super::{Inner, Isolation, Place, Plan, RestartConfig, Session, Status, Usage};
 use crate::pool::Pool;
 use crate::pool::ports::{self, Lease};
 use crate::tenants::Tenant;
@@ -35,14 +35,14 @@ pub(crate) async fn open(
         wanted,
     };
     tokio::spawn(keeper.keep());
-    let use_ = Use {
+    let usage = Usage {
         in_flight: AtomicU64::new(0),
         last_millis: AtomicU64::new(0),
         told: AtomicU64::new(0),
         addressed: AtomicBool::new(false),
     };
     // If this is given up, the keeper hears that nobody wants the session.
-    let inner = Inner { plan, status: watching.clone(), close, port, use_ };
+    let inner = Inner { plan, status: watching.clone(), close, port, usage };
     let session = Session { inner: Arc::new(inner) };
     let settled = watching.wait_for(|status| status.state != State::Starting).await;
     let failed = settled.ok().and_then(|status| status.start_failed.clone());
