@@ -65,7 +65,7 @@ impl Plan {
         let place = |target: Target, values: Option<Values>, max: f64| match values {
             None => Ok(Placed::new()),
             Some(values) => {
-                let field = argument.as_deref().unwrap_or_else(|| values::field(target));
+                let field = argument.as_deref().unwrap_or_else(|| target.field());
                 values::place(model, target, field, values, max)
             }
         };

@@ -21,7 +21,8 @@ pub(crate) enum Target {
 pub(crate) type Placed = Vec<(usize, Vec<f64>)>;
 
 impl Target {
-    fn field(self) -> &'static str {
+    /// MuJoCo's name of it.
+    pub(crate) fn field(self) -> &'static str {
         match self {
             Self::Qpos => "qpos",
             Self::Qvel => "qvel",
@@ -133,11 +134,6 @@ pub(crate) fn clamped(model: &MjModel, ctrl: &[f64]) -> Vec<String> {
         .filter(|(_, (begin, count))| (at(**begin)..at(**begin) + at(**count)).any(outside))
         .map(|(actuator, _)| names::of(model, object, actuator))
         .collect()
-}
-
-/// The target's own name, for calls that name no other.
-pub(crate) fn field(target: Target) -> &'static str {
-    target.field()
 }
 
 fn check(field: &str, at: impl Fn(usize) -> String, values: &[f64], max: f64) -> Result<(), Fault> {
