@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::fault::Fault;
 use crate::model::{
-    DescribeModel, ListModels, LoadModel, ModelDescription, ModelSummary, Models, UnloadModel,
-    Unloaded,
+    DescribeModel, ListModels, LoadModel, ModelDescription, ModelSummary, Models, RestoreModel,
+    Restored, SaveModel, Saved, UnloadModel, Unloaded,
 };
 use crate::session::{CloseSession, Listen, OpenSession, SessionClosed, SessionOpened};
 use crate::simulation::{Applied, Pause, Reset, Run, RunStatus, Step, Stepped};
@@ -93,6 +93,8 @@ calls! {
     Listen => SessionOpened,
     CloseSession => SessionClosed,
     LoadModel => ModelSummary,
+    RestoreModel => Restored,
+    SaveModel => Saved,
     ListModels => Models,
     DescribeModel => ModelDescription,
     UnloadModel => Unloaded,

@@ -41,6 +41,8 @@ impl std::fmt::Debug for Asset {
 pub struct Compiled {
     /// The size of the compiled model that was written, or would have been.
     pub bytes: u64,
+    /// How many values the model's integration state has.
+    pub state_values: u64,
     /// What the compiler warned of.
     pub warnings: Vec<String>,
 }

@@ -46,6 +46,14 @@ pub enum Fault {
         /// What the engine said.
         detail: String,
     },
+    /// The model's state could not be kept, or brought back.
+    #[error("the checkpoint of `{model_id}` cannot be used: {detail}")]
+    CheckpointUnusable {
+        /// The model.
+        model_id: String,
+        /// What is wrong with it.
+        detail: String,
+    },
     /// A bound of the session is reached.
     #[error("{what} is limited to {max}, and this call needs {value}")]
     LimitExceeded {
@@ -126,6 +134,7 @@ impl Fault {
             Self::ModelExists { .. } => "model_exists",
             Self::ModelInvalid { .. } => "model_invalid",
             Self::ModelUnreadable { .. } => "model_unreadable",
+            Self::CheckpointUnusable { .. } => "checkpoint_unusable",
             Self::LimitExceeded { .. } => "limit_exceeded",
             Self::WrongLength { .. } => "wrong_length",
             Self::NotFinite { .. } => "not_finite",

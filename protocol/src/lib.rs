@@ -6,12 +6,13 @@
 //!
 //! Reading order: [`call`] (what can be asked), [`model`], [`simulation`], [`state`], [`session`]
 //! and [`compile`] (the values that travel), [`fault`] (how a worker says no), [`wire`] (how a
-//! frame is laid out), [`handshake`] (how two builds agree that they may talk), [`ending`] (how a worker exits), [`real`] (numbers
+//! frame is laid out), [`checkpoint`] (how a state is kept), [`handshake`] (how two builds agree that they may talk), [`ending`] (how a worker exits), [`real`] (numbers
 //! that survive JSON).
 
 #![forbid(unsafe_code)]
 
 pub mod call;
+pub mod checkpoint;
 pub mod compile;
 pub mod ending;
 pub mod fault;

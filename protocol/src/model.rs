@@ -4,13 +4,55 @@ use serde::{Deserialize, Serialize};
 
 use crate::real::{Real, Reals};
 
-/// Loads a compiled model, which travels with the call as a memory file.
+/// Loads a compiled model. Two files travel with the call: the compiled model, and an empty
+/// [checkpoint](crate::checkpoint) for its state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoadModel {
     /// The id that the model gets; without one the worker finds a free one.
     pub model_id: Option<String>,
     /// The size of the compiled model.
     pub bytes: u64,
+}
+
+/// Loads a compiled model and brings it to the state of its checkpoint. Both files travel with the
+/// call, as with [`LoadModel`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoreModel {
+    /// The model's id.
+    pub model_id: String,
+    /// The size of the compiled model.
+    pub bytes: u64,
+    /// A call of the worker before, whose answer nobody got: what it did is left out.
+    pub unanswered: Option<u64>,
+    /// Whether a simulation in the background goes on.
+    pub resume: bool,
+}
+
+/// The answer to [`RestoreModel`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Restored {
+    /// The model.
+    pub model_id: String,
+    /// The simulated time that it was brought to, in seconds.
+    pub time_secs: Real,
+    /// Steps taken since it was first loaded.
+    pub steps_total: u64,
+    /// Whether a simulation in the background goes on.
+    pub running: bool,
+}
+
+/// Writes a model's state into another checkpoint, which travels with the call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SaveModel {
+    /// The model's id.
+    pub model_id: String,
+}
+
+/// The answer to [`SaveModel`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Saved {
+    /// The simulated time, in seconds.
+    pub time_secs: Real,
 }
 
 /// What a loaded model is.
@@ -51,6 +93,11 @@ pub struct ModelSummary {
     pub timestep_secs: Real,
     /// Simulated time, in seconds.
     pub time_secs: Real,
+    /// Steps taken since it was loaded.
+    pub steps_total: u64,
+    /// Whether the simulation goes on bit by bit after its process was lost or put to sleep. Not
+    /// so for a model that lets islands sleep: its sleeping islands are then awake.
+    pub restores_exactly: bool,
     /// Memory that the model takes, in bytes.
     pub model_bytes: u64,
     /// Memory that the model's data take, in bytes, the unused part of the arena included.

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Gives a session a slot. A listening socket may travel with the call: the session's port.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct OpenSession {
     /// The session's handle, for the port's health page.
     pub session_id: String,
@@ -14,6 +14,10 @@ pub struct OpenSession {
     pub token: String,
     /// How many models the session may hold at a time.
     pub models_max: u32,
+    /// How many steps it may take in a second, all its models together.
+    pub step_rate: Option<f64>,
+    /// Which share of one processor its simulations may use, where the worker is to see to it.
+    pub cpu_ratio: Option<f64>,
 }
 
 impl std::fmt::Debug for OpenSession {

@@ -78,6 +78,8 @@ pub struct CompiledModel {
     pub file: Option<Arc<OwnedFd>>,
     /// How many bytes.
     pub bytes: u64,
+    /// How many values the integration state of its data has.
+    pub state_values: u64,
     /// What the compiler warned of.
     pub warnings: Vec<String>,
 }
@@ -266,7 +268,7 @@ async fn talk(
     if hello.version != VERSION {
         return Err(Talk::Nonsense);
     }
-    link.send(call, file)?;
+    link.send(call, file.into_iter().collect())?;
     Ok(next(link).await?)
 }
 
@@ -290,7 +292,7 @@ fn memory_file(keep: bool) -> std::io::Result<Option<Arc<OwnedFd>>> {
 
 /// Believes the file, not the words about it.
 fn sealed(compiled: Compiled, file: Option<Arc<OwnedFd>>) -> Result<CompiledModel, Error> {
-    let Compiled { bytes, mut warnings } = compiled;
+    let Compiled { bytes, state_values, mut warnings } = compiled;
     warnings.truncate(WARNINGS_MAX);
     if let Some(file) = &file {
         let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
@@ -300,7 +302,7 @@ fn sealed(compiled: Compiled, file: Option<Arc<OwnedFd>>) -> Result<CompiledMode
             return Err(Error::BrokeProtocol);
         }
     }
-    Ok(CompiledModel { file, bytes, warnings })
+    Ok(CompiledModel { file, bytes, state_values, warnings })
 }
 
 /// How many of the compiler's warnings are passed on.

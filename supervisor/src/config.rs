@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{compiler, http, pool, sessions};
+use crate::{compiler, http, pool, sessions, store};
 
 /// Everything that the daemon may be told.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -28,6 +28,8 @@ pub struct Config {
     pub pool: pool::Config,
     /// What compiling a model may cost.
     pub compile: compiler::Config,
+    /// What is kept, and how.
+    pub store: store::Config,
 }
 
 /// What is logged, to standard error.
@@ -146,6 +148,8 @@ impl Config {
             ("sessions.idle_timeout_secs", self.sessions.idle_timeout_secs),
             ("sessions.idle_timeout_max_secs", self.sessions.idle_timeout_max_secs),
             ("sessions.max_age_secs", self.sessions.max_age_secs),
+            ("sessions.hibernate_after_secs", self.sessions.hibernate_after_secs),
+            ("store.sync_secs", self.store.sync_secs),
             ("sessions.call_budget_secs", self.sessions.call_budget_secs),
             ("sessions.restart.window_secs", self.sessions.restart.window_secs),
             ("sessions.restart.back_off_first_secs", self.sessions.restart.back_off_first_secs),

@@ -14,6 +14,7 @@ use crate::mcp::McpServer;
 use crate::pool::Pool;
 use crate::sessions::Sessions;
 use crate::stdio;
+use crate::store::Store;
 use crate::telemetry::Watch;
 use crate::worker::Worker;
 
@@ -22,7 +23,9 @@ pub(crate) async fn serve_http(config: Config, print_address: bool) -> anyhow::R
     let place = Place::take(&state_dir(&config))?;
     let endpoint = Endpoint::bind(config.http.clone()).await?;
     let address = endpoint.address()?;
-    let (sessions, watch) = open(&config).await?;
+    let folder = config.store.durable.then(|| state_dir(&config).join("store"));
+    let store = Store::open(folder.as_deref(), &config.store)?;
+    let (sessions, watch) = open(&config, store).await?;
     let admin = admin::serve(&place, sessions.clone(), watch.clone())?;
     if !address.ip().is_loopback() {
         tracing::warn!(%address, "there is no authentication: whoever reaches this address owns every session");
@@ -43,7 +46,9 @@ pub(crate) async fn serve_http(config: Config, print_address: bool) -> anyhow::R
 /// Serves MCP over standard input and output until the client hangs up or a signal says to stop.
 pub(crate) async fn serve_stdio(config: Config) -> anyhow::Result<()> {
     let place = Place::join(&state_dir(&config))?;
-    let (sessions, watch) = open(&config).await?;
+    // A client's daemon keeps sessions as long as it lives, and no longer.
+    let store = Store::open(None, &config.store)?;
+    let (sessions, watch) = open(&config, store).await?;
     let _admin = admin::serve(&place, sessions.clone(), watch.clone())?;
     let stop = stop_on_signals()?;
     let served =
@@ -66,11 +71,11 @@ fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-async fn open(config: &Config) -> anyhow::Result<(Sessions, Watch)> {
+async fn open(config: &Config, store: Store) -> anyhow::Result<(Sessions, Watch)> {
     let pool = Pool::open(config.pool.clone())?;
     require_layers(&pool).await?;
     let compiler = Compiler::new(pool.clone(), config.compile.clone());
-    Ok((Sessions::open(config.sessions.clone(), pool, compiler), Watch::default()))
+    Ok((Sessions::open(config.sessions.clone(), pool, compiler, store), Watch::default()))
 }
 
 /// Refuses to go on without the isolation layers that the configuration demands. A worker is asked,

@@ -5,7 +5,7 @@
 //! test checks it:
 //! wiring (`cli`, `demo`, `daemon`, [`config`]) → [`http`], `stdio`, [`admin`] → [`mcp`] →
 //! [`telemetry`], [`terminate`], [`models`] → [`sessions`] → [`session`] → [`compiler`] →
-//! [`worker`] → [`pool`] → [`scenes`], [`tenants`], [`code`].
+//! [`worker`] → [`pool`] → [`store`] → [`scenes`], [`tenants`], [`limits`], [`code`].
 
 #![forbid(unsafe_code)]
 
@@ -33,7 +33,10 @@ pub mod worker;
 
 pub mod pool;
 
+pub mod store;
+
 pub mod code;
+pub mod limits;
 pub mod scenes;
 pub mod tenants;
 

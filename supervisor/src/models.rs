@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use serde::Serialize;
 use simward_protocol::compile::{Asset, Compile};
-use simward_protocol::model::{LoadModel, ModelSummary};
+use simward_protocol::model::ModelSummary;
+use tokio::sync::oneshot;
 
 use crate::code::Code;
 use crate::compiler::{self, Author, CompiledModel, Compiler};
 use crate::session::{self, Session};
-use crate::worker::Options;
+use crate::sessions::Sessions;
+use crate::store::{self, Key, Model};
+use crate::tenants::Tenant;
 
 /// The longest id of a model, in characters.
 pub const MODEL_ID_CHARS_MAX: usize = 64;
-
-/// How long a worker may take to load a compiled model, which shows no progress.
-const LOAD_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A model's source.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +42,8 @@ pub struct Loaded {
     pub warnings: Vec<String>,
     /// The size of the compiled model, in bytes.
     pub compiled_bytes: u64,
+    /// Whether it was compiled before, and is there as it was.
+    pub is_cached: bool,
 }
 
 /// What the compiler says of a model.
@@ -71,6 +73,9 @@ pub enum Error {
     /// The session did not take it.
     #[error(transparent)]
     Session(#[from] session::Error),
+    /// It could not be kept.
+    #[error(transparent)]
+    Store(#[from] store::Error),
 }
 
 impl Code for Error {
@@ -79,6 +84,7 @@ impl Code for Error {
             Self::BadId => "invalid_argument",
             Self::Compile(error) => error.code(),
             Self::Session(error) => error.code(),
+            Self::Store(error) => error.code(),
         }
     }
 
@@ -87,6 +93,7 @@ impl Code for Error {
             Self::BadId => None,
             Self::Compile(error) => error.hint(),
             Self::Session(error) => error.hint(),
+            Self::Store(error) => error.hint(),
         }
     }
 
@@ -95,13 +102,14 @@ impl Code for Error {
             Self::BadId => None,
             Self::Compile(error) => error.retry_after(),
             Self::Session(error) => error.retry_after(),
+            Self::Store(error) => error.retry_after(),
         }
     }
 }
 
-/// Compiles a model and loads it into a session.
+/// Compiles a model, unless that was done before, and loads it into a session.
 pub async fn load(
-    compiler: &Compiler,
+    sessions: &Sessions,
     session: &Session,
     source: Source,
     model_id: Option<String>,
@@ -109,18 +117,61 @@ pub async fn load(
     if model_id.as_deref().is_some_and(|id| !is_id(id)) {
         return Err(Error::BadId);
     }
+    let (model, is_cached) = compiled(sessions, &session.plan().tenant, source).await?;
+    let (warnings, compiled_bytes) = (model.about.warnings.clone(), model.about.bytes);
+    let model = load_whole(session, model, model_id).await?;
+    let session_id = session.plan().id.to_string();
+    Ok(Loaded { session_id, model, warnings, compiled_bytes, is_cached })
+}
+
+/// Loads a compiled model on a task of its own, so that whoever gives up halfway leaves a session
+/// that either has the model or never had it.
+async fn load_whole(
+    session: &Session,
+    model: Arc<Model>,
+    model_id: Option<String>,
+) -> Result<ModelSummary, session::Error> {
+    let (tell, told) = oneshot::channel();
+    let session = session.clone();
+    let id = session.plan().id.to_string();
+    tokio::spawn(async move {
+        let loaded = session.load(model, model_id).await;
+        // Nobody waits for it any more, and was told that nothing was done.
+        if let Err(Ok(summary)) = tell.send(loaded) {
+            session.unload(Some(summary.model_id)).await.ok();
+        }
+    });
+    // The task may have panicked.
+    told.await.unwrap_or(Err(session::Error::Closed { id }))
+}
+
+/// A compiled model, and whether it was there already.
+async fn compiled(
+    sessions: &Sessions,
+    tenant: &Tenant,
+    source: Source,
+) -> Result<(Arc<Model>, bool), Error> {
     let Source { model_xml, assets, author } = source;
     let compile = Compile { model_xml, assets, keep: true };
-    let compiled = compiler.compile(compile, author).await?;
-    let CompiledModel { file, bytes, warnings } = compiled;
-    let options = Options {
-        attached: file.map(|file| Arc::clone(&file)),
-        patience: Some(LOAD_PATIENCE),
-        ..Options::default()
-    };
-    let model = session.call(LoadModel { model_id, bytes }, options).await?;
-    let session_id = session.plan().id.to_string();
-    Ok(Loaded { session_id, model, warnings, compiled_bytes: bytes })
+    let (store, of) = (sessions.store(), tenant.clone());
+    let looked = store.run(move |store| {
+        let key = Key::of(&compile);
+        let found = store.models().get(&of, &key);
+        // One that turns out to be damaged is made anew.
+        let found = found.filter(|model| model.file().is_ok());
+        Ok((compile, key, found))
+    });
+    let (compile, key, found) = looked.await?;
+    if let Some(model) = found {
+        return Ok((model, true));
+    }
+    let CompiledModel { file, bytes, state_values, warnings } =
+        sessions.compiler().compile(compile, author).await?;
+    let file = file.ok_or(compiler::Error::BrokeProtocol)?;
+    let of = tenant.clone();
+    let put = store
+        .run(move |store| store.models().put(&of, &key, &file, (bytes, state_values, warnings)));
+    Ok((put.await?, false))
 }
 
 /// Compiles a model and throws the result away.

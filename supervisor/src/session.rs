@@ -1,30 +1,41 @@
 //! One session: a tenant's simulator, with whatever worker stands behind it at the moment.
 //!
-//! The session's `keeper` starts its worker, hears of the worker's end and decides whether
-//! another one is started; everybody else holds a handle. A worker's end is told once, to the
-//! session's next call: what was in the worker is lost with it.
+//! The session's `keeper` starts its worker, hears of the worker's end, starts another one and
+//! brings it to where the last one was; everybody else holds a handle. What the session holds
+//! outlives its workers; a call that was in flight when one ended is refused, and what it did is
+//! undone.
 
+mod crew;
+mod error;
+mod holdings;
 mod keeper;
 pub mod lifecycle;
+mod models;
 mod restart;
+mod usage;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
-use simward_protocol::call::Call;
-use simward_protocol::fault::Fault;
+use simward_protocol::call::{Call, Reply, Request};
+use simward_protocol::model::Restored;
 use simward_protocol::session::Listen;
 use tokio::sync::watch;
 
-pub(crate) use self::keeper::{Crew, open};
+pub(crate) use self::crew::Crew;
+pub use self::crew::Error as StartError;
+pub use self::error::{AwakeError, Error, Fate, OpenPortError};
+pub(crate) use self::holdings::Holdings;
+use self::keeper::Signals;
+pub(crate) use self::keeper::{Parts, open, take_up};
 use self::lifecycle::{Closed, State};
 pub use self::restart::Config as RestartConfig;
-use crate::code::Code;
+use self::usage::{Asking, Usage, Using};
+use crate::limits::Limits;
 use crate::pool::ports;
 use crate::tenants::Tenant;
-use crate::worker::{self, Ending, Options, StartError, Worker};
+use crate::worker::{self, Ending, Options, Worker};
 
 /// Whether a session has its worker to itself.
 #[derive(
@@ -61,7 +72,9 @@ struct Inner {
     status: watch::Receiver<Status>,
     close: watch::Sender<Option<Closed>>,
     port: Arc<Place>,
-    usage: Usage,
+    usage: Arc<Usage>,
+    signals: Arc<Signals>,
+    holdings: Arc<Holdings>,
 }
 
 /// Where a session keeps its port, which outlives its workers.
@@ -78,8 +91,12 @@ pub struct Plan {
     pub name: Option<String>,
     /// Whether it has its worker to itself.
     pub isolation: Isolation,
+    /// What it may use.
+    pub limits: Limits,
     /// How many models it may hold.
     pub models_max: u32,
+    /// How much the checkpoints of its models may take, in bytes.
+    pub checkpoint_bytes_max: u64,
     /// What a client of its port must present.
     pub token: Arc<str>,
     /// How long it may be unused.
@@ -87,7 +104,30 @@ pub struct Plan {
     /// How long it may live.
     pub max_age: Duration,
     /// When it was created.
-    pub created: (Instant, SystemTime),
+    pub birth: Birth,
+}
+
+/// When something began, possibly before this daemon.
+#[derive(Clone, Copy, Debug)]
+pub struct Birth {
+    /// By the calendar.
+    pub at: SystemTime,
+    /// How old it was when this daemon got it, and when that was.
+    seen: (Duration, Instant),
+}
+
+impl Birth {
+    /// At a time that has passed.
+    pub fn at(at: SystemTime) -> Self {
+        // A clock that was set back makes things young, and no more.
+        Self { at, seen: (at.elapsed().unwrap_or_default(), Instant::now()) }
+    }
+
+    /// How long ago.
+    pub fn age(&self) -> Duration {
+        let (before, seen) = self.seen;
+        before + seen.elapsed()
+    }
 }
 
 /// How a session stands.
@@ -103,141 +143,20 @@ pub struct Status {
     pub losses: u64,
     /// How the last of them ended.
     pub last_ending: Option<Ending>,
+    /// What the last worker brought back when it started.
+    pub restored: Arc<[Restored]>,
     /// Why there is no worker, if one could not be started.
     pub start_failed: Option<Arc<StartError>>,
+    /// How often none could be started.
+    pub starts_failed: u64,
 }
 
-/// How a session is used.
-#[derive(Debug)]
-struct Usage {
-    /// Calls that are being made.
-    in_flight: AtomicU64,
-    /// When the last one ended, in milliseconds after creation.
-    last_millis: AtomicU64,
-    /// How many of its losses its owner was told of.
-    told: AtomicU64,
-    /// Whether anybody has named it by its handle.
-    addressed: AtomicBool,
-}
-
-/// A call that was refused.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The worker said no.
-    #[error(transparent)]
-    Fault(Fault),
-    /// The worker ended, and with it everything in it.
-    #[error(
-        "the session's worker was lost: {ending}. Its models and their states are gone; a new \
-         worker takes its place"
-    )]
-    WorkerLost {
-        /// How it ended.
-        ending: Ending,
-    },
-    /// Too many workers ended in too short a time.
-    #[error(
-        "the session is parked because {losses} of its workers were lost; the last one: {ending}"
-    )]
-    Parked {
-        /// How many.
-        losses: u64,
-        /// How the last one ended.
-        ending: Ending,
-    },
-    /// No worker can be started.
-    #[error("the session has no worker")]
-    NoWorker(#[source] Arc<StartError>),
-    /// No worker was ready in time.
-    #[error("the session's new worker is not ready yet")]
-    Restarting,
-    /// The session has ended.
-    #[error("session `{id}` does not exist, or has ended or expired")]
-    Closed {
-        /// The handle.
-        id: String,
-    },
-    /// Too many calls wait already.
-    #[error("{max} calls of the session wait already")]
-    Busy {
-        /// The limit.
-        max: usize,
-    },
-    /// The worker answered another question.
-    #[error("the worker answered another question")]
-    WrongReply,
-}
-
-impl Code for Error {
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Fault(fault) => fault.code(),
-            Self::WorkerLost { .. } => "worker_lost",
-            Self::Parked { .. } => "session_parked",
-            Self::NoWorker(error) => error.code(),
-            Self::Restarting => "worker_starting",
-            Self::Closed { .. } => "session_unknown",
-            Self::Busy { .. } => "busy",
-            Self::WrongReply => "internal_error",
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        let text = match self {
-            Self::Fault(fault) => fault.hint()?,
-            Self::WorkerLost { ending } if ending.kind == worker::Kind::Spinning => {
-                "one step may have taken longer than pool.hang_after_secs; load a smaller model"
-            }
-            Self::WorkerLost { .. } => "load the model again",
-            Self::Parked { .. } => "close this session and create another one",
-            Self::Closed { .. } => "call create_session to start a new one",
-            Self::NoWorker(_) | Self::Restarting | Self::Busy { .. } | Self::WrongReply => {
-                return None;
-            }
-        };
-        Some(text.to_owned())
-    }
-
-    fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Restarting => Some(Duration::from_millis(500)),
-            Self::Busy { .. } => Some(Duration::from_millis(100)),
-            Self::NoWorker(error) => error.retry_after(),
-            _ => None,
-        }
-    }
-}
-
-/// A port that could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenPortError {
-    /// There is none.
-    #[error(transparent)]
-    Port(#[from] ports::Error),
-    /// The worker could not be asked.
-    #[error(transparent)]
-    Call(#[from] Error),
-}
-
-impl Code for OpenPortError {
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Port(error) => error.code(),
-            Self::Call(error) => error.code(),
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Port(error) => error.hint(),
-            Self::Call(error) => error.hint(),
-        }
-    }
-
-    fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Port(error) => error.retry_after(),
-            Self::Call(error) => error.retry_after(),
+impl Status {
+    /// Whether a call that waits for a worker has waited enough.
+    fn is_settled(&self, starts_failed_before: u64) -> bool {
+        match self.state {
+            State::Asleep => self.starts_failed != starts_failed_before,
+            state => !state.is_passing() || self.start_failed.is_some(),
         }
     }
 }
@@ -245,8 +164,14 @@ impl Code for OpenPortError {
 /// How long a call waits for a worker that is being started.
 const START_PATIENCE: Duration = Duration::from_secs(15);
 
-/// How long the news of a worker's end may lag behind the end of a call that it took along.
-const NEWS_LAG: Duration = Duration::from_secs(2);
+/// How long a call that was lost with its worker waits for the session's return, which it tells of.
+const RETURN_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a session may take to fall asleep.
+const SLEEP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A worker that takes calls, its slot, and the losses before it. It stays while this is held.
+type Found<'a> = (Worker, u32, u64, Asking<'a>);
 
 impl Session {
     /// What the session is.
@@ -261,38 +186,38 @@ impl Session {
 
     /// For how long nobody has used it.
     pub fn idle(&self) -> Duration {
-        let usage = &self.inner.usage;
-        if usage.in_flight.load(Ordering::Relaxed) != 0 || self.is_running() {
-            self.touch();
-            return Duration::ZERO;
+        if self.is_running() {
+            self.inner.usage.touch();
         }
-        let last = Duration::from_millis(usage.last_millis.load(Ordering::Relaxed));
-        self.age().saturating_sub(last)
+        self.inner.usage.idle()
     }
 
     /// How old it is.
     pub fn age(&self) -> Duration {
-        self.inner.plan.created.0.elapsed()
+        self.inner.plan.birth.age()
     }
 
     /// Its owner has named it by its handle, which counts as use.
     pub fn address(&self) {
-        self.touch();
-        self.inner.usage.addressed.store(true, Ordering::Relaxed);
+        self.inner.usage.address();
     }
 
     /// Whether its owner has ever named it by its handle.
     pub fn is_addressed(&self) -> bool {
-        self.inner.usage.addressed.load(Ordering::Relaxed)
+        self.inner.usage.is_addressed()
     }
 
-    /// Its port, leased for as long as the session lives.
+    /// Its port, leased for as long as the session is awake.
     pub fn port(&self) -> Option<Arc<ports::Lease>> {
         self.inner.port.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Opens the session's port, if it has none yet.
     pub async fn open_port(&self, ports: &ports::Ports) -> Result<(), OpenPortError> {
+        let _using = Using::enter(&self.inner.usage);
+        // It gets one with its worker, or not at all.
+        let (worker, slot, ..) = self.worker().await?;
+        drop((worker, slot));
         let lease = {
             let mut place = self.inner.port.lock().unwrap_or_else(PoisonError::into_inner);
             if place.is_some() {
@@ -300,21 +225,87 @@ impl Session {
             }
             Arc::clone(place.insert(Arc::new(ports.lease()?)))
         };
-        let attached = Some(Arc::new(lease.socket()?));
+        let attached = vec![Arc::new(lease.socket()?)];
         self.call(Listen {}, Options { attached, ..Options::default() }).await?;
         Ok(())
     }
 
     /// Asks the session's worker.
     pub async fn call<C: Call>(&self, call: C, options: Options) -> Result<C::Reply, Error> {
-        let _using = Using::enter(&self.inner);
-        let (worker, slot, losses) = self.worker().await?;
-        match worker.call(slot, call, options).await {
-            Ok(reply) => Ok(reply),
-            Err(worker::Error::Fault(fault)) => Err(Error::Fault(fault)),
-            Err(worker::Error::WrongReply) => Err(Error::WrongReply),
-            Err(worker::Error::Busy { max }) => Err(Error::Busy { max }),
-            Err(worker::Error::Ended(ending)) => Err(self.lost(ending, losses).await),
+        let withdrawn = options.withdrawn.clone();
+        let _withdraw_if_dropped = withdrawn.drop_guard();
+        let (reply, _) = self.ask(call.into(), options).await?;
+        C::reply(reply).ok_or(Error::WrongReply)
+    }
+
+    /// Asks the session's worker; if that ends before it was asked, the next one. Tells also how
+    /// many workers were lost before the one that answered.
+    async fn ask(&self, mut request: Request, options: Options) -> Result<(Reply, u64), Error> {
+        let _using = Using::enter(&self.inner.usage);
+        loop {
+            let (worker, slot, losses, asking) = self.worker().await?;
+            let outcome = worker.ask(slot, request, options.clone()).await;
+            drop(asking);
+            match outcome {
+                Ok(reply) => return Ok((reply, losses)),
+                Err(worker::Error::Fault(fault)) => return Err(Error::Fault(fault)),
+                Err(worker::Error::WrongReply) => return Err(Error::WrongReply),
+                Err(worker::Error::Busy { max }) => return Err(Error::Busy { max }),
+                Err(worker::Error::Ended(ending)) => return Err(self.lost(ending, losses).await),
+                Err(worker::Error::Unasked(again)) => {
+                    request = *again;
+                    self.hear_of_loss(losses).await?;
+                }
+            }
+        }
+    }
+
+    /// Gives a parked session another chance.
+    pub async fn revive(&self) -> Result<(), Error> {
+        if self.status().state != State::Parked {
+            return Ok(());
+        }
+        let mut status = self.inner.status.clone();
+        self.inner.signals.revive.notify_one();
+        let revived = status.wait_for(|status| {
+            !matches!(status.state, State::Parked | State::Starting | State::Waiting)
+                || status.start_failed.is_some()
+        });
+        match tokio::time::timeout(START_PATIENCE, revived).await {
+            Ok(Ok(status)) => match (status.state, &status.start_failed) {
+                (State::Ready | State::Asleep, None) => Ok(()),
+                (_, Some(error)) => Err(Error::NoWorker(Arc::clone(error))),
+                _ => Err(self.gone()),
+            },
+            Ok(Err(_gone)) => Err(self.gone()),
+            Err(_elapsed) => Err(Error::Restarting),
+        }
+    }
+
+    /// Lets the session sleep if nobody uses it.
+    pub fn may_sleep(&self) {
+        if self.status().state == State::Ready {
+            self.inner.signals.sleep.notify_one();
+        }
+    }
+
+    /// Puts the session to sleep; returns once its worker is gone or has let go of it.
+    pub async fn hibernate(&self) -> Result<(), AwakeError> {
+        let state = self.status().state;
+        match state {
+            State::Asleep => return Ok(()),
+            State::Ready if self.is_running() => return Err(AwakeError::Running),
+            State::Ready if self.inner.usage.is_asking() => return Err(AwakeError::InUse),
+            State::Ready => (),
+            _ => return Err(AwakeError::State(state)),
+        }
+        self.inner.signals.sleep.notify_one();
+        let mut status = self.inner.status.clone();
+        let asleep = status.wait_for(|status| status.state != State::Ready);
+        match tokio::time::timeout(SLEEP_PATIENCE, asleep).await {
+            Ok(Ok(status)) if status.state == State::Asleep => Ok(()),
+            Ok(Ok(status)) => Err(AwakeError::State(status.state)),
+            Ok(Err(_)) | Err(_) => Err(AwakeError::InUse),
         }
     }
 
@@ -335,15 +326,28 @@ impl Session {
         status.wait_for(|status| matches!(status.state, State::Closed(_))).await.ok();
     }
 
-    /// The worker that takes calls now, with the number of losses so far.
-    async fn worker(&self) -> Result<(Worker, u32, u64), Error> {
-        if let Some(found) = self.judge(&self.status())? {
-            return Ok(found);
-        }
+    /// The worker that takes calls now. A session that sleeps is woken.
+    async fn worker(&self) -> Result<Found<'_>, Error> {
+        // Counted before the look: a session is put to sleep only if nobody is counted.
+        let asking = Asking::enter(&self.inner.usage);
+        let starts_failed = {
+            let status = self.status();
+            if let Some((worker, slot, losses)) = self.judge(&status)? {
+                return Ok((worker, slot, losses, asking));
+            }
+            status.starts_failed
+        };
+        self.inner.signals.wake.notify_one();
         let mut status = self.inner.status.clone();
-        let settled = status.wait_for(|status| !status.state.is_passing());
+        let settled = status.wait_for(|status| status.is_settled(starts_failed));
         match tokio::time::timeout(START_PATIENCE, settled).await {
-            Ok(Ok(status)) => self.judge(&status)?.ok_or(Error::Restarting),
+            Ok(Ok(status)) => match self.judge(&status)? {
+                Some((worker, slot, losses)) => Ok((worker, slot, losses, asking)),
+                None => Err(status
+                    .start_failed
+                    .as_ref()
+                    .map_or(Error::Restarting, |error| Error::NoWorker(Arc::clone(error)))),
+            },
             Ok(Err(_gone)) => Err(self.gone()),
             Err(_elapsed) => Err(Error::Restarting),
         }
@@ -351,38 +355,61 @@ impl Session {
 
     /// What a call meets: a worker, a refusal, or (nothing) a worker to be waited for.
     fn judge(&self, status: &Status) -> Result<Option<(Worker, u32, u64)>, Error> {
-        let Status { losses, last_ending, .. } = status;
-        if let (State::Parked, Some(ending)) = (status.state, last_ending) {
-            return Err(Error::Parked { losses: *losses, ending: ending.clone() });
-        }
-        if let State::Closed(_) = status.state {
-            return Err(self.gone());
-        }
-        // Every loss is told once, and before anything else happens.
-        let told = self.inner.usage.told.swap(*losses, Ordering::Relaxed);
-        if let (true, Some(ending)) = (told < *losses, last_ending) {
-            return Err(Error::WorkerLost { ending: ending.clone() });
-        }
-        match (status.state, &status.worker, &status.start_failed) {
-            (State::Ready, Some((worker, slot)), _) => Ok(Some((worker.clone(), *slot, *losses))),
-            (_, _, Some(error)) => Err(Error::NoWorker(Arc::clone(error))),
+        let Status { losses, last_ending, start_failed, .. } = status;
+        match (status.state, &status.worker) {
+            (State::Ready, Some((worker, slot))) => Ok(Some((worker.clone(), *slot, *losses))),
+            (State::Closing(_) | State::Closed(_), _) => Err(self.gone()),
+            (State::Parked, _) => Err(match (start_failed, last_ending) {
+                (None, Some(ending)) => Error::Parked { losses: *losses, ending: ending.clone() },
+                (Some(error), _) => Error::NoWorker(Arc::clone(error)),
+                (None, None) => Error::Restarting,
+            }),
+            // Nobody tries again at once what has just failed.
+            (State::Waiting, _) => match start_failed {
+                Some(error) => Err(Error::NoWorker(Arc::clone(error))),
+                None => Ok(None),
+            },
             _ => Ok(None),
         }
     }
 
-    /// A call was lost with its worker: its caller is told here, and not again.
+    /// Waits until the keeper has heard what a caller has: the worker is gone.
+    async fn hear_of_loss(&self, losses_before: u64) -> Result<(), Error> {
+        let mut status = self.inner.status.clone();
+        let news = status
+            .wait_for(|status| status.state != State::Ready || losses_before != status.losses);
+        match tokio::time::timeout(START_PATIENCE, news).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_gone)) => Err(self.gone()),
+            Err(_elapsed) => Err(Error::Restarting),
+        }
+    }
+
+    /// A call was lost with its worker: tells what became of the session.
     async fn lost(&self, ending: Ending, losses_before: u64) -> Error {
         let mut status = self.inner.status.clone();
-        let news = status.wait_for(|status| {
-            losses_before < status.losses || matches!(status.state, State::Closed(_))
-        });
-        match tokio::time::timeout(NEWS_LAG, news).await {
-            Ok(Ok(status)) if matches!(status.state, State::Closed(_)) => self.gone(),
-            _ => {
-                self.inner.usage.told.fetch_max(losses_before + 1, Ordering::Relaxed);
-                Error::WorkerLost { ending }
-            }
-        }
+        let news = status
+            .wait_for(|status| losses_before < status.losses && !status.state.is_passing());
+        let fate = match tokio::time::timeout(RETURN_PATIENCE, news).await {
+            Ok(Ok(status)) => match status.state {
+                State::Closed(_) => return self.gone(),
+                State::Ready | State::Asleep if status.start_failed.is_none() => {
+                    Fate::Restored(Arc::clone(&status.restored))
+                }
+                _ => Fate::Kept,
+            },
+            Ok(Err(_gone)) => return self.gone(),
+            Err(_elapsed) => Fate::Returning,
+        };
+        Error::WorkerLost { ending, fate }
+    }
+
+    /// A change was interrupted by a loss after the worker had made it.
+    fn interrupted(&self) -> Error {
+        let status = self.status();
+        let ending = status.last_ending.clone();
+        let ending = ending.unwrap_or_else(|| Ending::of(worker::Kind::Lost));
+        Error::WorkerLost { ending, fate: Fate::Restored(Arc::clone(&status.restored)) }
     }
 
     fn gone(&self) -> Error {
@@ -392,31 +419,5 @@ impl Session {
     fn is_running(&self) -> bool {
         let status = self.status();
         status.worker.as_ref().is_some_and(|(worker, _)| worker.status().vitals.running)
-    }
-
-    fn touch(&self) {
-        touch(&self.inner);
-    }
-}
-
-fn touch(inner: &Inner) {
-    let age = inner.plan.created.0.elapsed().as_millis();
-    inner.usage.last_millis.store(u64::try_from(age).unwrap_or(u64::MAX), Ordering::Relaxed);
-}
-
-/// A session in use.
-struct Using<'a>(&'a Inner);
-
-impl<'a> Using<'a> {
-    fn enter(inner: &'a Inner) -> Self {
-        inner.usage.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self(inner)
-    }
-}
-
-impl Drop for Using<'_> {
-    fn drop(&mut self) {
-        touch(self.0);
-        self.0.usage.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }

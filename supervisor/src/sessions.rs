@@ -1,32 +1,37 @@
 //! The sessions of every tenant: who may have one, whose is which, and when they go.
 
 mod defaults;
+mod error;
+mod fork;
 mod handle;
 mod janitor;
+mod plan;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
 pub use self::defaults::Connection;
 use self::defaults::Defaults;
-use crate::code::Code;
+pub use self::error::Error;
+pub use self::plan::{NAME_CHARS_MAX, Request};
 use crate::compiler::Compiler;
 use crate::pool::Pool;
-use crate::pool::ports::{self, When};
 use crate::session::lifecycle::Closed;
-use crate::session::{self, Crew, Isolation, Plan, RestartConfig, Session};
+use crate::session::{self, Crew, Holdings, Parts, Plan, RestartConfig, Session};
+use crate::store::{Record, Store};
 use crate::tenants::Tenant;
-use crate::worker::StartError;
 
 /// How many sessions there may be, and for how long.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Sessions in all.
+    /// Sessions in all, those that sleep included.
     pub max: usize,
+    /// Sessions that have a worker. Where there are as many, one that nobody uses is put to sleep
+    /// before another one gets a worker.
+    pub awake_max: usize,
     /// Sessions of one tenant.
     pub per_tenant_max: usize,
     /// How long a session may be unused, in seconds, where its owner does not say.
@@ -35,6 +40,10 @@ pub struct Config {
     pub idle_timeout_max_secs: f64,
     /// How long a session may live, in seconds.
     pub max_age_secs: f64,
+    /// How long a session may be unused before it is put to sleep, in seconds.
+    pub hibernate_after_secs: f64,
+    /// What the checkpoints of one session's models may take, in bytes.
+    pub checkpoint_bytes_max: u64,
     /// Models in one session.
     pub models_max: u32,
     /// How long one call may step, in seconds.
@@ -46,101 +55,17 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            max: 512,
-            per_tenant_max: 256,
+            max: 8192,
+            awake_max: 512,
+            per_tenant_max: 4096,
             idle_timeout_secs: 1800.0,
             idle_timeout_max_secs: 86_400.0,
             max_age_secs: 604_800.0,
+            hibernate_after_secs: 300.0,
+            checkpoint_bytes_max: 64 << 20,
             models_max: 16,
             call_budget_secs: 30.0,
             restart: RestartConfig::default(),
-        }
-    }
-}
-
-/// What a client asks of a new session.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Request {
-    /// What the owner calls it.
-    pub name: Option<String>,
-    /// Whether it has its worker to itself.
-    pub isolation: Isolation,
-    /// How long it may be unused.
-    pub idle_timeout_secs: Option<f64>,
-}
-
-/// The longest name of a session, in characters.
-pub const NAME_CHARS_MAX: usize = 100;
-
-/// No session, or not that one.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The caller has no session of that handle. The same for what never was, what is gone, and
-    /// what is somebody else's.
-    #[error("session `{0}` does not exist, or has ended or expired")]
-    Unknown(String),
-    /// There are as many as there may be.
-    #[error("there are {max} sessions already (sessions.max)")]
-    Full {
-        /// The limit.
-        max: usize,
-    },
-    /// The tenant has as many as it may have.
-    #[error("you have {max} sessions already (sessions.per_tenant_max)")]
-    TenantFull {
-        /// The limit.
-        max: usize,
-    },
-    /// An argument lies outside its range.
-    #[error("`{field}` {problem}")]
-    Argument {
-        /// The argument.
-        field: &'static str,
-        /// What is wrong with it, and what would be right.
-        problem: String,
-    },
-    /// No port.
-    #[error(transparent)]
-    Port(#[from] ports::Error),
-    /// No worker.
-    #[error("the session's worker could not be started")]
-    Start(#[source] Arc<StartError>),
-    /// The daemon stops.
-    #[error("the daemon is stopping")]
-    Stopping,
-}
-
-impl Code for Error {
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Unknown(_) => "session_unknown",
-            Self::Full { .. } => "sessions_exhausted",
-            Self::TenantFull { .. } => "tenant_sessions_exhausted",
-            Self::Argument { .. } => "invalid_argument",
-            Self::Port(error) => error.code(),
-            Self::Start(error) => error.code(),
-            Self::Stopping => "stopping",
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        let text = match self {
-            Self::Unknown(_) => "call create_session to start a new one, or list_sessions",
-            Self::Full { .. } | Self::TenantFull { .. } => {
-                "close_session frees one; list_sessions shows yours"
-            }
-            Self::Port(error) => return error.hint(),
-            _ => return None,
-        };
-        Some(text.to_owned())
-    }
-
-    fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Full { .. } => Some(Duration::from_secs(5)),
-            Self::Port(error) => error.retry_after(),
-            Self::Start(error) => error.retry_after(),
-            _ => None,
         }
     }
 }
@@ -156,6 +81,7 @@ struct Inner {
     config: Config,
     pool: Pool,
     compiler: Compiler,
+    store: Store,
     crew: Arc<Crew>,
     table: Mutex<Table>,
     defaults: Defaults,
@@ -168,16 +94,51 @@ struct Table {
     seats: BTreeMap<Tenant, usize>,
     created_total: u64,
     stopping: bool,
+    /// Handles of sessions that could not be read from the disk.
+    damaged: BTreeSet<String>,
 }
 
 impl Sessions {
-    /// An empty table, kept clean.
-    pub fn open(config: Config, pool: Pool, compiler: Compiler) -> Self {
-        let crew = Arc::new(Crew::new(pool.clone()));
+    /// The sessions that the store knows, asleep; and no others. The table is kept clean.
+    pub fn open(config: Config, pool: Pool, compiler: Compiler, store: Store) -> Self {
+        let crew = Arc::new(Crew::new(pool.clone(), config.awake_max));
         let (table, defaults) = (Mutex::default(), Defaults::default());
-        let inner = Arc::new(Inner { config, pool, compiler, crew, table, defaults });
-        janitor::start(&inner);
-        Self { inner }
+        let inner = Arc::new(Inner { config, pool, compiler, store, crew, table, defaults });
+        let sessions = Self { inner };
+        sessions.take_up();
+        janitor::start(&sessions.inner);
+        sessions
+    }
+
+    /// Takes up what an earlier daemon has left.
+    fn take_up(&self) {
+        let found = self.inner.store.records();
+        let count = found.records.len();
+        for record in found.records {
+            self.take_up_one(record);
+        }
+        let damaged = found.damaged.len();
+        self.lock().damaged = found.damaged;
+        if count != 0 || damaged != 0 {
+            tracing::info!(count, damaged, "sessions were taken up");
+        }
+    }
+
+    fn take_up_one(&self, record: Record) {
+        let plan = plan::of_record(&record, &self.inner.config);
+        let (tenant, is_default) = (plan.tenant.clone(), record.is_default);
+        let holdings = Arc::new(Holdings::kept(self.inner.store.clone(), record));
+        let session = session::take_up(self.parts(plan, holdings));
+        *self.lock().seats.entry(tenant.clone()).or_default() += 1;
+        if is_default {
+            self.inner.defaults.adopt(&tenant, session.clone());
+        }
+        self.admit(&session);
+    }
+
+    fn parts(&self, plan: Plan, holdings: Arc<Holdings>) -> Parts {
+        let crew = Arc::clone(&self.inner.crew);
+        Parts { plan, holdings, crew, restart: self.inner.config.restart.clone() }
     }
 
     /// How many sessions there may be, and for how long.
@@ -190,6 +151,11 @@ impl Sessions {
         &self.inner.pool
     }
 
+    /// What is kept.
+    pub fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
     /// Who compiles models.
     pub fn compiler(&self) -> &Compiler {
         &self.inner.compiler
@@ -197,48 +163,68 @@ impl Sessions {
 
     /// Creates a session; returns once it takes calls.
     pub async fn create(&self, tenant: &Tenant, request: Request) -> Result<Session, Error> {
-        let plan = self.plan(tenant, request)?;
+        let record = plan::record(tenant, request, &self.inner.config)?;
         let seat = self.sit_down(tenant)?;
-        let pool = &self.inner.pool;
-        let port = match pool.config().ports.lease {
-            When::AtCreation => Some(pool.ports().lease()?),
-            When::OnDemand => None,
-        };
-        let id = Arc::clone(&plan.id);
-        let restart = self.inner.config.restart.clone();
-        let session = session::open(plan, port, Arc::clone(&self.inner.crew), restart)
-            .await
-            .map_err(Error::Start)?;
-        let admitted = {
-            let mut table = self.lock();
-            if !table.stopping {
-                table.live.insert(id, session.clone());
-                table.created_total += 1;
-            }
-            !table.stopping
-        };
-        if !admitted {
-            session.close(Closed::Shutdown).await;
+        let holdings = Arc::new(Holdings::new(self.inner.store.clone(), record.clone()));
+        self.found(seat, &record, holdings).await
+    }
+
+    /// Brings a session into being that holds what it holds already.
+    async fn found(
+        &self,
+        seat: Seat,
+        record: &Record,
+        holdings: Arc<Holdings>,
+    ) -> Result<Session, Error> {
+        let plan = plan::of_record(record, &self.inner.config);
+        let parts = self.parts(plan, Arc::clone(&holdings));
+        let session = session::open(parts).await.map_err(Error::Start)?;
+        let kept = self.inner.store.run(move |_| holdings.keep()).await;
+        if let Err(error) = kept {
+            session.close(Closed::NeverStarted).await;
+            return Err(error.into());
+        }
+        if !self.admit(&session) {
+            session.close(Closed::NeverStarted).await;
             return Err(Error::Stopping);
         }
         // From now on the seat belongs to the session, and is freed with it.
         seat.keep();
-        let watched = session.clone();
-        let sessions = self.clone();
-        tokio::spawn(async move {
-            watched.closed().await;
-            sessions.forget(&watched);
-        });
+        self.lock().created_total += 1;
         Ok(session)
+    }
+
+    /// Puts a session into the table, for as long as it lives; unless the daemon stops.
+    fn admit(&self, session: &Session) -> bool {
+        {
+            let mut table = self.lock();
+            if table.stopping {
+                return false;
+            }
+            table.live.insert(Arc::clone(&session.plan().id), session.clone());
+        }
+        let (sessions, session) = (self.clone(), session.clone());
+        tokio::spawn(async move {
+            session.closed().await;
+            sessions.forget(&session);
+        });
+        true
     }
 
     /// Finds a session of `tenant` by its handle. Another tenant's session does not exist.
     pub fn get(&self, tenant: &Tenant, id: &str) -> Result<Session, Error> {
         let found =
             self.lock().live.get(id).filter(|session| session.plan().tenant == *tenant).cloned();
-        let session = found.ok_or_else(|| Error::Unknown(id.chars().take(80).collect()))?;
+        let session = found.ok_or_else(|| self.unknown(id))?;
         session.address();
         Ok(session)
+    }
+
+    fn unknown(&self, id: &str) -> Error {
+        if self.lock().damaged.contains(id) {
+            return Error::Damaged(id.to_owned());
+        }
+        Error::Unknown(id.chars().take(80).collect())
     }
 
     /// The session that a call means: the one it names, or the caller's default session, which is
@@ -286,7 +272,7 @@ impl Sessions {
         }
     }
 
-    /// Closes every session, and lets in no other.
+    /// Lets every session's worker go, and lets in no other session. What is kept stays kept.
     pub async fn close_all(&self) {
         let live: Vec<_> = {
             let mut table = self.lock();
@@ -294,37 +280,6 @@ impl Sessions {
             table.live.values().cloned().collect()
         };
         futures::future::join_all(live.iter().map(|session| session.close(Closed::Shutdown))).await;
-    }
-
-    fn plan(&self, tenant: &Tenant, request: Request) -> Result<Plan, Error> {
-        let Request { name, isolation, idle_timeout_secs } = request;
-        if let Some(name) = &name {
-            let length = name.chars().count();
-            if length == 0 || NAME_CHARS_MAX < length || name.chars().any(char::is_control) {
-                let problem = format!(
-                    "must have 1 to {NAME_CHARS_MAX} characters, none of them a control one"
-                );
-                return Err(Error::Argument { field: "name", problem });
-            }
-        }
-        let config = &self.inner.config;
-        let max = config.idle_timeout_max_secs;
-        let idle_secs = idle_timeout_secs.unwrap_or(config.idle_timeout_secs);
-        if !(1.0..=max).contains(&idle_secs) && idle_timeout_secs.is_some() {
-            let problem = format!("must lie between 1 and {max}, and is {idle_secs}");
-            return Err(Error::Argument { field: "idle_timeout_secs", problem });
-        }
-        Ok(Plan {
-            id: handle::new("sim_").into(),
-            tenant: tenant.clone(),
-            name,
-            isolation,
-            models_max: config.models_max,
-            token: handle::new("").into(),
-            idle_timeout: Duration::from_secs_f64(idle_secs),
-            max_age: Duration::from_secs_f64(config.max_age_secs),
-            created: (Instant::now(), SystemTime::now()),
-        })
     }
 
     fn sit_down(&self, tenant: &Tenant) -> Result<Seat, Error> {

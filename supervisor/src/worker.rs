@@ -60,6 +60,8 @@ pub struct Status {
     pub vitals: Vitals,
     /// How it ended, once it has.
     pub ending: Option<Ending>,
+    /// The call that it was asked and has not answered, once it has ended.
+    pub unanswered: Option<u64>,
 }
 
 /// What is wanted of a worker's life.
@@ -76,20 +78,28 @@ enum Wish {
 struct Pending {
     slot: u32,
     request: Request,
-    attached: Option<Arc<OwnedFd>>,
-    patience: Option<Duration>,
-    withdrawn: CancellationToken,
-    progress: Option<watch::Sender<(u64, u64)>>,
-    answer: oneshot::Sender<Result<Reply, Fault>>,
+    options: Options,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// What becomes of a call.
+#[derive(Debug)]
+enum Answer {
+    /// The worker answered.
+    Given(Result<Reply, Fault>),
+    /// The worker ended before it was asked: the call may be made of another one.
+    Unasked(Request),
 }
 
 /// How a call is to be made.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// A descriptor that travels with it.
-    pub attached: Option<Arc<OwnedFd>>,
+    /// Descriptors that travel with it.
+    pub attached: Vec<Arc<OwnedFd>>,
     /// How long it may take without showing progress, where that is longer than usual.
     pub patience: Option<Duration>,
+    /// How long it may take in all, whatever progress the worker shows.
+    pub within: Option<Duration>,
     /// Where its progress is told: steps taken, of steps asked for.
     pub progress: Option<watch::Sender<(u64, u64)>>,
     /// Withdraws it: what was done so far is kept, and answered.
@@ -105,6 +115,9 @@ pub enum Error {
     /// The worker ended before it answered.
     #[error("the worker ended: {0}")]
     Ended(Ending),
+    /// The worker ended before it was asked: here is the call again.
+    #[error("the worker ended before it was asked")]
+    Unasked(Box<Request>),
     /// Too many calls wait already.
     #[error("{max} calls wait already")]
     Busy {
@@ -188,18 +201,29 @@ impl Worker {
         call: C,
         options: Options,
     ) -> Result<C::Reply, Error> {
+        let withdrawn = options.withdrawn.clone();
+        let _withdraw_if_dropped = withdrawn.drop_guard();
+        C::reply(self.ask(slot, call.into(), options).await?).ok_or(Error::WrongReply)
+    }
+
+    /// Asks it, and waits for the answer. Whoever stops waiting sees to the call's withdrawal.
+    pub async fn ask(
+        &self,
+        slot: u32,
+        request: Request,
+        options: Options,
+    ) -> Result<Reply, Error> {
         let (answer, answered) = oneshot::channel();
-        let Options { attached, patience, progress, withdrawn } = options;
-        let _withdraw_if_dropped = withdrawn.clone().drop_guard();
-        let request = call.into();
-        let pending = Pending { slot, request, attached, patience, withdrawn, progress, answer };
-        match self.calls.try_send(pending) {
+        match self.calls.try_send(Pending { slot, request, options, answer }) {
             Ok(()) => (),
             Err(TrySendError::Full(_)) => return Err(Error::Busy { max: QUEUE_CALLS_MAX }),
-            Err(TrySendError::Closed(_)) => return Err(Error::Ended(self.ended().await)),
+            Err(TrySendError::Closed(pending)) => {
+                return Err(Error::Unasked(Box::new(pending.request)));
+            }
         }
         match answered.await {
-            Ok(outcome) => C::reply(outcome?).ok_or(Error::WrongReply),
+            Ok(Answer::Given(outcome)) => Ok(outcome?),
+            Ok(Answer::Unasked(request)) => Err(Error::Unasked(Box::new(request))),
             Err(_dropped) => Err(Error::Ended(self.ended().await)),
         }
     }

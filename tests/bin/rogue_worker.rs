@@ -162,7 +162,9 @@ impl Manners for Rogue {
         match self.how {
             How::CompileHangs => linger(),
             How::CompileDies => abort(),
-            How::CompileLies => Ok(Compiled { bytes: 1_000_000_000_000, warnings: Vec::new() }),
+            How::CompileLies => {
+                Ok(Compiled { bytes: 1 << 40, state_values: 1 << 40, warnings: Vec::new() })
+            }
             _ => fake::compile(call, file),
         }
     }

@@ -13,6 +13,7 @@ pub mod channel;
 pub mod how;
 pub mod process;
 
+mod keeping;
 mod pendulum;
 mod pulse;
 mod simulate;
@@ -106,14 +107,14 @@ pub fn compile(call: &Compile, file: Option<OwnedFd>) -> Result<Compiled, Fault>
         let unkept = |error: io::Error| Fault::ModelUnreadable { detail: error.to_string() };
         File::from(file).write_all(b"P").map_err(unkept)?;
     }
-    Ok(Compiled { bytes: 1, warnings: Vec::new() })
+    Ok(Compiled { bytes: 1, state_values: keeping::VALUES as u64, warnings: Vec::new() })
 }
 
 fn compile_one(manners: &impl Manners) -> io::Result<()> {
     let (mut incoming, outgoing) = channel::open()?;
     outgoing.write(&hello(VERSION))?;
     let Some((call, attached)) = incoming.read::<Compile>()? else { return Ok(()) };
-    outgoing.write(&manners.compile(&call, attached))
+    outgoing.write(&manners.compile(&call, attached.into_iter().next()))
 }
 
 /// No layer of isolation is claimed, because there is none.

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use simward_protocol::wire;
 
 /// How many descriptors one frame may carry; more are closed by the kernel.
-const DESCRIPTORS_MAX: usize = 1;
+const DESCRIPTORS_MAX: usize = 2;
 
 /// Takes the socket that the supervisor left as standard input.
 pub(crate) fn open() -> anyhow::Result<(Incoming, Outgoing)> {
@@ -24,7 +24,7 @@ pub(crate) fn open() -> anyhow::Result<(Incoming, Outgoing)> {
     rustix::net::sockopt::socket_type(&socket)
         .context("standard input is not a socket: a worker is started by the supervisor only")?;
     let stream = Arc::new(Stream::from(socket));
-    let incoming = Incoming { stream: Arc::clone(&stream), attached: None, buffer: Vec::new() };
+    let incoming = Incoming { stream: Arc::clone(&stream), attached: Vec::new(), buffer: Vec::new() };
     Ok((incoming, Outgoing { half: Arc::new(Mutex::new(Half { stream, buffer: Vec::new() })) }))
 }
 
@@ -32,7 +32,7 @@ pub(crate) fn open() -> anyhow::Result<(Incoming, Outgoing)> {
 #[derive(Debug)]
 pub(crate) struct Incoming {
     stream: Arc<Stream>,
-    attached: Option<OwnedFd>,
+    attached: Vec<OwnedFd>,
     buffer: Vec<u8>,
 }
 
@@ -41,13 +41,13 @@ const BUFFER_BYTES_KEPT: usize = 256 * 1024;
 
 impl Incoming {
     /// Waits for a frame, and for what travels with it. Nothing means that the supervisor is gone.
-    pub(crate) fn read<T: DeserializeOwned>(&mut self) -> io::Result<Option<(T, Option<OwnedFd>)>> {
+    pub(crate) fn read<T: DeserializeOwned>(&mut self) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
         let mut buffer = std::mem::take(&mut self.buffer);
         let frame = wire::read(self, &mut buffer, wire::TO_WORKER_BYTES_MAX)?;
         if buffer.capacity() <= BUFFER_BYTES_KEPT {
             self.buffer = buffer;
         }
-        Ok(frame.map(|frame| (frame, self.attached.take())))
+        Ok(frame.map(|frame| (frame, std::mem::take(&mut self.attached))))
     }
 }
 
@@ -60,7 +60,8 @@ impl Read for Incoming {
         let received = rustix::net::recvmsg(&*self.stream, &mut slices, &mut ancillary, flags)?;
         for message in ancillary.drain() {
             if let RecvAncillaryMessage::ScmRights(descriptors) = message {
-                self.attached = descriptors.last().or_else(|| self.attached.take());
+                // What came before and was not fetched belongs to no frame.
+                self.attached = descriptors.collect();
             }
         }
         Ok(received.bytes)

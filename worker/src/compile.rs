@@ -31,14 +31,14 @@ pub(crate) fn run(args: impl Iterator<Item = String>) -> anyhow::Result<()> {
     else {
         return Ok(());
     };
-    let outcome = compile(&call, attached);
+    let outcome = compile(&call, attached.into_iter().next());
     outgoing.write(&outcome).context("could not answer")?;
     Ok(())
 }
 
 fn compile(call: &Compile, file: Option<OwnedFd>) -> Result<Compiled, Fault> {
     scan::check(call)?;
-    let (compiled, warnings) = build::build(call)?;
+    let build::Built { compiled, state_values, warnings } = build::build(call)?;
     if let (true, Some(file)) = (call.keep, file) {
         use std::io::Write as _;
         let unreadable = |error: std::io::Error| Fault::ModelUnreadable {
@@ -46,5 +46,5 @@ fn compile(call: &Compile, file: Option<OwnedFd>) -> Result<Compiled, Fault> {
         };
         File::from(file).write_all(&compiled).map_err(unreadable)?;
     }
-    Ok(Compiled { bytes: compiled.len() as u64, warnings })
+    Ok(Compiled { bytes: compiled.len() as u64, state_values, warnings })
 }

@@ -17,7 +17,7 @@ use crate::{complain, exit};
 #[derive(Debug)]
 pub(crate) enum Job {
     /// A call to answer.
-    Question { id: u64, slot: u32, request: Request, attached: Option<OwnedFd> },
+    Question { id: u64, slot: u32, request: Request, attached: Vec<OwnedFd> },
     /// Somebody waits for a snapshot; there is nothing else to do.
     Nudge,
 }
@@ -45,7 +45,7 @@ impl Control {
         }
     }
 
-    fn handle(&self, frame: ToWorker, attached: Option<OwnedFd>) {
+    fn handle(&self, frame: ToWorker, attached: Vec<OwnedFd>) {
         match frame {
             ToWorker::Question { id, slot, request } => {
                 let job = Job::Question { id, slot, request, attached };

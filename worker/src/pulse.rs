@@ -32,6 +32,11 @@ impl Pulse {
         self.call_steps.store(steps, Relaxed);
     }
 
+    /// It rests between two steps, because it may not go faster: that is no hang.
+    pub(crate) fn rested(&self) {
+        add(&self.progress, 1);
+    }
+
     /// A call begins. `id` 0 stands for none.
     pub(crate) fn begin(&self, id: u64) {
         self.call_steps.store(0, Relaxed);

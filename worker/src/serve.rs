@@ -26,8 +26,13 @@ pub(crate) fn serve(mut world: World, jobs: &Receiver<Job>, outgoing: &Outgoing)
         match job {
             Ok(Job::Question { id, slot, request, attached }) => {
                 world.attached = attached;
-                answer(&mut world, outgoing, id, |world| request.serve_with(world, slot));
-                world.attached = None;
+                answer(&mut world, outgoing, id, |world| {
+                    let outcome = request.serve_with(world, slot);
+                    // Kept before it is answered: what was acknowledged is never lost.
+                    world.keep(slot, id);
+                    outcome
+                });
+                world.attached.clear();
             }
             Ok(Job::Nudge) => (),
             Err(TryRecvError::Empty) => world.advance_background(),

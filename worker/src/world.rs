@@ -5,7 +5,9 @@
 
 pub(crate) mod background;
 pub(crate) mod describe;
+pub(crate) mod keeping;
 pub(crate) mod names;
+pub(crate) mod pace;
 pub(crate) mod simulation;
 pub(crate) mod values;
 
@@ -18,6 +20,7 @@ use simward_protocol::fault::Fault;
 use simward_protocol::simulation::RunStatus;
 
 use self::background::Background;
+use self::pace::Pace;
 pub(crate) use self::background::Due;
 use self::simulation::Simulation;
 use crate::control::Job;
@@ -28,7 +31,7 @@ use crate::simulate::Shared;
 pub(crate) struct World {
     pub(crate) shared: Arc<Shared>,
     /// What came with the call that is being served.
-    pub(crate) attached: Option<OwnedFd>,
+    pub(crate) attached: Vec<OwnedFd>,
     /// For the ports, which nudge the simulation thread.
     pub(crate) jobs: SyncSender<Job>,
     pub(crate) slots: BTreeMap<u32, Slot>,
@@ -43,13 +46,14 @@ pub(crate) struct Slot {
     pub(crate) token: String,
     pub(crate) models_max: u32,
     pub(crate) models: BTreeMap<String, Simulation>,
+    pub(crate) pace: Pace,
     pub(crate) port: Option<Port>,
 }
 
 impl World {
     pub(crate) fn new(shared: Arc<Shared>, jobs: SyncSender<Job>) -> Self {
         let (slots, runs, finished) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
-        Self { shared, attached: None, jobs, slots, runs, finished }
+        Self { shared, attached: Vec::new(), jobs, slots, runs, finished }
     }
 
     /// The session in a slot.
@@ -91,6 +95,17 @@ impl World {
             return Err(Fault::Running { model_id });
         }
         self.model(slot, Some(&model_id))
+    }
+
+    /// Keeps what has changed in a session since it was last kept, for the call of that id.
+    pub(crate) fn keep(&mut self, slot: u32, call: u64) {
+        let Some(room) = self.slots.get_mut(&slot) else { return };
+        for (model_id, simulation) in &mut room.models {
+            if simulation.has_changed() {
+                let run = self.runs.iter().find(|run| run.is_of(slot, model_id));
+                simulation.keep(call, run.map(Background::kept));
+            }
+        }
     }
 
     /// Gives the ports what they asked for, if they did.

@@ -4,7 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::handshake::{Hello, VERSION};
-use crate::model::{DescribeModel, ListModels, LoadModel, UnloadModel};
+use crate::model::{
+    DescribeModel, ListModels, LoadModel, RestoreModel, SaveModel, UnloadModel,
+};
 use crate::session::{CloseSession, Listen, OpenSession};
 use crate::simulation::{Pause, Reset, Run, Step};
 use crate::state::{GetState, Part, SetState, Values};
@@ -13,10 +15,19 @@ fn every_request() -> Vec<Request> {
     let model_id = Some("arm".to_owned());
     let control = Some(Values::Named(vec![("elbow".into(), vec![0.5])]));
     vec![
-        OpenSession { session_id: "sim_1".into(), token: "t".into(), models_max: 8 }.into(),
+        OpenSession {
+            session_id: "sim_1".into(),
+            token: "t".into(),
+            models_max: 8,
+            step_rate: Some(1e4),
+            cpu_ratio: None,
+        }
+        .into(),
         Listen {}.into(),
         CloseSession {}.into(),
         LoadModel { model_id: model_id.clone(), bytes: 1000 }.into(),
+        RestoreModel { model_id: "arm".into(), bytes: 9, unanswered: Some(3), resume: true }.into(),
+        SaveModel { model_id: "arm".into() }.into(),
         ListModels {}.into(),
         DescribeModel { model_id: None, items_max: 9 }.into(),
         UnloadModel { model_id: model_id.clone() }.into(),
@@ -113,7 +124,7 @@ proptest! {
     }
 
     #[test]
-    fn a_truncated_frame_is_an_error(cut in 1_usize..60, which in 0_usize..13) {
+    fn a_truncated_frame_is_an_error(cut in 1_usize..60, which in 0_usize..15) {
         let request = every_request().swap_remove(which);
         let mut bytes = Vec::new();
         write(&mut bytes, &ToWorker::Question { id: 1, slot: 0, request }, 1000).unwrap();

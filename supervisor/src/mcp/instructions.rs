@@ -13,5 +13,6 @@ of joints, actuators, sensors and keyframes. Vectors are given whole, or by name
 
 Units are SI: metres, radians, kilograms, newtons, seconds. Replies report warnings and automatic \
 resets of unstable simulations: read them. A refusal has a code, a message and often a hint; \
-nothing was changed. `worker_lost` means that the simulator process died and its models are gone: \
-load them again.";
+nothing was changed. `worker_lost` means that the simulator process died in that call: the session \
+has another one already, in the state from before the call, which the message tells. What was \
+acknowledged is never lost. fork_session copies a session in its exact state.";

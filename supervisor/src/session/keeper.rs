@@ -1,49 +1,34 @@
-//! The one task that keeps a session: starts its worker, replaces it, lets it go.
+//! The one task that keeps a session: starts its worker, replaces it, puts it to sleep, lets it go.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use simward_protocol::session::{CloseSession, OpenSession};
-use tokio::sync::watch;
+use futures::FutureExt as _;
+use simward_protocol::model::Restored;
+use tokio::sync::{Notify, watch};
 
+use super::crew::{Aftermath, Berth, Crew, Error};
+use super::holdings::Holdings;
 use super::lifecycle::{self, Closed, Event, State};
 use super::restart::{Decision, Restarts};
-use super::{Inner, Isolation, Place, Plan, RestartConfig, Session, Status, Usage};
-use crate::pool::Pool;
-use crate::pool::ports::{self, Lease};
-use crate::tenants::Tenant;
-use crate::worker::{Ending, Kind, Options, StartError, Worker};
+use super::usage::Usage;
+use super::{Inner, Place, Plan, RestartConfig, Session, Status};
+use crate::pool::ports::When;
+use crate::worker::StartError;
+
+/// What a session is made of.
+pub(crate) struct Parts {
+    pub(crate) plan: Plan,
+    pub(crate) holdings: Arc<Holdings>,
+    pub(crate) crew: Arc<Crew>,
+    pub(crate) restart: RestartConfig,
+}
 
 /// Opens a session, and returns once its first worker takes calls.
-pub(crate) async fn open(
-    plan: Plan,
-    port: Option<Lease>,
-    crew: Arc<Crew>,
-    restart: RestartConfig,
-) -> Result<Session, Arc<StartError>> {
-    let (publish, mut watching) = watch::channel(Status::default());
-    let port = Arc::new(Place::new(port.map(Arc::new)));
-    let (close, wanted) = watch::channel(None);
-    let keeper = Keeper {
-        plan: plan.clone(),
-        port: Arc::clone(&port),
-        crew,
-        restarts: Restarts::new(restart),
-        publish,
-        wanted,
-    };
-    tokio::spawn(keeper.keep());
-    let usage = Usage {
-        in_flight: AtomicU64::new(0),
-        last_millis: AtomicU64::new(0),
-        told: AtomicU64::new(0),
-        addressed: AtomicBool::new(false),
-    };
+pub(crate) async fn open(parts: Parts) -> Result<Session, Arc<Error>> {
+    let session = start(parts, State::Starting);
+    let mut watching = session.inner.status.clone();
     // If this is given up, the keeper hears that nobody wants the session.
-    let inner = Inner { plan, status: watching.clone(), close, port, usage };
-    let session = Session { inner: Arc::new(inner) };
     let settled = watching.wait_for(|status| status.state != State::Starting).await;
     let failed = settled.ok().and_then(|status| status.start_failed.clone());
     match failed {
@@ -55,111 +40,57 @@ pub(crate) async fn open(
     }
 }
 
-/// Who gives sessions their workers.
-#[derive(Debug)]
-pub(crate) struct Crew {
-    pool: Pool,
-    /// The worker that a tenant's shared sessions share, while there is one.
-    shared: Mutex<BTreeMap<Tenant, Arc<tokio::sync::Mutex<Weak<Shared>>>>>,
+/// Takes up a session that was kept: it sleeps until somebody calls.
+pub(crate) fn take_up(parts: Parts) -> Session {
+    start(parts, State::Asleep)
 }
 
-/// A worker with several slots. It stops with the last session.
-#[derive(Debug)]
-struct Shared {
-    worker: Worker,
-    next_slot: AtomicU32,
+fn start(parts: Parts, state: State) -> Session {
+    let Parts { plan, holdings, crew, restart } = parts;
+    let (publish, status) = watch::channel(Status { state, ..Status::default() });
+    let (close, wanted) = watch::channel(None);
+    let port = Arc::new(Place::default());
+    // One that was kept may be known by its handle to somebody.
+    let usage = Arc::new(Usage::new(state == State::Asleep));
+    let signals = Arc::new(Signals::default());
+    let keeper = Keeper {
+        plan: plan.clone(),
+        port: Arc::clone(&port),
+        usage: Arc::clone(&usage),
+        signals: Arc::clone(&signals),
+        holdings: Arc::clone(&holdings),
+        crew,
+        restarts: Restarts::new(restart.clone()),
+        restart,
+        aftermath: Aftermath { unanswered: None, resume: true },
+        publish,
+        wanted,
+    };
+    tokio::spawn(keeper.keep());
+    Session { inner: Arc::new(Inner { plan, status, close, port, usage, signals, holdings }) }
 }
 
-/// A session's place in a worker.
-struct Berth {
-    worker: Worker,
-    slot: u32,
-    /// Keeps a shared worker for as long as anybody uses it.
-    shared: Option<Arc<Shared>>,
-}
-
-impl Crew {
-    pub(crate) fn new(pool: Pool) -> Self {
-        Self { pool, shared: Mutex::default() }
-    }
-
-    async fn berth(&self, plan: &Plan) -> Result<Berth, StartError> {
-        match plan.isolation {
-            Isolation::Process => {
-                let worker = Worker::start(&self.pool).await?;
-                Ok(Berth { worker, slot: 0, shared: None })
-            }
-            Isolation::Shared => self.shared_berth(&plan.tenant).await,
-        }
-    }
-
-    async fn shared_berth(&self, tenant: &Tenant) -> Result<Berth, StartError> {
-        let place = {
-            let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-            // Tenants whose shared sessions are all gone leave nothing behind.
-            shared.retain(|_, place| {
-                Arc::strong_count(place) > 1
-                    || place.try_lock().is_ok_and(|weak| weak.strong_count() != 0)
-            });
-            Arc::clone(shared.entry(tenant.clone()).or_default())
-        };
-        // Held while the worker starts: the tenant's other sessions wait for the same one.
-        let mut place = place.lock().await;
-        let living = place.upgrade().filter(|shared| {
-            matches!(shared.worker.status().state, crate::worker::lifecycle::State::Ready)
-        });
-        let shared = if let Some(shared) = living {
-            shared
-        } else {
-            let worker = Worker::start(&self.pool).await?;
-            let shared = Arc::new(Shared { worker, next_slot: AtomicU32::new(0) });
-            *place = Arc::downgrade(&shared);
-            shared
-        };
-        let slot = shared.next_slot.fetch_add(1, Ordering::Relaxed);
-        Ok(Berth { worker: shared.worker.clone(), slot, shared: Some(shared) })
-    }
-}
-
-impl Berth {
-    /// Makes the session known to the worker, and gives it the port.
-    async fn open(&self, plan: &Plan, port: Option<&ports::Lease>) -> Result<(), StartError> {
-        let socket = port.map(ports::Lease::socket).transpose();
-        let attached = socket.map_err(StartError::Port)?.map(Arc::new);
-        let call = OpenSession {
-            session_id: plan.id.to_string(),
-            token: plan.token.to_string(),
-            models_max: plan.models_max,
-        };
-        let options = Options { attached, ..Options::default() };
-        match self.worker.call(self.slot, call, options).await {
-            Ok(_) => Ok(()),
-            Err(crate::worker::Error::Ended(ending)) => Err(StartError::Ended(ending)),
-            Err(_) => Err(StartError::Ended(Ending::of(Kind::BrokeProtocol))),
-        }
-    }
-
-    /// Leaves the worker: a worker of its own is stopped, a shared one forgets the session.
-    async fn leave(self) {
-        let Self { worker, slot, shared } = self;
-        // Exactly one of those who leave together is the last.
-        if shared.is_none_or(|shared| Arc::into_inner(shared).is_some()) {
-            worker.stop().await;
-        } else {
-            // Waits for the others' calls, which is nobody's concern who leaves. Fails only if the
-            // worker is gone.
-            tokio::spawn(async move {
-                worker.call(slot, CloseSession {}, Options::default()).await.ok();
-            });
-        }
-    }
+/// What a session is asked, beside its end.
+#[derive(Debug, Default)]
+pub(super) struct Signals {
+    /// Somebody calls it.
+    pub(super) wake: Notify,
+    /// It may sleep, if nobody uses it.
+    pub(super) sleep: Notify,
+    /// It shall get another worker although it lost too many.
+    pub(super) revive: Notify,
 }
 
 struct Keeper {
     plan: Plan,
     port: Arc<Place>,
+    usage: Arc<Usage>,
+    signals: Arc<Signals>,
+    holdings: Arc<Holdings>,
     crew: Arc<Crew>,
+    restart: RestartConfig,
     restarts: Restarts,
+    aftermath: Aftermath,
     publish: watch::Sender<Status>,
     wanted: watch::Receiver<Option<Closed>>,
 }
@@ -174,13 +105,10 @@ impl Keeper {
                     }
                 }
                 State::Waiting | State::Ready => self.pause(Duration::ZERO).await,
-                State::Parked => {
-                    let why = close_asked(&mut self.wanted).await;
-                    self.apply(Event::Close(why));
-                }
-                State::Closing(_) => {
-                    *self.port.lock().unwrap_or_else(PoisonError::into_inner) = None;
-                    self.publish.send_modify(|status| status.worker = None);
+                State::Asleep => self.sleep().await,
+                State::Parked => self.park().await,
+                State::Closing(why) => {
+                    self.clear_up(why).await;
                     self.apply(Event::Gone);
                 }
                 State::Closed(why) => {
@@ -191,19 +119,8 @@ impl Keeper {
         }
     }
 
-    /// Starts a worker, unless the session is closed meanwhile.
+    /// Starts a worker and brings back what the session holds, unless it is closed meanwhile.
     async fn start(&mut self) -> Option<Berth> {
-        let port = self.port.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let start = async {
-            let berth = self.crew.berth(&self.plan).await?;
-            match berth.open(&self.plan, port.as_deref()).await {
-                Ok(()) => Ok(berth),
-                Err(error) => {
-                    berth.leave().await;
-                    Err(error)
-                }
-            }
-        };
         let started = tokio::select! {
             biased;
             why = close_asked(&mut self.wanted) => {
@@ -211,10 +128,16 @@ impl Keeper {
                 self.apply(Event::Close(why));
                 return None;
             }
-            started = start => started,
+            started = berth(&self.crew, &self.plan, &self.port, &self.holdings, self.aftermath) => {
+                started
+            }
         };
         match started {
-            Ok(berth) => Some(berth),
+            Ok((berth, restored)) => {
+                self.aftermath = Aftermath { unanswered: None, resume: true };
+                self.publish.send_modify(|status| status.restored = restored.into());
+                Some(berth)
+            }
             Err(error) => {
                 self.start_failed(error).await;
                 None
@@ -222,42 +145,124 @@ impl Keeper {
         }
     }
 
-    async fn start_failed(&mut self, error: StartError) {
+    async fn start_failed(&mut self, error: Error) {
         let text = crate::code::chain(&error);
         tracing::warn!(session_id = %self.plan.id, error = text, "no worker could be started");
         let error = Arc::new(error);
-        self.go_on_after(Event::StartFailed, |status| {
-            if let StartError::Ended(ending) = &*error {
+        let event = match &*error {
+            Error::Model { .. } => Event::Unrestorable,
+            error if error.is_for_want_of_room() => Event::NoRoom,
+            _ => Event::StartFailed,
+        };
+        let fail = |status: &mut Status| {
+            if let Error::Start(StartError::Ended(ending)) = &*error {
                 status.last_ending = Some(ending.clone());
             }
-            status.start_failed = Some(error);
-        })
-        .await;
+            status.start_failed = Some(Arc::clone(&error));
+            status.starts_failed += 1;
+        };
+        if event == Event::StartFailed {
+            self.go_on_after(event, fail).await;
+            return;
+        }
+        self.give_port_back();
+        self.forget_calls();
+        self.publish.send_modify(|status| {
+            fail(status);
+            status.state = lifecycle::next(status.state, event);
+        });
     }
 
-    /// Lets the session use its worker until one of them ends.
+    /// Lets the session use its worker until one of them ends, or the session may sleep.
     async fn serve(&mut self, berth: Berth) {
         self.publish.send_modify(|status| {
             status.worker = Some((berth.worker.clone(), berth.slot));
             status.start_failed = None;
         });
         self.apply(Event::WorkerReady);
-        let ending = tokio::select! {
-            biased;
-            ending = berth.worker.ended() => ending,
-            why = close_asked(&mut self.wanted) => {
-                self.apply(Event::Close(why));
-                berth.leave().await;
-                return;
+        let ending = loop {
+            tokio::select! {
+                biased;
+                ending = berth.worker.ended() => break ending,
+                why = close_asked(&mut self.wanted) => {
+                    self.apply(Event::Close(why));
+                    berth.leave().await;
+                    return;
+                }
+                () = self.signals.sleep.notified() => {
+                    if self.fall_asleep() {
+                        tracing::debug!(session_id = %self.plan.id, "session sleeps");
+                        berth.leave().await;
+                        self.give_port_back();
+                        self.rest().await;
+                        return;
+                    }
+                }
             }
         };
         tracing::warn!(session_id = %self.plan.id, %ending, "session lost its worker");
+        self.aftermath.unanswered = berth.worker.status().unanswered;
+        // Its seat is its own until the next worker is asked for.
+        drop(berth);
         self.go_on_after(Event::WorkerLost, |status| {
             status.worker = None;
             status.losses += 1;
             status.last_ending = Some(ending);
         })
         .await;
+    }
+
+    /// Takes the worker away from the session, unless a call has it or something runs in it. Calls
+    /// that come from now on wake it.
+    fn fall_asleep(&self) -> bool {
+        self.forget_calls();
+        self.publish.send_if_modified(|status| {
+            let running = status
+                .worker
+                .as_ref()
+                .is_some_and(|(worker, _)| worker.status().vitals.running);
+            if running || self.usage.is_asking() {
+                return false;
+            }
+            status.worker = None;
+            status.state = lifecycle::next(status.state, Event::Sleep);
+            true
+        })
+    }
+
+    /// Sleeps until somebody calls.
+    async fn sleep(&mut self) {
+        let event = tokio::select! {
+            biased;
+            why = close_asked(&mut self.wanted) => Event::Close(why),
+            () = self.signals.wake.notified() => Event::Wake,
+        };
+        if event == Event::Wake {
+            self.publish.send_modify(|status| status.start_failed = None);
+        }
+        self.apply(event);
+    }
+
+    /// Whoever called before the session sleeps does not call it out of that sleep.
+    fn forget_calls(&self) {
+        self.signals.wake.notified().now_or_never();
+    }
+
+    /// Waits until somebody gives the session another chance.
+    async fn park(&mut self) {
+        self.rest().await;
+        let event = tokio::select! {
+            biased;
+            why = close_asked(&mut self.wanted) => Event::Close(why),
+            () = self.signals.revive.notified() => Event::Revive,
+        };
+        if event == Event::Revive {
+            self.restarts = Restarts::new(self.restart.clone());
+            // What ran in the background may be what ended the workers.
+            self.aftermath.resume = false;
+            self.publish.send_modify(|status| status.start_failed = None);
+        }
+        self.apply(event);
     }
 
     /// Publishes a loss as one change, so that no call goes to a worker that is gone; then waits
@@ -287,6 +292,28 @@ impl Keeper {
         self.apply(event);
     }
 
+    /// Nothing of the session is left in memory; what is kept of it stays only if the daemon stops.
+    async fn clear_up(&self, why: Closed) {
+        self.give_port_back();
+        self.publish.send_modify(|status| status.worker = None);
+        if why == Closed::Shutdown && self.holdings.store().is_durable() {
+            self.rest().await;
+            return;
+        }
+        let holdings = Arc::clone(&self.holdings);
+        tokio::task::spawn_blocking(move || holdings.forget()).await.ok();
+    }
+
+    /// No worker writes the session's checkpoints for a while.
+    async fn rest(&self) {
+        let holdings = Arc::clone(&self.holdings);
+        tokio::task::spawn_blocking(move || holdings.rest()).await.ok();
+    }
+
+    fn give_port_back(&self) {
+        *self.port.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     fn apply(&self, event: Event) {
         self.publish.send_if_modified(|status| {
             let next = lifecycle::next(status.state, event);
@@ -307,11 +334,41 @@ impl Keeper {
     }
 }
 
+/// A worker in which the session goes on where it was.
+async fn berth(
+    crew: &Crew,
+    plan: &Plan,
+    port: &Place,
+    holdings: &Arc<Holdings>,
+    aftermath: Aftermath,
+) -> Result<(Berth, Vec<Restored>), Error> {
+    let berth = crew.berth(plan).await?;
+    let opened = async {
+        let lease = {
+            let mut place = port.lock().unwrap_or_else(PoisonError::into_inner);
+            let ports = crew.pool().ports();
+            if place.is_none() && crew.pool().config().ports.lease == When::AtCreation {
+                *place = Some(Arc::new(ports.lease()?));
+            }
+            place.clone()
+        };
+        berth.open(plan, lease.as_deref()).await?;
+        berth.restore(holdings, aftermath).await
+    };
+    match opened.await {
+        Ok(restored) => Ok((berth, restored)),
+        Err(error) => {
+            berth.leave().await;
+            Err(error)
+        }
+    }
+}
+
 /// Waits until the session is wanted no more.
 async fn close_asked(wanted: &mut watch::Receiver<Option<Closed>>) -> Closed {
     match wanted.wait_for(Option::is_some).await {
         Ok(why) => why.unwrap_or(Closed::ByOwner),
-        // Every handle was dropped.
-        Err(_) => Closed::Shutdown,
+        // Every handle was dropped: it never got into the table.
+        Err(_) => Closed::NeverStarted,
     }
 }

@@ -2,8 +2,11 @@
 //!
 //! ```text
 //! starting ──worker ready──▶ ready ──worker lost──▶ waiting ──back-off over──▶ starting
-//!    │ start failed                                    │ too often
-//!    └──────▶ waiting                                  └──────▶ parked
+//!    │                        │ │ lost too often
+//!    │ start failed ─▶ waiting│ └────────▶ parked ──revive──▶ starting
+//!    │ too often, unrestorable┼──────────▶ parked
+//!    │ no room                ▼ sleep
+//!    └─────────────────────▶ asleep ──wake──▶ starting
 //! every state but closed ──close──▶ closing ──worker gone──▶ closed
 //! ```
 //!
@@ -23,7 +26,10 @@ pub enum State {
     Ready,
     /// Its worker was lost, or did not start; the next one starts when the back-off is over.
     Waiting,
-    /// Too many workers were lost: it gets no other.
+    /// It has no worker, because nobody uses it; its checkpoints are kept, and a call wakes it.
+    Asleep,
+    /// Too many workers were lost, or its models cannot be brought back: it gets no other by
+    /// itself.
     Parked,
     /// It is wanted no more, and its worker is being stopped.
     Closing(Closed),
@@ -66,6 +72,16 @@ pub enum Event {
     TooManyLosses,
     /// It is time for another worker.
     BackOffOver,
+    /// Its worker was taken away, because nobody uses it.
+    Sleep,
+    /// Somebody calls it.
+    Wake,
+    /// There was no room for a worker.
+    NoRoom,
+    /// A worker started, and could not be brought to where the last one was.
+    Unrestorable,
+    /// Somebody gives it another chance.
+    Revive,
     /// It is wanted no more.
     Close(Closed),
     /// Nothing of it is left.
@@ -86,11 +102,20 @@ pub fn next(state: State, event: Event) -> State {
         (State::Starting | State::Ready, Event::TooManyLosses) => State::Parked,
         (State::Waiting, Event::BackOffOver) => State::Starting,
 
+        (State::Ready, Event::Sleep) => State::Asleep,
+        (State::Starting, Event::NoRoom) => State::Asleep,
+        (State::Asleep, Event::Wake) => State::Starting,
+
+        (State::Starting, Event::Unrestorable) => State::Parked,
+        (State::Parked, Event::Revive) => State::Starting,
+
         // What comes late changes nothing.
         (State::Starting, Event::BackOffOver | Event::Gone) => state,
+        (State::Starting, Event::Sleep | Event::Wake | Event::Revive) => state,
         (State::Ready, Event::WorkerReady | Event::StartFailed) => state,
         (State::Ready, Event::BackOffOver | Event::Gone) => state,
-        (State::Waiting | State::Parked, _) => state,
+        (State::Ready, Event::Wake | Event::NoRoom | Event::Unrestorable | Event::Revive) => state,
+        (State::Waiting | State::Asleep | State::Parked, _) => state,
     }
 }
 
@@ -106,6 +131,7 @@ impl State {
             Self::Starting => "starting",
             Self::Ready => "ready",
             Self::Waiting => "restarting",
+            Self::Asleep => "hibernated",
             Self::Parked => "parked",
             Self::Closing(_) => "closing",
             Self::Closed(_) => "closed",
@@ -127,20 +153,26 @@ mod tests {
 
     use super::*;
 
-    const STATES: [State; 6] = [
+    const STATES: [State; 7] = [
         State::Starting,
         State::Ready,
         State::Waiting,
+        State::Asleep,
         State::Parked,
         State::Closing(Closed::Idle),
         State::Closed(Closed::Idle),
     ];
-    const EVENTS: [Event; 7] = [
+    const EVENTS: [Event; 12] = [
         Event::WorkerReady,
         Event::StartFailed,
         Event::WorkerLost,
         Event::TooManyLosses,
         Event::BackOffOver,
+        Event::Sleep,
+        Event::Wake,
+        Event::NoRoom,
+        Event::Unrestorable,
+        Event::Revive,
         Event::Close(Closed::ByOwner),
         Event::Gone,
     ];

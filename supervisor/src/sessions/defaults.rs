@@ -44,10 +44,21 @@ impl Defaults {
         {
             return Ok(session.clone());
         }
-        let request = Request { name: Some("default".to_owned()), ..Request::default() };
+        let request = Request {
+            name: Some("default".to_owned()),
+            is_default: *connection == Connection::Any,
+            ..Request::default()
+        };
         let session = sessions.create(tenant, request).await?;
         *place = Some(session.clone());
         Ok(session)
+    }
+
+    /// Takes up the default session of a tenant that an earlier daemon has left.
+    pub(super) fn adopt(&self, tenant: &Tenant, session: Session) {
+        let place = Arc::new(tokio::sync::Mutex::new(Some(session)));
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        places.insert((tenant.clone(), Connection::Any), place);
     }
 
     /// Lets go of a connection's default session.

@@ -7,18 +7,18 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use simward_protocol::fault::Fault;
+use simward_protocol::fault::{Fault, cut};
 use simward_protocol::handshake::{Hello, VERSION};
 use simward_protocol::session::Vitals;
 use simward_protocol::wire::{FromWorker, ToWorker};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::ending::{Ending, kind_of};
+use super::ending::{Ending, Kind, kind_of};
 use super::health::Health;
 use super::lifecycle::{self, Effect, Event, State};
 use super::link::Link;
-use super::{Pending, Status, Wish};
+use super::{Answer, Options, Pending, Status, Wish};
 use crate::pool::launcher::{Launch, Launched};
 use crate::pool::process::{Exit, Process};
 use crate::pool::{Pool, reading};
@@ -86,6 +86,7 @@ impl Starting {
             said: ends.said,
             in_flight: None,
             next_id: 1,
+            ping: None,
             alarm,
             look_at: None,
             suspended: false,
@@ -107,6 +108,8 @@ struct Driver {
     said: Option<oneshot::Sender<Hello>>,
     in_flight: Option<InFlight>,
     next_id: u64,
+    /// The ping that is not answered yet: there is never a second one.
+    ping: Option<u64>,
     /// When the time for the current state is over.
     alarm: Option<Instant>,
     /// When to look whether the worker makes progress.
@@ -124,11 +127,13 @@ struct Driver {
 struct InFlight {
     id: u64,
     patience: Option<Duration>,
+    /// When the worker must have answered, whatever progress it claims.
+    deadline: Option<Instant>,
     withdrawn: CancellationToken,
     /// Whether the worker was told of the withdrawal.
     cancelled: bool,
     progress: Option<watch::Sender<(u64, u64)>>,
-    answer: oneshot::Sender<Result<simward_protocol::call::Reply, Fault>>,
+    answer: oneshot::Sender<Answer>,
 }
 
 /// What woke the driver.
@@ -177,6 +182,11 @@ impl Driver {
                 },
             };
             self.handle(wake).await;
+        }
+        // Nobody has asked the worker these: whoever waits may ask the next one.
+        pending.close();
+        while let Ok(Pending { request, answer, .. }) = pending.try_recv() {
+            answer.send(Answer::Unasked(request)).ok();
         }
     }
 
@@ -283,10 +293,11 @@ impl Driver {
                 self.look_at = None;
                 self.look_later();
                 // The caller may have stopped waiting.
-                call.answer.send(outcome).ok();
+                call.answer.send(Answer::Given(outcome)).ok();
             }
             FromWorker::Pong { id, vitals } => {
-                if self.next_id <= id {
+                // A worker that says more than it is asked would keep its driver busy for ever.
+                if self.ping.take_if(|ping| *ping == id).is_none() {
                     return Some(Event::Nonsense);
                 }
                 self.vitals = vitals;
@@ -297,13 +308,18 @@ impl Driver {
                     progress.send_replace(vitals.call_steps);
                 }
             }
-            FromWorker::LastWords { text } => self.last_words = Some(text),
+            FromWorker::LastWords { text } => {
+                if self.last_words.replace(cut(text)).is_some() {
+                    return Some(Event::Nonsense);
+                }
+            }
         }
         None
     }
 
     fn ask(&mut self, call: Pending) {
-        let Pending { slot, request, attached, patience, withdrawn, progress, answer } = call;
+        let Pending { slot, request, options, answer } = call;
+        let Options { attached, patience, within, progress, withdrawn } = options;
         let id = self.next_id;
         self.next_id += 1;
         let sent = self.link.send(&ToWorker::Question { id, slot, request }, attached);
@@ -313,15 +329,24 @@ impl Driver {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 let max = simward_protocol::wire::TO_WORKER_BYTES_MAX as u64;
                 let what = "bytes of one call".to_owned();
-                answer.send(Err(Fault::LimitExceeded { what, value: max + 1, max })).ok();
+                let fault = Fault::LimitExceeded { what, value: max + 1, max };
+                answer.send(Answer::Given(Err(fault))).ok();
                 return;
             }
             Err(error) => {
                 self.silenced(&error);
             }
         }
-        self.in_flight =
-            Some(InFlight { id, patience, withdrawn, cancelled: false, progress, answer });
+        let deadline = within.map(|within| Instant::now() + within);
+        self.in_flight = Some(InFlight {
+            id,
+            patience,
+            deadline,
+            withdrawn,
+            cancelled: false,
+            progress,
+            answer,
+        });
         self.look_later();
     }
 
@@ -333,7 +358,7 @@ impl Driver {
             return;
         }
         let frame = ToWorker::Cancel { id: call.id };
-        if let Err(error) = self.link.send(&frame, None) {
+        if let Err(error) = self.link.send(&frame, Vec::new()) {
             self.silenced(&error);
         }
     }
@@ -360,15 +385,20 @@ impl Driver {
             let now = Instant::now();
             let progress = self.vitals.progress;
             let verdict = self.health.look(now, progress, patience, || reading::activity(pid));
-            if let Some(kind) = verdict {
+            let deadline = self.in_flight.as_ref().and_then(|call| call.deadline);
+            let overdue = deadline.filter(|deadline| *deadline < now).map(|_| Kind::Overdue);
+            if let Some(kind) = verdict.or(overdue) {
                 self.apply(Event::Hung(kind));
                 return;
             }
         }
-        let id = self.next_id;
-        self.next_id += 1;
-        if let Err(error) = self.link.send(&ToWorker::Ping { id }, None) {
-            self.silenced(&error);
+        if self.ping.is_none() {
+            let id = self.next_id;
+            self.next_id += 1;
+            self.ping = Some(id);
+            if let Err(error) = self.link.send(&ToWorker::Ping { id }, Vec::new()) {
+                self.silenced(&error);
+            }
         }
         self.look_later();
     }
@@ -413,7 +443,8 @@ impl Driver {
     /// The process is gone: tells how it ended, and then lets go of whoever waits.
     async fn end(&mut self, exit: Exit) {
         // What it said before it went may still be on its way.
-        if self.state == State::Ready {
+        use self::State::{Ending as Killed, Ready};
+        if matches!(self.state, Ready | Killed(Kind::Spinning | Kind::Stuck | Kind::Suspended)) {
             self.drain();
         }
         self.apply(Event::Exited(kind_of(exit)));
@@ -425,7 +456,8 @@ impl Driver {
         let pid = self.process.pid().as_raw_nonzero();
         tracing::info!(pid, ending = %ending, "worker ended");
         let (state, vitals) = (self.state, self.vitals);
-        self.publish.send_replace(Status { state, vitals, ending: Some(ending) });
+        let unanswered = self.in_flight.as_ref().map(|call| call.id);
+        self.publish.send_replace(Status { state, vitals, ending: Some(ending), unanswered });
         self.in_flight = None;
         self.said = None;
     }
@@ -441,7 +473,7 @@ impl Driver {
         let Self { state, vitals, .. } = *self;
         // Without an ending the state may still be `Ended` for a moment: whoever waits, waits for
         // the ending.
-        self.publish.send_replace(Status { state, vitals, ending: None });
+        self.publish.send_replace(Status { state, vitals, ending: None, unanswered: None });
     }
 }
 

@@ -40,6 +40,10 @@ pub enum Kind {
     Stuck,
     /// A signal stopped it, and nothing let it go on.
     Suspended,
+    /// A call took longer than it may, though there was progress.
+    Overdue,
+    /// It took more memory, or more threads, than it may.
+    Greedy,
     /// The physics engine met an error from which it cannot return.
     EngineError,
     /// It has a defect.
@@ -64,6 +68,8 @@ impl Kind {
             Self::Spinning => "spinning",
             Self::Stuck => "stuck",
             Self::Suspended => "suspended",
+            Self::Overdue => "overdue",
+            Self::Greedy => "greedy",
             Self::EngineError => "engine_error",
             Self::Defect => "defect",
             Self::Crashed => "crashed",
@@ -82,6 +88,8 @@ impl Kind {
             Self::Spinning => "it was busy without progress",
             Self::Stuck => "it was stuck without progress",
             Self::Suspended => "a signal stopped it and nothing let it go on",
+            Self::Overdue => "a call took longer than it may",
+            Self::Greedy => "it took more than it may",
             Self::EngineError => "the physics engine met a fatal error",
             Self::Defect => "it has a defect",
             Self::Crashed => "a signal ended it",

@@ -6,7 +6,7 @@
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
@@ -16,6 +16,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use simward_protocol::wire;
 use tokio::io::Interest;
+
+/// How many descriptors travel with one frame.
+const ATTACHED_MAX: usize = 2;
 
 /// How much is read at a time; a frame's memory grows with what has come of it.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -32,7 +35,7 @@ pub(crate) struct Link {
     /// How much of the outbox is written.
     sent: usize,
     /// What travels with the frame in the outbox.
-    attached: Option<Arc<OwnedFd>>,
+    attached: Vec<Arc<OwnedFd>>,
 }
 
 impl Link {
@@ -40,7 +43,7 @@ impl Link {
         socket.set_nonblocking(true)?;
         let stream = Stream::try_from(OwnedFd::from(socket))?;
         let (inbox, outbox) = (Vec::new(), Vec::new());
-        Ok(Self { stream, inbox, outbox, sent: 0, attached: None })
+        Ok(Self { stream, inbox, outbox, sent: 0, attached: Vec::new() })
     }
 
     /// Waits until something can be read, or written if something is to be.
@@ -57,11 +60,11 @@ impl Link {
     pub(crate) fn send<T: Serialize>(
         &mut self,
         frame: &T,
-        attached: Option<Arc<OwnedFd>>,
+        attached: Vec<Arc<OwnedFd>>,
     ) -> io::Result<()> {
         let mut encoded = Vec::new();
         wire::encode(&mut encoded, frame, wire::TO_WORKER_BYTES_MAX)?;
-        if attached.is_some() {
+        if !attached.is_empty() {
             // A descriptor travels with the first byte of a write, which must be its frame's.
             if !self.outbox.is_empty() {
                 return Err(io::Error::other("a frame with a descriptor must be alone"));
@@ -82,7 +85,7 @@ impl Link {
             match self.write_some() {
                 Ok(count) => {
                     self.sent += count;
-                    self.attached = None;
+                    self.attached.clear();
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
@@ -97,11 +100,16 @@ impl Link {
 
     fn write_some(&self) -> io::Result<usize> {
         let rest = &self.outbox[self.sent..];
-        let Some(attached) = &self.attached else { return self.stream.inner().try_write(rest) };
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        if self.attached.is_empty() {
+            return self.stream.inner().try_write(rest);
+        }
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(ATTACHED_MAX))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
-        let descriptors = [attached.as_fd()];
-        ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
+        let descriptors: Vec<_> = self.attached.iter().map(AsFd::as_fd).collect();
+        // A message that does not fit would be left out, and the worker would miss it.
+        if !ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+            return Err(io::Error::other("too many descriptors for one frame"));
+        }
         self.stream.inner().try_io(Interest::WRITABLE, || {
             let slices = [IoSlice::new(rest)];
             let flags = SendFlags::NOSIGNAL;

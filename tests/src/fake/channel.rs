@@ -20,7 +20,7 @@ pub fn open() -> io::Result<(Incoming, Outgoing)> {
     let socket = io::stdin().as_fd().try_clone_to_owned()?;
     rustix::net::sockopt::socket_type(&socket)?;
     let stream = Arc::new(UnixStream::from(socket));
-    let incoming = Incoming { stream: Arc::clone(&stream), attached: None };
+    let incoming = Incoming { stream: Arc::clone(&stream), attached: Vec::new() };
     Ok((incoming, Outgoing { stream, whole: Arc::default() }))
 }
 
@@ -28,27 +28,27 @@ pub fn open() -> io::Result<(Incoming, Outgoing)> {
 #[derive(Debug)]
 pub struct Incoming {
     stream: Arc<UnixStream>,
-    attached: Option<OwnedFd>,
+    attached: Vec<OwnedFd>,
 }
 
 impl Incoming {
     /// Waits for a frame, and for what travels with it. Nothing means that the supervisor is gone.
-    pub fn read<T: DeserializeOwned>(&mut self) -> io::Result<Option<(T, Option<OwnedFd>)>> {
+    pub fn read<T: DeserializeOwned>(&mut self) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
         let frame = wire::read(self, &mut Vec::new(), wire::TO_WORKER_BYTES_MAX)?;
-        Ok(frame.map(|frame| (frame, self.attached.take())))
+        Ok(frame.map(|frame| (frame, std::mem::take(&mut self.attached))))
     }
 }
 
 impl Read for Incoming {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let mut slices = [IoSliceMut::new(bytes)];
         let flags = RecvFlags::CMSG_CLOEXEC;
         let received = rustix::net::recvmsg(&*self.stream, &mut slices, &mut ancillary, flags)?;
         for message in ancillary.drain() {
             if let RecvAncillaryMessage::ScmRights(descriptors) = message {
-                self.attached = descriptors.last().or_else(|| self.attached.take());
+                self.attached = descriptors.collect();
             }
         }
         Ok(received.bytes)

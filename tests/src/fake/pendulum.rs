@@ -2,11 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use simward_protocol::checkpoint::{self, Counts, Kept};
 use simward_protocol::fault::Fault;
 use simward_protocol::model::{Actuator, Body, Joint, ModelDescription, ModelSummary};
 use simward_protocol::real::{Real, Reals};
 use simward_protocol::simulation::RunStatus;
 use simward_protocol::state::{Part, State, Values};
+
+use super::keeping::{Checkpoint, VALUES};
 
 /// Simulated seconds that one step advances.
 const TIMESTEP_SECS: f64 = 0.002;
@@ -20,8 +23,10 @@ pub(crate) struct Pendulum {
     pub(crate) qpos: f64,
     pub(crate) qvel: f64,
     pub(crate) ctrl: f64,
-    qacc: f64,
+    pub(crate) qacc: f64,
     pub(crate) run: Option<Background>,
+    pub(crate) steps_total: u64,
+    pub(crate) checkpoint: Option<Checkpoint>,
 }
 
 /// A simulation that advances by itself.
@@ -40,6 +45,46 @@ impl Pendulum {
         self.qvel += TIMESTEP_SECS * self.qacc;
         self.qpos += TIMESTEP_SECS * self.qvel;
         self.time_secs += TIMESTEP_SECS;
+        self.steps_total += 1;
+    }
+
+    /// As a checkpoint says it was.
+    pub(crate) fn restored(
+        checkpoint: Checkpoint,
+        kept: Kept,
+        [time_secs, qpos, qvel, ctrl]: [f64; VALUES],
+        resume: bool,
+    ) -> Self {
+        let run = kept.run.filter(|_| resume).map(|run| Background {
+            until_secs: run.until_secs,
+            real_time_factor: run.real_time_factor,
+            begun: (Instant::now(), time_secs),
+            steps_done: run.steps_done,
+        });
+        let steps_total = kept.counts.steps_total;
+        let checkpoint = Some(checkpoint);
+        Self { time_secs, qpos, qvel, ctrl, qacc: 0.0, run, steps_total, checkpoint }
+    }
+
+    /// Keeps its state, as the call of that id has left it.
+    pub(crate) fn keep(&mut self, call: u64) {
+        let run = self.run.map(|run| checkpoint::Run {
+            until_secs: run.until_secs,
+            real_time_factor: run.real_time_factor,
+            steps_done: run.steps_done,
+            before: Counts::default(),
+        });
+        if let Some(mut checkpoint) = self.checkpoint.take() {
+            self.keep_in(&mut checkpoint, call, run);
+            self.checkpoint = Some(checkpoint);
+        }
+    }
+
+    /// Keeps its state in that checkpoint.
+    pub(crate) fn keep_in(&self, into: &mut Checkpoint, call: u64, run: Option<checkpoint::Run>) {
+        let counts = Counts { steps_total: self.steps_total, ..Counts::default() };
+        let state = [self.time_secs, self.qpos, self.qvel, self.ctrl];
+        into.keep(call, &Kept { counts, run }, state).expect("a checkpoint can be written");
     }
 
     /// How long the background simulation, if there is one, can wait.
@@ -94,6 +139,8 @@ impl Pendulum {
             nmocap: 0,
             timestep_secs: Real(TIMESTEP_SECS),
             time_secs: Real(self.time_secs),
+            steps_total: self.steps_total,
+            restores_exactly: true,
             model_bytes: 1,
             data_bytes: size_of::<Self>() as u64,
         }

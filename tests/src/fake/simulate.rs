@@ -24,7 +24,7 @@ struct Question {
     id: u64,
     slot: u32,
     request: Request,
-    attached: Option<OwnedFd>,
+    attached: Vec<OwnedFd>,
 }
 
 /// Serves calls until the supervisor hangs up.
@@ -68,7 +68,7 @@ impl Control {
         }
     }
 
-    fn handle(&self, frame: ToWorker, attached: Option<OwnedFd>) {
+    fn handle(&self, frame: ToWorker, attached: Vec<OwnedFd>) {
         match frame {
             ToWorker::Question { id, slot, request } => {
                 if self.jobs.try_send(Question { id, slot, request, attached }).is_err() {
@@ -116,7 +116,8 @@ impl Simulation {
             self.manners.begin(call, &self.outgoing);
             self.world.attached = attached;
             let outcome = request.serve_with(&mut self.world, slot);
-            self.world.attached = None;
+            self.world.attached.clear();
+            self.world.keep(slot, id);
             outcome
         } else {
             Err(Fault::Cancelled)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
@@ -10,8 +11,8 @@ use std::time::{Duration, Instant};
 use simward_protocol::call::Serve;
 use simward_protocol::fault::Fault;
 use simward_protocol::model::{
-    DescribeModel, ListModels, LoadModel, ModelDescription, ModelSummary, Models, UnloadModel,
-    Unloaded,
+    DescribeModel, ListModels, LoadModel, ModelDescription, ModelSummary, Models, RestoreModel,
+    Restored, SaveModel, Saved, UnloadModel, Unloaded,
 };
 use simward_protocol::real::Real;
 use simward_protocol::session::{CloseSession, Listen, OpenSession, SessionClosed, SessionOpened};
@@ -20,6 +21,7 @@ use simward_protocol::simulation::{
 };
 use simward_protocol::state::{GetState, SetState, State, Values};
 
+use super::keeping::Checkpoint;
 use super::pendulum::{Background, Pendulum, single};
 use super::process::sleep;
 use super::pulse::Pulse;
@@ -28,7 +30,7 @@ use super::pulse::Pulse;
 pub(crate) struct World {
     pub(crate) pulse: Arc<Pulse>,
     /// What came with the call that is being served.
-    pub(crate) attached: Option<OwnedFd>,
+    pub(crate) attached: Vec<OwnedFd>,
     step_takes: Duration,
     slots: BTreeMap<u32, Slot>,
 }
@@ -41,9 +43,22 @@ struct Slot {
     port: Option<OwnedFd>,
 }
 
+impl Slot {
+    fn check_place(&self, model_id: &str) -> Result<(), Fault> {
+        if self.models.contains_key(model_id) {
+            return Err(Fault::ModelExists { model_id: model_id.to_owned() });
+        }
+        if self.models_max as usize <= self.models.len() {
+            let (value, max) = (self.models.len() as u64 + 1, u64::from(self.models_max));
+            return Err(Fault::LimitExceeded { what: "models of a session".into(), value, max });
+        }
+        Ok(())
+    }
+}
+
 impl World {
     pub(crate) fn new(pulse: Arc<Pulse>, step_takes: Duration) -> Self {
-        Self { pulse, attached: None, step_takes, slots: BTreeMap::new() }
+        Self { pulse, attached: Vec::new(), step_takes, slots: BTreeMap::new() }
     }
 
     /// How long the background simulations can wait; nothing if there are none.
@@ -103,9 +118,28 @@ impl World {
         if model.run.is_some() { Err(Fault::Running { model_id }) } else { Ok((model_id, model)) }
     }
 
+    /// Keeps the state of a session's models, as the call of that id has left it.
+    pub(crate) fn keep(&mut self, slot: u32, call: u64) {
+        if let Some(room) = self.slots.get_mut(&slot) {
+            room.models.values_mut().for_each(|model| model.keep(call));
+        }
+    }
+
+    /// Looks whether the compiled model that came along is there and long enough, but not at what
+    /// it holds; gives back the checkpoint that came with it.
+    fn files(&mut self, bytes: u64) -> Result<File, Fault> {
+        let unreadable = |detail: String| Fault::ModelUnreadable { detail };
+        let [file, checkpoint] = <[OwnedFd; 2]>::try_from(std::mem::take(&mut self.attached))
+            .map_err(|_| unreadable("two files must come with the call".into()))?;
+        let last = bytes.checked_sub(1).ok_or_else(|| unreadable("it is empty".into()))?;
+        let read = File::from(file).read_exact_at(&mut [0], last);
+        read.map_err(|error| unreadable(error.to_string()))?;
+        Ok(checkpoint.into())
+    }
+
     /// Keeps the listening socket that came with the call, if one did.
     fn listen(&mut self, slot: u32) -> Result<SessionOpened, Fault> {
-        let Some(port) = self.attached.take() else {
+        let Some(port) = self.attached.pop() else {
             return Ok(SessionOpened { listening: false });
         };
         self.slot(slot)?.port = Some(port);
@@ -140,30 +174,51 @@ impl Serve<CloseSession> for World {
 }
 
 impl Serve<LoadModel> for World {
-    /// Looks whether the memory file is there and long enough, but not at what it holds.
     fn serve(
         &mut self,
         slot: u32,
         LoadModel { model_id, bytes }: LoadModel,
     ) -> Result<ModelSummary, Fault> {
-        let file = self.attached.take().map(File::from);
+        let checkpoint = Checkpoint::create(self.files(bytes)?);
         let room = self.slot(slot)?;
         let model_id = model_id.unwrap_or_else(|| "model".to_owned());
-        if room.models.contains_key(&model_id) {
-            return Err(Fault::ModelExists { model_id });
-        }
-        if room.models_max as usize <= room.models.len() {
-            let (value, max) = (room.models.len() as u64 + 1, u64::from(room.models_max));
-            return Err(Fault::LimitExceeded { what: "models of a session".into(), value, max });
-        }
-        let unreadable = |detail: String| Fault::ModelUnreadable { detail };
-        let file = file.ok_or_else(|| unreadable("no memory file came with the call".into()))?;
-        let last = bytes.checked_sub(1).ok_or_else(|| unreadable("it is empty".into()))?;
-        file.read_exact_at(&mut [0], last).map_err(|error| unreadable(error.to_string()))?;
-        let pendulum = Pendulum::default();
+        room.check_place(&model_id)?;
+        let pendulum = Pendulum { checkpoint: Some(checkpoint), ..Pendulum::default() };
         let summary = pendulum.summary(&model_id);
         room.models.insert(model_id, pendulum);
         Ok(summary)
+    }
+}
+
+impl Serve<RestoreModel> for World {
+    fn serve(&mut self, slot: u32, call: RestoreModel) -> Result<Restored, Fault> {
+        let RestoreModel { model_id, bytes, unanswered, resume } = call;
+        let file = self.files(bytes)?;
+        let unusable = |error: io::Error| Fault::CheckpointUnusable {
+            model_id: model_id.clone(),
+            detail: error.to_string(),
+        };
+        let (checkpoint, kept, state) = Checkpoint::reopen(file, unanswered).map_err(unusable)?;
+        let room = self.slot(slot)?;
+        room.check_place(&model_id)?;
+        let pendulum = Pendulum::restored(checkpoint, kept, state, resume);
+        let (time_secs, steps_total) = (Real(pendulum.time_secs), pendulum.steps_total);
+        let running = pendulum.run.is_some();
+        room.models.insert(model_id.clone(), pendulum);
+        self.keep(slot, 0);
+        self.tell_runs();
+        Ok(Restored { model_id, time_secs, steps_total, running })
+    }
+}
+
+impl Serve<SaveModel> for World {
+    fn serve(&mut self, slot: u32, SaveModel { model_id }: SaveModel) -> Result<Saved, Fault> {
+        let file = self.attached.pop().map(File::from);
+        let (model_id, model) = self.model(slot, Some(model_id))?;
+        let detail = "no checkpoint came with the call".to_owned();
+        let file = file.ok_or(Fault::CheckpointUnusable { model_id, detail })?;
+        model.keep_in(&mut Checkpoint::create(file), 0, None);
+        Ok(Saved { time_secs: Real(model.time_secs) })
     }
 }
 
@@ -274,7 +329,8 @@ impl Serve<Reset> for World {
         if let Some(name) = keyframe {
             return Err(Fault::NameUnknown { kind: "keyframe".into(), name, nearest: Vec::new() });
         }
-        *model = Pendulum::default();
+        let (checkpoint, steps_total) = (model.checkpoint.take(), model.steps_total);
+        *model = Pendulum { checkpoint, steps_total, ..Pendulum::default() };
         Ok(applied(model_id, model, 0))
     }
 }

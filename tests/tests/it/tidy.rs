@@ -47,7 +47,7 @@ fn no_file_outgrows_a_reader() {
 
 /// The supervisor's layers, from the edge inwards. A module may import from the layers after its
 /// own.
-const LAYERS: [&[&str]; 10] = [
+const LAYERS: [&[&str]; 11] = [
     &["cli", "demo", "daemon", "config"],
     &["http", "stdio", "admin"],
     &["mcp"],
@@ -57,7 +57,8 @@ const LAYERS: [&[&str]; 10] = [
     &["compiler"],
     &["worker"],
     &["pool"],
-    &["scenes", "tenants", "code"],
+    &["store"],
+    &["scenes", "tenants", "limits", "code"],
 ];
 
 #[test]

@@ -5,13 +5,13 @@
 use std::ffi::{CStr, CString, c_char};
 use std::ptr::NonNull;
 
-use mujoco_rs::mujoco_c::{mj_deleteModel, mj_loadXML, mj_saveModel, mj_sizeModel, mjModel};
+use mujoco_rs::mujoco_c::{mj_deleteModel, mj_loadXML, mj_saveModel, mj_sizeModel, mj_stateSize, mjModel};
 use mujoco_rs::wrappers::mj_auxiliary::MjVfs;
 use simward_protocol::compile::Compile;
 use simward_protocol::fault::{Fault, cut};
 
 use crate::engine;
-use crate::world::simulation::check_timestep;
+use crate::world::simulation::{INTEGRATION, check_timestep};
 
 /// The longest error that the compiler can tell.
 const ERROR_BYTES: usize = 4096;
@@ -19,8 +19,17 @@ const ERROR_BYTES: usize = 4096;
 /// The model's own name among the files in memory.
 const ENTRY: &CStr = c"model.xml";
 
-/// Compiles a model. Returns the compiled bytes and what the compiler warned of.
-pub(super) fn build(call: &Compile) -> Result<(Vec<u8>, Vec<String>), Fault> {
+/// A compiled model.
+pub(super) struct Built {
+    pub(super) compiled: Vec<u8>,
+    /// How many values its integration state has.
+    pub(super) state_values: u64,
+    /// What the compiler warned of.
+    pub(super) warnings: Vec<String>,
+}
+
+/// Compiles a model.
+pub(super) fn build(call: &Compile) -> Result<Built, Fault> {
     let vfs = files(call)?;
     let (model, said) = load(&vfs)?;
     let mut warnings = engine::take_warnings();
@@ -29,7 +38,7 @@ pub(super) fn build(call: &Compile) -> Result<(Vec<u8>, Vec<String>), Fault> {
     }
     check_timestep(model.get().opt.timestep)?;
     check_names(&model)?;
-    Ok((model.bytes(), warnings))
+    Ok(Built { compiled: model.bytes(), state_values: model.state_values(), warnings })
 }
 
 /// The files in memory: the model and its assets.
@@ -85,6 +94,13 @@ impl Model {
             mj_saveModel(self.0.as_ptr(), std::ptr::null(), bytes.as_mut_ptr().cast(), size);
         }
         bytes
+    }
+
+    #[expect(unsafe_code, reason = "the C interface")]
+    fn state_values(&self) -> u64 {
+        // SAFETY: the model is valid, and the specification has no unknown bit.
+        let values = unsafe { mj_stateSize(self.0.as_ptr(), INTEGRATION.cast_signed()) };
+        u64::try_from(values).unwrap_or(0)
     }
 
     /// All names of the model, one after the other.

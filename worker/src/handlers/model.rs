@@ -2,42 +2,103 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt as _;
 
 use simward_protocol::call::Serve;
 use simward_protocol::fault::{Fault, cut};
 use simward_protocol::model::{
-    DescribeModel, ListModels, LoadModel, ModelDescription, ModelSummary, Models, UnloadModel,
-    Unloaded,
+    DescribeModel, ListModels, LoadModel, ModelDescription, ModelSummary, Models, RestoreModel,
+    Restored, SaveModel, Saved, UnloadModel, Unloaded,
 };
+use simward_protocol::real::Real;
 
-use crate::world::World;
+use crate::world::background::Background;
+use crate::world::{Slot, World};
 use crate::world::describe::describe;
 use crate::world::simulation::Simulation;
 
 impl Serve<LoadModel> for World {
     fn serve(&mut self, slot: u32, call: LoadModel) -> Result<ModelSummary, Fault> {
         let LoadModel { model_id, bytes } = call;
-        let file = self.attached.take().map(File::from);
+        let (compiled, checkpoint) = self.files(bytes)?;
         let room = self.slot(slot)?;
         let model_id = model_id.unwrap_or_else(|| free_id(&room.models));
-        if room.models.contains_key(&model_id) {
-            return Err(Fault::ModelExists { model_id });
-        }
-        if room.models_max as usize <= room.models.len() {
-            let (value, max) = (room.models.len() as u64 + 1, u64::from(room.models_max));
-            return Err(Fault::LimitExceeded { what: "models of a session".into(), value, max });
-        }
-        let unreadable = |detail: String| Fault::ModelUnreadable { detail: cut(detail) };
-        let file = file.ok_or_else(|| unreadable("no memory file came with the call".into()))?;
-        let length = usize::try_from(bytes).map_err(|error| unreadable(error.to_string()))?;
-        let mut compiled = vec![0; length];
-        file.read_exact_at(&mut compiled, 0).map_err(|error| unreadable(error.to_string()))?;
-        let simulation = Simulation::load(&compiled)?;
+        room.check_place(&model_id)?;
+        let simulation = Simulation::load(&model_id, &compiled, checkpoint)?;
         let summary = simulation.summary(&model_id);
         room.models.insert(model_id, simulation);
         Ok(summary)
     }
+}
+
+impl Serve<RestoreModel> for World {
+    fn serve(&mut self, slot: u32, call: RestoreModel) -> Result<Restored, Fault> {
+        let RestoreModel { model_id, bytes, unanswered, resume } = call;
+        let (compiled, checkpoint) = self.files(bytes)?;
+        let room = self.slot(slot)?;
+        room.check_place(&model_id)?;
+        let (simulation, run) =
+            Simulation::restore(&model_id, &compiled, checkpoint, unanswered)?;
+        let time_secs = simulation.time_secs();
+        let steps_total = simulation.counts().steps_total;
+        room.models.insert(model_id.clone(), simulation);
+        let run = run.filter(|run| resume && time_secs < run.until_secs);
+        let running = run.is_some();
+        if let Some(run) = run {
+            self.runs.push(Background::resumed(slot, model_id.clone(), run, time_secs));
+            self.shared.pulse.runs(true);
+        }
+        // At once, and as nobody's call: the next worker must not look at this one's past.
+        self.keep(slot, 0);
+        Ok(Restored { model_id, time_secs: Real(time_secs), steps_total, running })
+    }
+}
+
+impl Serve<SaveModel> for World {
+    fn serve(&mut self, slot: u32, SaveModel { model_id }: SaveModel) -> Result<Saved, Fault> {
+        let file = self.attached.pop().ok_or_else(|| unreadable("no checkpoint came along"))?;
+        let (model_id, simulation) = self.model(slot, Some(&model_id))?;
+        simulation.save(&model_id, file)?;
+        Ok(Saved { time_secs: Real(simulation.time_secs()) })
+    }
+}
+
+impl World {
+    /// The compiled model and the checkpoint that came with the call.
+    fn files(&mut self, bytes: u64) -> Result<(Vec<u8>, OwnedFd), Fault> {
+        let [file, checkpoint] = <[OwnedFd; 2]>::try_from(std::mem::take(&mut self.attached))
+            .map_err(|_| unreadable("the compiled model and its checkpoint did not come along"))?;
+        let length = usize::try_from(bytes).map_err(unreadable)?;
+        let file = File::from(file);
+        // Nothing is allocated for bytes that are not there.
+        // `fstat` is a system call that the jail leaves; the standard library asks in other ways.
+        let there = rustix::fs::fstat(&file).map_err(unreadable)?.st_size;
+        if u64::try_from(there).unwrap_or(0) < bytes {
+            return Err(unreadable("the file is shorter than it is said to be"));
+        }
+        let mut compiled = vec![0; length];
+        file.read_exact_at(&mut compiled, 0).map_err(unreadable)?;
+        Ok((compiled, checkpoint))
+    }
+}
+
+impl Slot {
+    /// Whether a model of that id has a place.
+    fn check_place(&self, model_id: &str) -> Result<(), Fault> {
+        if self.models.contains_key(model_id) {
+            return Err(Fault::ModelExists { model_id: model_id.to_owned() });
+        }
+        if self.models_max as usize <= self.models.len() {
+            let (value, max) = (self.models.len() as u64 + 1, u64::from(self.models_max));
+            return Err(Fault::LimitExceeded { what: "models of a session".into(), value, max });
+        }
+        Ok(())
+    }
+}
+
+fn unreadable(error: impl std::fmt::Display) -> Fault {
+    Fault::ModelUnreadable { detail: cut(error.to_string()) }
 }
 
 /// `model`, or `model_2` and so on where that is taken.

@@ -32,9 +32,11 @@ impl Serve<Run> for World {
             real_time_factor,
             begun: (Instant::now(), from_secs),
             steps_done: 0,
-            tally: simulation.tally(),
+            before: simulation.counts(),
+            kept_at: Instant::now(),
             slices: Slices::new(),
         };
+        simulation.touch();
         let status = run.status(simulation, true);
         self.finished.remove(&(run.slot, run.model_id.clone()));
         self.runs.push(run);
@@ -53,6 +55,7 @@ impl Serve<Pause> for World {
         let run = self.runs.remove(index);
         self.shared.pulse.runs(!self.runs.is_empty());
         let (_, simulation) = self.model(slot, Some(&model_id))?;
+        simulation.touch();
         Ok(run.status(simulation, false))
     }
 }

@@ -2,22 +2,26 @@
 
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::time::Instant;
 
 use simward_protocol::call::Serve;
 use simward_protocol::fault::Fault;
 use simward_protocol::session::{CloseSession, Listen, OpenSession, SessionClosed, SessionOpened};
 
 use crate::endpoint::{self, Port};
+use crate::world::pace::Pace;
 use crate::world::{Slot, World};
 
 impl Serve<OpenSession> for World {
     fn serve(&mut self, slot: u32, call: OpenSession) -> Result<SessionOpened, Fault> {
-        let OpenSession { session_id, token, models_max } = call;
+        let OpenSession { session_id, token, models_max, step_rate, cpu_ratio } = call;
         if self.slots.contains_key(&slot) {
             return Err(Fault::Slot { slot });
         }
         let models = std::collections::BTreeMap::new();
-        self.slots.insert(slot, Slot { session_id, token, models_max, models, port: None });
+        let pace = Pace::new(step_rate, cpu_ratio, Instant::now());
+        let port = None;
+        self.slots.insert(slot, Slot { session_id, token, models_max, models, pace, port });
         let listening = self.listen(slot)?;
         Ok(SessionOpened { listening })
     }
@@ -46,7 +50,7 @@ impl Serve<CloseSession> for World {
 impl World {
     /// Opens the port whose listening socket came with the call, if one did.
     fn listen(&mut self, slot: u32) -> Result<bool, Fault> {
-        let Some(socket) = self.attached.take() else { return Ok(false) };
+        let Some(socket) = self.attached.pop() else { return Ok(false) };
         let (shared, jobs) = (Arc::clone(&self.shared), self.jobs.clone());
         let room = self.slot(slot)?;
         let page = endpoint::Page {

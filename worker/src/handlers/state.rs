@@ -85,6 +85,7 @@ impl Plan {
 
     fn carry_out(self, simulation: &mut Simulation) -> (u64, Vec<String>) {
         let Self { time_secs, qpos, qvel, ctrl, act } = self;
+        simulation.touch();
         let data = &mut simulation.data;
         if let Some(time_secs) = time_secs {
             data.set_time(time_secs);

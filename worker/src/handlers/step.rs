@@ -9,6 +9,7 @@ use simward_protocol::real::Real;
 use simward_protocol::simulation::{Step, Stepped, StoppedBy};
 
 use crate::world::World;
+use crate::world::simulation::between;
 use crate::world::values::{self, Target};
 
 /// How many steps to take between two looks at the clock.
@@ -53,12 +54,13 @@ impl Serve<Step> for World {
             let model = simulation.data.model();
             let placed = values::place(model, Target::Ctrl, "control", control, f64::MAX)?;
             values::put(&placed, simulation.data.ctrl_mut());
+            simulation.touch();
         }
-        let before = simulation.tally();
+        let before = simulation.counts();
         let budget = Duration::from_millis(budget_millis);
         let (steps_done, stopped_by) = self.step(slot, &model_id, steps, budget)?;
         let (_, simulation) = self.model(slot, Some(&model_id))?;
-        let (warnings, auto_resets) = simulation.tally().since(&before);
+        let (warnings, auto_resets) = between(&before, &simulation.counts());
         let time_secs = Real(simulation.time_secs());
         let state = (!include.is_empty()).then(|| simulation.state(model_id.clone(), &include));
         Ok(Stepped { model_id, time_secs, steps_done, stopped_by, warnings, auto_resets, state })
@@ -79,28 +81,54 @@ impl World {
         let begun = Instant::now();
         let mut slices = Slices::new();
         let mut done = 0;
-        let mut slice_begun = begun;
         loop {
-            let (_, simulation) = self.model(slot, Some(model_id))?;
-            let wanted = slices.next().min(steps - done);
+            if let Some(stopped_by) = self.rest(slot, begun + budget)? {
+                return Ok((done, stopped_by));
+            }
+            let slice_begun = Instant::now();
+            let room = self.slot(slot)?;
+            let wanted = slices.next().min(steps - done).min(room.pace.slice_max());
+            let Some(simulation) = room.models.get_mut(model_id) else { return Err(Fault::NoModel) };
             let taken = simulation.advance(wanted, &shared.pulse, done);
             done += taken;
+            let now = Instant::now();
+            room.pace.took(now, taken, now - slice_begun);
             if taken < wanted {
                 return Ok((done, StoppedBy::Cancelled));
             }
             if done == steps {
                 return Ok((done, StoppedBy::Steps));
             }
-            let now = Instant::now();
             if budget <= now - begun {
                 return Ok((done, StoppedBy::Deadline));
             }
             slices.took(now - slice_begun);
-            slice_begun = now;
+            self.publish_if_wanted();
+        }
+    }
+
+    /// Rests as long as the session owes for what it did; tells if the call ends meanwhile.
+    fn rest(&mut self, slot: u32, deadline: Instant) -> Result<Option<StoppedBy>, Fault> {
+        loop {
+            let now = Instant::now();
+            let Some(owed) = self.slot(slot)?.pace.owed(now) else { return Ok(None) };
+            let pulse = &self.shared.pulse;
+            if pulse.current_is_cancelled() {
+                return Ok(Some(StoppedBy::Cancelled));
+            }
+            if deadline <= now {
+                return Ok(Some(StoppedBy::Deadline));
+            }
+            pulse.rested();
+            #[expect(clippy::disallowed_methods, reason = "a limit is kept by resting")]
+            std::thread::sleep(owed.min(REST_MAX));
             self.publish_if_wanted();
         }
     }
 }
+
+/// The longest rest between two looks for a withdrawal.
+const REST_MAX: Duration = Duration::from_millis(20);
 
 #[expect(clippy::cast_precision_loss, reason = "only for the message")]
 fn steps_out_of_range(steps: u64) -> Fault {

@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use simward_protocol::checkpoint::{self, Counts};
 use simward_protocol::real::Real;
 use simward_protocol::simulation::RunStatus;
 
 use super::World;
-use super::simulation::{Simulation, Tally};
+use super::simulation::{Simulation, between};
 use crate::handlers::step::Slices;
 
 /// One simulation under way.
@@ -18,7 +19,9 @@ pub(crate) struct Background {
     /// When it began, by the clock and in simulated time.
     pub(crate) begun: (Instant, f64),
     pub(crate) steps_done: u64,
-    pub(crate) tally: Tally,
+    pub(crate) before: Counts,
+    /// When it was last kept.
+    pub(crate) kept_at: Instant,
     pub(crate) slices: Slices,
 }
 
@@ -40,7 +43,7 @@ impl Background {
 
     /// How it stands.
     pub(crate) fn status(&self, simulation: &Simulation, running: bool) -> RunStatus {
-        let (warnings, auto_resets) = simulation.tally().since(&self.tally);
+        let (warnings, auto_resets) = between(&self.before, &simulation.counts());
         RunStatus {
             model_id: self.model_id.clone(),
             running,
@@ -49,6 +52,30 @@ impl Background {
             steps_done: self.steps_done,
             warnings,
             auto_resets,
+        }
+    }
+
+    /// What is kept of it.
+    pub(crate) fn kept(&self) -> checkpoint::Run {
+        let Self { until_secs, real_time_factor, steps_done, before, .. } = *self;
+        checkpoint::Run { until_secs, real_time_factor, steps_done, before }
+    }
+
+    /// Goes on with what was kept.
+    pub(crate) fn resumed(slot: u32, model_id: String, run: checkpoint::Run, from: f64) -> Self {
+        let checkpoint::Run { until_secs, real_time_factor, steps_done, before } = run;
+        let (now, slices) = (Instant::now(), Slices::new());
+        let (begun, kept_at) = ((now, from), now);
+        Self {
+            slot,
+            model_id,
+            until_secs,
+            real_time_factor,
+            begun,
+            steps_done,
+            before,
+            kept_at,
+            slices,
         }
     }
 
@@ -80,6 +107,9 @@ impl Background {
 /// The longest wait for a paced simulation's next step.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
+/// How often a background simulation is kept while nobody asks for it.
+const KEEP_EVERY: Duration = Duration::from_millis(10);
+
 impl World {
     /// When there is background work to do.
     pub(crate) fn background_due(&self) -> Due {
@@ -87,7 +117,9 @@ impl World {
         let mut soonest = Due::Never;
         for run in &self.runs {
             let Some(simulation) = self.simulation_of(run) else { return Due::Now };
-            match (run.due(simulation.time_secs(), now), soonest) {
+            let pace = self.slots.get(&run.slot).and_then(|room| room.pace.owed(now));
+            let due = pace.map_or_else(|| run.due(simulation.time_secs(), now), Due::In);
+            match (due, soonest) {
                 (Due::Now, _) => return Due::Now,
                 (Due::In(pause), Due::In(other)) => soonest = Due::In(pause.min(other)),
                 (due, _) => soonest = due,
@@ -106,6 +138,7 @@ impl World {
             if !goes_on {
                 self.finish(run);
             }
+            self.keep_one(run, goes_on);
             goes_on
         });
         let nanos = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
@@ -117,9 +150,11 @@ impl World {
     /// Tells whether there is more to do.
     fn advance_one(&mut self, run: &mut Background) -> bool {
         let shared = std::sync::Arc::clone(&self.shared);
-        let Ok((_, simulation)) = self.model(run.slot, Some(&run.model_id)) else { return false };
+        let Some(room) = self.slots.get_mut(&run.slot) else { return false };
+        let Some(simulation) = room.models.get_mut(&run.model_id) else { return false };
+        let pace = &mut room.pace;
         let now = Instant::now();
-        if run.due(simulation.time_secs(), now) != Due::Now {
+        if run.due(simulation.time_secs(), now) != Due::Now || pace.owed(now).is_some() {
             return true;
         }
         let timestep_secs = simulation.data.model().opt().timestep;
@@ -128,10 +163,13 @@ impl World {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
         let missing = missing.clamp(1.0, 1e9) as u64;
         let before_secs = simulation.time_secs();
-        let steps = run.slices.next().min(missing);
+        let steps = run.slices.next().min(missing).min(pace.slice_max());
         let begun = Instant::now();
-        run.steps_done += simulation.advance(steps, &shared.pulse, 0);
-        run.slices.took(begun.elapsed());
+        let taken = simulation.advance(steps, &shared.pulse, 0);
+        run.steps_done += taken;
+        let ended = Instant::now();
+        run.slices.took(ended - begun);
+        pace.took(ended, taken, ended - begun);
         if simulation.time_secs() < before_secs {
             // The engine started anew from time 0. What was asked for is a stretch of simulated
             // time, which a simulation that keeps falling over never reaches: it ends here.
@@ -139,6 +177,20 @@ impl World {
         }
         // Half a step of tolerance: sums of timesteps are not exact.
         simulation.time_secs() + timestep_secs / 2.0 < run.until_secs
+    }
+
+    /// Keeps its state: every now and then, and in the end.
+    fn keep_one(&mut self, run: &mut Background, goes_on: bool) {
+        let now = Instant::now();
+        if goes_on && now - run.kept_at < KEEP_EVERY {
+            return;
+        }
+        run.kept_at = now;
+        let room = self.slots.get_mut(&run.slot);
+        let simulation = room.and_then(|room| room.models.get_mut(&run.model_id));
+        if let Some(simulation) = simulation.filter(|simulation| simulation.has_changed()) {
+            simulation.keep(0, goes_on.then(|| run.kept()));
+        }
     }
 
     /// Keeps how a background simulation ended: as many as there are models.

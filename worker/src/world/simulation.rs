@@ -1,14 +1,18 @@
 //! One model and its data.
 
-use mujoco_rs::mujoco_c::{mjtDisableBit, mjtState};
+use std::os::fd::OwnedFd;
+
+use mujoco_rs::mujoco_c::{mjtDisableBit, mjtEnableBit, mjtState};
 use mujoco_rs::wrappers::mj_data::MjData;
 use mujoco_rs::wrappers::mj_model::MjModel;
+use simward_protocol::checkpoint::{self, Counts, Kept};
 use simward_protocol::fault::{Fault, cut};
 use simward_protocol::model::ModelSummary;
 use simward_protocol::real::{Real, Reals};
 use simward_protocol::simulation::Warning;
 use simward_protocol::state::{Part, State};
 
+use super::keeping::Checkpoint;
 use crate::pulse::Pulse;
 
 /// The bounds of a model's timestep, in seconds. The engine itself takes zero, negative numbers
@@ -19,10 +23,10 @@ pub(crate) const TIMESTEP_SECS: (f64, f64) = (1e-9, 10.0);
 pub(crate) const COORDINATE_MAX: f64 = mujoco_rs::mujoco_c::mjMAXVAL;
 
 /// The integration state: what continues bit by bit where it was taken.
-const INTEGRATION: u32 = mjtState::mjSTATE_INTEGRATION as u32;
+pub(crate) const INTEGRATION: u32 = mjtState::mjSTATE_INTEGRATION as u32;
 
 /// The engine's warnings, in its order: our code and what it means.
-const WARNINGS: [(&str, &str); 7] = [
+const WARNINGS: [(&str, &str); checkpoint::WARNINGS] = [
     ("inertia", "the inertia matrix is nearly singular"),
     ("contact_full", "more contacts than the model's memory holds; some were dropped"),
     ("constraint_full", "more constraints than the model's memory holds; some were dropped"),
@@ -35,32 +39,78 @@ const WARNINGS: [(&str, &str); 7] = [
 /// Where the engine counts what makes it start anew: `bad_qpos`, `bad_qvel`, `bad_qacc`.
 const DIVERGENCES: std::ops::Range<usize> = 3..6;
 
-/// A model, its data, and what went wrong so far.
+/// A model, its data, and what was counted so far.
 pub(crate) struct Simulation {
     pub(crate) data: MjData<Box<MjModel>>,
-    /// What was counted before the engine's counters were last set back.
-    tally: Tally,
+    /// Where its state is kept.
+    checkpoint: Checkpoint,
+    /// Whether it has changed since it was last kept.
+    changed: bool,
+    /// What was counted before the engine's counters were last set back, and the steps.
+    counts: Counts,
     /// Divergences on the engine's counters at the last look.
     diverged: i64,
 }
 
-/// Warnings and automatic resets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
-    warnings: [u64; WARNINGS.len()],
-    auto_resets: u64,
-}
-
 impl Simulation {
-    /// Loads compiled model bytes, which our own compile process made.
-    pub(crate) fn load(compiled: &[u8]) -> Result<Self, Fault> {
-        let unreadable = |error: &dyn std::fmt::Display| Fault::ModelUnreadable {
-            detail: cut(error.to_string()),
-        };
-        let model = MjModel::from_buffer(compiled).map_err(|error| unreadable(&error))?;
-        check_timestep(model.opt().timestep)?;
-        let data = MjData::try_new(Box::new(model)).map_err(|error| unreadable(&error))?;
-        Ok(Self { data, tally: Tally::default(), diverged: 0 })
+    /// Loads compiled model bytes, which our own compile process made, with an empty checkpoint.
+    pub(crate) fn load(model_id: &str, compiled: &[u8], file: OwnedFd) -> Result<Self, Fault> {
+        let data = make(compiled)?;
+        let values = data.model().state_size(INTEGRATION);
+        let checkpoint = Checkpoint::create(file, values);
+        let checkpoint = checkpoint.map_err(|detail| unusable(model_id, detail))?;
+        Ok(Self { data, checkpoint, changed: true, counts: Counts::default(), diverged: 0 })
+    }
+
+    /// Loads compiled model bytes and brings the model to the state of its checkpoint, without what
+    /// the call `unanswered` did. Tells what was under way in the background.
+    pub(crate) fn restore(
+        model_id: &str,
+        compiled: &[u8],
+        file: OwnedFd,
+        unanswered: Option<u64>,
+    ) -> Result<(Self, Option<checkpoint::Run>), Fault> {
+        let mut data = make(compiled)?;
+        let values = data.model().state_size(INTEGRATION);
+        let (checkpoint, found) = Checkpoint::reopen(file, values, unanswered)
+            .map_err(|detail| unusable(model_id, detail))?;
+        data.set_state(&found.state, INTEGRATION)
+            .map_err(|error| unusable(model_id, error.to_string()))?;
+        let Kept { counts, run } = found.kept;
+        Ok((Self { data, checkpoint, changed: true, counts, diverged: 0 }, run))
+    }
+
+    /// Whether it has changed since it was last kept.
+    pub(crate) fn has_changed(&self) -> bool {
+        self.changed
+    }
+
+    /// Something outside of it was changed that is kept with it, or its data were.
+    pub(crate) fn touch(&mut self) {
+        self.changed = true;
+    }
+
+    /// Keeps its state, as the call of that id has left it.
+    pub(crate) fn keep(&mut self, call: u64, run: Option<checkpoint::Run>) {
+        let kept = Kept { counts: self.counts(), run };
+        let Self { data, checkpoint, .. } = self;
+        checkpoint.keep(call, &kept, |state| {
+            data.read_state_into(INTEGRATION, state);
+        });
+        self.changed = false;
+    }
+
+    /// Writes its state into an empty checkpoint besides its own; what runs in the background is
+    /// left out.
+    pub(crate) fn save(&self, model_id: &str, file: OwnedFd) -> Result<(), Fault> {
+        let values = self.data.model().state_size(INTEGRATION);
+        let other = Checkpoint::create(file, values);
+        let mut other = other.map_err(|detail| unusable(model_id, detail))?;
+        let kept = Kept { counts: self.counts(), run: None };
+        other.keep(0, &kept, |state| {
+            self.data.read_state_into(INTEGRATION, state);
+        });
+        Ok(())
     }
 
     pub(crate) fn time_secs(&self) -> f64 {
@@ -69,8 +119,10 @@ impl Simulation {
 
     /// Takes up to `steps` steps, fewer if the current call is withdrawn; tells how many.
     pub(crate) fn advance(&mut self, steps: u64, pulse: &Pulse, done_before: u64) -> u64 {
+        self.changed = true;
         for taken in 0..steps {
             if pulse.current_is_cancelled() {
+                self.counts.steps_total += taken;
                 return taken;
             }
             let before = self.data.time();
@@ -83,6 +135,7 @@ impl Simulation {
                 self.note_divergence(diverged);
             }
         }
+        self.counts.steps_total += steps;
         steps
     }
 
@@ -91,9 +144,9 @@ impl Simulation {
         let flags = self.data.model().opt().disableflags;
         let auto_reset_off = mjtDisableBit::mjDSBL_AUTORESET as i32;
         if flags & auto_reset_off == 0 {
-            self.tally.auto_resets += 1;
+            self.counts.auto_resets += 1;
             // All other counts were lost with the reset; these are what is left of it.
-            for (count, now) in self.tally.warnings.iter_mut().zip(self.data.warning()) {
+            for (count, now) in self.counts.warnings.iter_mut().zip(self.data.warning()) {
                 *count += u64::try_from(now.number).unwrap_or(0);
             }
             self.forget_counts();
@@ -114,19 +167,20 @@ impl Simulation {
         }
     }
 
-    /// Everything that went wrong so far.
-    pub(crate) fn tally(&self) -> Tally {
-        let mut tally = self.tally;
-        for (count, now) in tally.warnings.iter_mut().zip(self.data.warning()) {
+    /// Everything that was counted so far.
+    pub(crate) fn counts(&self) -> Counts {
+        let mut counts = self.counts;
+        for (count, now) in counts.warnings.iter_mut().zip(self.data.warning()) {
             *count += u64::try_from(now.number).unwrap_or(0);
         }
-        tally
+        counts
     }
 
     /// Brings the model back to its initial state, or to a keyframe.
     pub(crate) fn reset(&mut self, keyframe: Option<usize>) -> Result<(), Fault> {
-        self.tally = self.tally();
+        self.counts = self.counts();
         self.diverged = 0;
+        self.changed = true;
         match keyframe {
             None => self.data.reset(),
             Some(index) => self
@@ -178,14 +232,14 @@ impl Simulation {
     /// solver's warm start, on which the bits of the next step depend.
     fn derive(&mut self) {
         let kept = self.data.state(INTEGRATION);
-        let tally = self.tally();
+        let counts = self.counts();
         self.data.forward();
         // The lengths agree because the state came from the same data just now.
         self.data.set_state(&kept, INTEGRATION).ok();
         // Warnings of the look itself are not the simulation's.
         self.forget_counts();
         self.diverged = 0;
-        self.tally = tally;
+        self.counts = counts;
     }
 
     /// The model at a glance.
@@ -211,6 +265,8 @@ impl Simulation {
             nmocap: size(ffi.nmocap),
             timestep_secs: Real(model.opt().timestep),
             time_secs: Real(self.time_secs()),
+            steps_total: self.counts.steps_total,
+            restores_exactly: model.opt().enableflags & mjtEnableBit::mjENBL_SLEEP as i32 == 0,
             model_bytes: u64::try_from(ffi.nbuffer).unwrap_or(0),
             data_bytes: u64::try_from(self.data.ffi().nbuffer + self.data.ffi().narena)
                 .unwrap_or(0),
@@ -218,18 +274,28 @@ impl Simulation {
     }
 }
 
-impl Tally {
-    /// What went wrong since an earlier look.
-    pub(crate) fn since(&self, earlier: &Self) -> (Vec<Warning>, u64) {
-        let mut warnings = Vec::new();
-        for (index, (code, message)) in WARNINGS.into_iter().enumerate() {
-            let count = self.warnings[index].saturating_sub(earlier.warnings[index]);
-            if count != 0 {
-                warnings.push(Warning { code: code.into(), count, message: message.into() });
-            }
+/// What went wrong between two looks.
+pub(crate) fn between(earlier: &Counts, later: &Counts) -> (Vec<Warning>, u64) {
+    let mut warnings = Vec::new();
+    for (index, (code, message)) in WARNINGS.into_iter().enumerate() {
+        let count = later.warnings[index].saturating_sub(earlier.warnings[index]);
+        if count != 0 {
+            warnings.push(Warning { code: code.into(), count, message: message.into() });
         }
-        (warnings, self.auto_resets - earlier.auto_resets)
     }
+    (warnings, later.auto_resets.saturating_sub(earlier.auto_resets))
+}
+
+fn make(compiled: &[u8]) -> Result<MjData<Box<MjModel>>, Fault> {
+    let unreadable =
+        |error: &dyn std::fmt::Display| Fault::ModelUnreadable { detail: cut(error.to_string()) };
+    let model = MjModel::from_buffer(compiled).map_err(|error| unreadable(&error))?;
+    check_timestep(model.opt().timestep)?;
+    MjData::try_new(Box::new(model)).map_err(|error| unreadable(&error))
+}
+
+fn unusable(model_id: &str, detail: String) -> Fault {
+    Fault::CheckpointUnusable { model_id: model_id.to_owned(), detail: cut(detail) }
 }
 
 /// Refuses a timestep with which time would not go forward.

@@ -9,7 +9,7 @@ use rmcp::{tool, tool_router};
 use serde::Deserialize;
 use simward_protocol::compile::Asset;
 use simward_protocol::model::{
-    DescribeModel, ListModels, ModelDescription, Models, UnloadModel, Unloaded,
+    DescribeModel, ListModels, ModelDescription, Models, Unloaded,
 };
 
 use crate::compiler::Author;
@@ -127,7 +127,7 @@ impl McpServer {
         let LoadArgs { session_id, model_xml, assets, model_id } = args;
         let source = Source { model_xml, assets: decode(assets)?, author: Author::Client };
         let session = self.session(&caller, session_id.as_deref()).await?;
-        let load = models::load(self.sessions().compiler(), &session, source, model_id);
+        let load = models::load(self.sessions(), &session, source, model_id);
         Ok(Json(caller.unless_withdrawn(load).await?))
     }
 
@@ -152,7 +152,7 @@ impl McpServer {
         let model_xml = scenes::build(&scene, &parameters)?;
         let source = Source { model_xml, assets: Vec::new(), author: Author::Ourselves };
         let session = self.session(&caller, session_id.as_deref()).await?;
-        let load = models::load(self.sessions().compiler(), &session, source, model_id);
+        let load = models::load(self.sessions(), &session, source, model_id);
         Ok(Json(caller.unless_withdrawn(load).await?))
     }
 
@@ -237,7 +237,8 @@ impl McpServer {
         Parameters(args): Parameters<UnloadArgs>,
     ) -> Result<Json<Unloaded>, Refusal> {
         let UnloadArgs { session_id, model_id } = args;
-        Ok(Json(self.ask(&caller, session_id.as_deref(), UnloadModel { model_id }).await?))
+        let session = self.session(&caller, session_id.as_deref()).await?;
+        Ok(Json(session.unload(model_id).await?))
     }
 }
 

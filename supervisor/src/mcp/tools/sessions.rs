@@ -4,6 +4,7 @@ use rmcp::handler::server::wrapper::{Json, Parameters};
 use rmcp::{tool, tool_router};
 use serde::{Deserialize, Serialize};
 
+use crate::limits::Limits;
 use crate::mcp::McpServer;
 use crate::mcp::caller::Caller;
 use crate::mcp::refusal::Refusal;
@@ -24,6 +25,10 @@ struct CreateArgs {
     /// Seconds without a call after which the session is closed. Between 1 and the server's limit.
     #[serde(default)]
     idle_timeout_secs: Option<f64>,
+    /// What the session may use, such as {"memory_bytes": 1000000000, "step_rate": 5000}; what is
+    /// left out is as the server has it.
+    #[serde(default)]
+    limits: Limits,
 }
 
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
@@ -48,6 +53,33 @@ struct CloseArgs {
     session_id: String,
 }
 
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ForkArgs {
+    /// The session to copy; without it your default session.
+    #[serde(default)]
+    session_id: Option<String>,
+    /// How many copies.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 16))]
+    count: usize,
+    /// What to call the copies; without it as the original.
+    #[serde(default)]
+    name: Option<String>,
+}
+
+fn one() -> usize {
+    1
+}
+
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct OwnArgs {
+    /// The session; without it your default session.
+    #[serde(default)]
+    session_id: Option<String>,
+}
+
 /// A session, for its owner.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 struct SessionInfo {
@@ -55,7 +87,7 @@ struct SessionInfo {
     session_id: String,
     /// What you call it.
     name: Option<String>,
-    /// `starting`, `ready`, `restarting`, `parked`, `closing` or `closed`.
+    /// `starting`, `ready`, `restarting`, `hibernated`, `parked`, `closing` or `closed`.
     state: String,
     /// Whether its simulator process is its own.
     isolation: Isolation,
@@ -69,6 +101,8 @@ struct SessionInfo {
     endpoint_token: Option<String>,
     /// The isolation layers in force in its process.
     layers: Vec<String>,
+    /// What it was allowed when it was created.
+    limits: Limits,
     /// Models that it may hold.
     models_max: u32,
     /// Seconds without a call after which it is closed.
@@ -101,9 +135,11 @@ struct ClosedSession {
 
 #[tool_router(router = session_tools, vis = "pub(super)")]
 impl McpServer {
-    /// Start a simulator and return its session_id. Its process has a port of its own. The session
-    /// is closed, and everything in it freed, when nobody calls it for idle_timeout_secs (30
-    /// minutes unless you say otherwise); close it with close_session when you are done.
+    /// Start a simulator and return its session_id. Its process has a port of its own. What was
+    /// acknowledged in it is never lost, not even when its process dies or the server is restarted.
+    /// The session is closed, and everything in it freed, when nobody calls it for
+    /// idle_timeout_secs (30 minutes unless you say otherwise); close it with close_session when
+    /// you are done.
     #[tool(
         title = "Create a session",
         annotations(
@@ -118,8 +154,8 @@ impl McpServer {
         caller: Caller,
         Parameters(args): Parameters<CreateArgs>,
     ) -> Result<Json<SessionInfo>, Refusal> {
-        let CreateArgs { name, isolation, idle_timeout_secs } = args;
-        let request = Request { name, isolation, idle_timeout_secs };
+        let CreateArgs { name, isolation, idle_timeout_secs, limits } = args;
+        let request = Request { name, isolation, idle_timeout_secs, limits, is_default: false };
         let create = self.sessions().create(&caller.tenant, request);
         let session = caller.unless_withdrawn(create).await?;
         session.address();
@@ -167,6 +203,71 @@ impl McpServer {
         Ok(Json(describe(&session)))
     }
 
+    /// Copy a session with its models in their exact state, to try several things from the same
+    /// point and compare. The copies are sessions of their own, each with a process of its own.
+    #[tool(
+        title = "Fork a session",
+        annotations(
+            read_only_hint = false,
+            destructive_hint = false,
+            idempotent_hint = false,
+            open_world_hint = false
+        )
+    )]
+    async fn fork_session(
+        &self,
+        caller: Caller,
+        Parameters(args): Parameters<ForkArgs>,
+    ) -> Result<Json<SessionList>, Refusal> {
+        let source = self.session(&caller, args.session_id.as_deref()).await?;
+        let fork = self.sessions().fork(&source, args.count, args.name);
+        let copies = caller.unless_withdrawn(fork).await?;
+        copies.iter().for_each(Session::address);
+        Ok(Json(SessionList { sessions: copies.iter().map(describe).collect() }))
+    }
+
+    /// Free a session's process and memory now and keep its state; the next call brings it back
+    /// exactly as it was. Sessions that nobody uses for a while hibernate by themselves.
+    #[tool(
+        title = "Hibernate a session",
+        annotations(
+            read_only_hint = false,
+            destructive_hint = false,
+            idempotent_hint = true,
+            open_world_hint = false
+        )
+    )]
+    async fn hibernate_session(
+        &self,
+        caller: Caller,
+        Parameters(args): Parameters<OwnArgs>,
+    ) -> Result<Json<SessionInfo>, Refusal> {
+        let session = self.session(&caller, args.session_id.as_deref()).await?;
+        session.hibernate().await?;
+        Ok(Json(describe(&session)))
+    }
+
+    /// Give a parked session another process, in the state that was last acknowledged. Simulations
+    /// that ran in the background are paused.
+    #[tool(
+        title = "Revive a session",
+        annotations(
+            read_only_hint = false,
+            destructive_hint = false,
+            idempotent_hint = true,
+            open_world_hint = false
+        )
+    )]
+    async fn revive_session(
+        &self,
+        caller: Caller,
+        Parameters(args): Parameters<OwnArgs>,
+    ) -> Result<Json<SessionInfo>, Refusal> {
+        let session = self.session(&caller, args.session_id.as_deref()).await?;
+        session.revive().await?;
+        Ok(Json(describe(&session)))
+    }
+
     /// Close a session: its simulator process ends, and its models are freed.
     #[tool(
         title = "Close a session",
@@ -204,6 +305,7 @@ fn describe(session: &Session) -> SessionInfo {
         endpoint: port.as_ref().map(|lease| lease.url()),
         endpoint_token: port.map(|_| plan.token.to_string()),
         layers: facts.map(|facts| facts.hello.layers.clone()).unwrap_or_default(),
+        limits: plan.limits,
         models_max: plan.models_max,
         idle_timeout_secs: plan.idle_timeout.as_secs_f64(),
         max_age_secs: plan.max_age.as_secs_f64(),

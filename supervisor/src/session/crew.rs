@@ -1,0 +1,301 @@
+//! Who gives sessions their workers, and brings what a session holds into them.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use simward_protocol::fault::Fault;
+use simward_protocol::model::{RestoreModel, Restored};
+use simward_protocol::session::{CloseSession, OpenSession};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+use super::holdings::{Held, Holdings};
+use super::{Isolation, Plan};
+use crate::code::Code;
+use crate::pool::Pool;
+use crate::pool::ports;
+use crate::store;
+use crate::tenants::Tenant;
+use crate::worker::{self, Ending, Kind, Options, StartError, Worker};
+
+/// How long a worker may take to load a compiled model, which shows no progress.
+pub(super) const LOAD_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a session waits until another one was put to sleep for it.
+const SEAT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// No worker, or not one in which the session goes on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No worker started.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// Too many sessions are awake.
+    #[error("{max} sessions are awake already, and none of them is idle (sessions.awake_max)")]
+    NoSeat {
+        /// The limit.
+        max: usize,
+    },
+    /// The machine has no room.
+    #[error("the machine is too busy: {0}")]
+    Overloaded(String),
+    /// No port.
+    #[error(transparent)]
+    Port(#[from] ports::Error),
+    /// A model cannot be brought back.
+    #[error("the model `{model_id}` cannot be brought back")]
+    Model {
+        /// The model.
+        model_id: String,
+        /// Why.
+        #[source]
+        why: Unrestorable,
+    },
+}
+
+/// Why a model cannot be brought back.
+#[derive(Debug, thiserror::Error)]
+pub enum Unrestorable {
+    /// Its compiled form is gone.
+    #[error("its compiled model is not there any more")]
+    Gone,
+    /// What was kept cannot be used.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The worker says no.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+impl Error {
+    /// Whether it is for want of room, which no other try would find either.
+    pub(super) fn is_for_want_of_room(&self) -> bool {
+        match self {
+            Self::NoSeat { .. } | Self::Overloaded(_) | Self::Port(_) => true,
+            Self::Start(error) => matches!(error, StartError::Busy(_)),
+            Self::Model { .. } => false,
+        }
+    }
+}
+
+impl Code for Error {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Start(error) => error.code(),
+            Self::NoSeat { .. } | Self::Overloaded(_) => "overloaded",
+            Self::Port(error) => error.code(),
+            Self::Model { why: Unrestorable::Store(error), .. } => error.code(),
+            Self::Model { .. } => "checkpoint_unusable",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Port(error) => error.hint(),
+            Self::Model { .. } => {
+                Some("this session cannot go on: close_session it, and create another one".into())
+            }
+            Self::Start(_) | Self::NoSeat { .. } | Self::Overloaded(_) => None,
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Start(error) => error.retry_after(),
+            Self::NoSeat { .. } | Self::Overloaded(_) => Some(Duration::from_secs(5)),
+            Self::Port(error) => error.retry_after(),
+            Self::Model { .. } => None,
+        }
+    }
+}
+
+/// Who gives sessions their workers.
+#[derive(Debug)]
+pub(crate) struct Crew {
+    pool: Pool,
+    /// Seats for sessions that have a worker.
+    seats: Arc<Semaphore>,
+    seats_max: usize,
+    /// Told when there are too few.
+    short: Arc<Notify>,
+    /// The worker that a tenant's shared sessions share, while there is one.
+    shared: Mutex<BTreeMap<Tenant, Arc<tokio::sync::Mutex<Weak<Shared>>>>>,
+}
+
+/// A worker with several slots. It stops with the last session.
+#[derive(Debug)]
+struct Shared {
+    worker: Worker,
+    next_slot: AtomicU32,
+}
+
+/// A session's place in a worker.
+pub(super) struct Berth {
+    pub(super) worker: Worker,
+    pub(super) slot: u32,
+    /// Keeps a shared worker for as long as anybody uses it.
+    shared: Option<Arc<Shared>>,
+    _seat: OwnedSemaphorePermit,
+}
+
+/// What was left undone by the worker before.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Aftermath {
+    /// A call whose answer nobody got.
+    pub(super) unanswered: Option<u64>,
+    /// Whether simulations in the background go on.
+    pub(super) resume: bool,
+}
+
+impl Crew {
+    pub(crate) fn new(pool: Pool, seats_max: usize) -> Self {
+        let seats = Arc::new(Semaphore::new(seats_max.max(1)));
+        Self { pool, seats, seats_max, short: Arc::default(), shared: Mutex::default() }
+    }
+
+    /// The machine.
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// Told when a session waits for another one to be put to sleep.
+    pub(crate) fn short(&self) -> &Arc<Notify> {
+        &self.short
+    }
+
+    pub(super) async fn berth(&self, plan: &Plan) -> Result<Berth, Error> {
+        let seat = self.seat().await?;
+        match plan.isolation {
+            Isolation::Process => {
+                let worker = Worker::start(&self.pool).await?;
+                Ok(Berth { worker, slot: 0, shared: None, _seat: seat })
+            }
+            Isolation::Shared => self.shared_berth(&plan.tenant, seat).await,
+        }
+    }
+
+    async fn seat(&self) -> Result<OwnedSemaphorePermit, Error> {
+        if let Ok(seat) = Arc::clone(&self.seats).try_acquire_owned() {
+            return Ok(seat);
+        }
+        self.short.notify_one();
+        let seat = Arc::clone(&self.seats).acquire_owned();
+        let seat = tokio::time::timeout(SEAT_PATIENCE, seat).await;
+        // The semaphore is never closed.
+        seat.ok().and_then(Result::ok).ok_or(Error::NoSeat { max: self.seats_max })
+    }
+
+    async fn shared_berth(
+        &self,
+        tenant: &Tenant,
+        seat: OwnedSemaphorePermit,
+    ) -> Result<Berth, Error> {
+        let place = {
+            let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+            // Tenants whose shared sessions are all gone leave nothing behind.
+            shared.retain(|_, place| {
+                Arc::strong_count(place) > 1
+                    || place.try_lock().is_ok_and(|weak| weak.strong_count() != 0)
+            });
+            Arc::clone(shared.entry(tenant.clone()).or_default())
+        };
+        // Held while the worker starts: the tenant's other sessions wait for the same one.
+        let mut place = place.lock().await;
+        let living = place.upgrade().filter(|shared| {
+            matches!(shared.worker.status().state, worker::lifecycle::State::Ready)
+        });
+        let shared = if let Some(shared) = living {
+            shared
+        } else {
+            let worker = Worker::start(&self.pool).await?;
+            let shared = Arc::new(Shared { worker, next_slot: AtomicU32::new(0) });
+            *place = Arc::downgrade(&shared);
+            shared
+        };
+        let slot = shared.next_slot.fetch_add(1, Ordering::Relaxed);
+        Ok(Berth { worker: shared.worker.clone(), slot, shared: Some(shared), _seat: seat })
+    }
+}
+
+impl Berth {
+    /// Makes the session known to the worker, and gives it the port.
+    pub(super) async fn open(&self, plan: &Plan, port: Option<&ports::Lease>) -> Result<(), Error> {
+        let socket = port.map(ports::Lease::socket).transpose()?;
+        let call = OpenSession {
+            session_id: plan.id.to_string(),
+            token: plan.token.to_string(),
+            models_max: plan.models_max,
+            step_rate: plan.limits.step_rate,
+            cpu_ratio: plan.limits.cpu_ratio,
+        };
+        let attached = socket.map(Arc::new).into_iter().collect();
+        let options = Options { attached, ..Options::default() };
+        match self.worker.call(self.slot, call, options).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.broken(error).await),
+        }
+    }
+
+    /// Brings back what the session holds.
+    pub(super) async fn restore(
+        &self,
+        holdings: &Arc<Holdings>,
+        aftermath: Aftermath,
+    ) -> Result<Vec<Restored>, Error> {
+        let mut restored = Vec::new();
+        for (model_id, held) in holdings.models() {
+            restored.push(self.restore_one(holdings, model_id, held, aftermath).await?);
+        }
+        Ok(restored)
+    }
+
+    async fn restore_one(
+        &self,
+        holdings: &Arc<Holdings>,
+        model_id: String,
+        held: Held,
+        Aftermath { unanswered, resume }: Aftermath,
+    ) -> Result<Restored, Error> {
+        let lost = |why: Unrestorable| Error::Model { model_id: model_id.clone(), why };
+        let model = held.model.ok_or_else(|| lost(Unrestorable::Gone))?;
+        let bytes = model.about.bytes;
+        let from = Arc::clone(holdings);
+        let files = holdings.store().run(move |_| {
+            Ok(vec![model.file()?, from.checkpoint(held.checkpoint)?])
+        });
+        let attached = files.await.map_err(|error| lost(error.into()))?;
+        let options = Options { attached, patience: Some(LOAD_PATIENCE), ..Options::default() };
+        let call = RestoreModel { model_id: model_id.clone(), bytes, unanswered, resume };
+        match self.worker.call(self.slot, call, options).await {
+            Ok(restored) => Ok(restored),
+            Err(worker::Error::Fault(fault)) => Err(lost(fault.into())),
+            Err(error) => Err(self.broken(error).await),
+        }
+    }
+
+    /// A worker that does not do what every worker does.
+    async fn broken(&self, error: worker::Error) -> Error {
+        let ending = match error {
+            worker::Error::Ended(ending) => ending,
+            worker::Error::Unasked(_) => self.worker.ended().await,
+            _ => Ending::of(Kind::BrokeProtocol),
+        };
+        StartError::Ended(ending).into()
+    }
+
+    /// Leaves the worker: a worker of its own is stopped, a shared one forgets the session.
+    pub(super) async fn leave(self) {
+        let Self { worker, slot, shared, _seat } = self;
+        // Exactly one of those who leave together is the last.
+        if shared.is_none_or(|shared| Arc::into_inner(shared).is_some()) {
+            worker.stop().await;
+        } else {
+            // Waits for the others' calls, which is nobody's concern who leaves. Fails only if the
+            // worker is gone.
+            tokio::spawn(async move {
+                worker.call(slot, CloseSession {}, Options::default()).await.ok();
+            });
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! How a session is used: what decides whether it is idle, and whether it may be put to sleep.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// How a session is used.
+#[derive(Debug)]
+pub(super) struct Usage {
+    /// Since when this daemon has it.
+    since: Instant,
+    /// Calls that are being made, those that wait for a worker included.
+    in_flight: AtomicU64,
+    /// Calls that have got the worker and not its answer.
+    asking: AtomicU64,
+    /// When the last one ended, in milliseconds after `since`.
+    last_millis: AtomicU64,
+    /// Whether anybody has named it by its handle.
+    addressed: AtomicBool,
+}
+
+impl Usage {
+    pub(super) fn new(addressed: bool) -> Self {
+        Self {
+            since: Instant::now(),
+            in_flight: AtomicU64::new(0),
+            asking: AtomicU64::new(0),
+            last_millis: AtomicU64::new(0),
+            addressed: AtomicBool::new(addressed),
+        }
+    }
+
+    /// For how long nobody has used it; nothing while somebody does.
+    pub(super) fn idle(&self) -> Duration {
+        if self.in_flight.load(Ordering::Relaxed) != 0 {
+            self.touch();
+            return Duration::ZERO;
+        }
+        let last = Duration::from_millis(self.last_millis.load(Ordering::Relaxed));
+        self.since.elapsed().saturating_sub(last)
+    }
+
+    /// It is used now.
+    pub(super) fn touch(&self) {
+        let millis = self.since.elapsed().as_millis();
+        self.last_millis.store(u64::try_from(millis).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Somebody has named it by its handle.
+    pub(super) fn address(&self) {
+        self.touch();
+        self.addressed.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_addressed(&self) -> bool {
+        self.addressed.load(Ordering::Relaxed)
+    }
+
+    /// Whether a call has got the worker. Asked under the lock of the session's status, under which
+    /// calls get it.
+    pub(super) fn is_asking(&self) -> bool {
+        self.asking.load(Ordering::SeqCst) != 0
+    }
+}
+
+/// A session in use, from the beginning of a call to its end.
+pub(super) struct Using<'a>(&'a Usage);
+
+impl<'a> Using<'a> {
+    pub(super) fn enter(usage: &'a Usage) -> Self {
+        usage.in_flight.fetch_add(1, Ordering::Relaxed);
+        Self(usage)
+    }
+}
+
+impl Drop for Using<'_> {
+    fn drop(&mut self) {
+        self.0.touch();
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A session whose worker is being asked: it stays awake.
+pub(super) struct Asking<'a>(&'a Usage);
+
+impl<'a> Asking<'a> {
+    pub(super) fn enter(usage: &'a Usage) -> Self {
+        usage.asking.fetch_add(1, Ordering::SeqCst);
+        Self(usage)
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.0.asking.fetch_sub(1, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,261 @@
+//! What outlives a process: the sessions, their checkpoints, and their compiled models.
+//!
+//! On disk, below one folder:
+//!
+//! ```text
+//! sessions/sim_…/record          who the session is and what it holds; replaced as a whole
+//! sessions/sim_…/N.checkpoint    the state of one of its models; workers write it
+//! models/TENANT/KEY              a compiled model, named by what it was compiled from
+//! damaged/                       what could not be read, moved out of the way
+//! ```
+//!
+//! A write into the system's cache outlives every process, so nothing that was acknowledged is lost
+//! when one is killed. What is not on the disk yet is lost with the machine's power: a thread sees
+//! to it that this is at most what the last interval brought.
+//!
+//! A store without a folder keeps the same in memory files: workers are replaced as well, but
+//! nothing outlives the daemon.
+//!
+//! Everything here waits for files. Tasks call it through [`Store::run`].
+
+mod checkpoints;
+mod files;
+mod models;
+mod record;
+mod sync;
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use self::checkpoints::Checkpoints;
+pub use self::models::{Key, Model};
+use self::models::Models;
+pub use self::record::{Record, RecordedModel, decode as decode_record};
+use self::sync::Unsynced;
+use crate::code::Code;
+
+/// What is kept, and how.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Whether `simward serve` keeps sessions in its state folder, so that they outlive it.
+    pub durable: bool,
+    /// How much is lost at most when the machine loses power, in seconds.
+    pub sync_secs: f64,
+    /// Compiled models that are kept, in bytes: of all tenants.
+    pub models_bytes_max: u64,
+    /// The same, of one tenant.
+    pub models_per_tenant_bytes_max: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            durable: true,
+            sync_secs: 1.0,
+            models_bytes_max: 8 << 30,
+            models_per_tenant_bytes_max: 2 << 30,
+        }
+    }
+}
+
+/// Something that could not be kept, or not be found again.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The disk has no space left.
+    #[error("{what} could not be kept: the disk that holds the state folder is full")]
+    Full {
+        /// What.
+        what: &'static str,
+    },
+    /// The system says no.
+    #[error("{what} could not be kept")]
+    Unkept {
+        /// What.
+        what: &'static str,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+    /// Compiled models take as much as they may.
+    #[error("compiled models that sessions use take {max} bytes already ({key})")]
+    ModelsFull {
+        /// The limit.
+        max: u64,
+        /// Its key in the configuration.
+        key: &'static str,
+    },
+    /// It is not what was kept.
+    #[error("{what} is damaged: {problem}")]
+    Damaged {
+        /// What.
+        what: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+impl Error {
+    fn of(what: &'static str) -> impl Fn(io::Error) -> Self {
+        move |error| match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { what },
+            _ => Self::Unkept { what, error },
+        }
+    }
+}
+
+impl Code for Error {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Full { .. } | Self::ModelsFull { .. } => "store_full",
+            Self::Unkept { .. } => "store_unavailable",
+            Self::Damaged { .. } => "checkpoint_unusable",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let text = match self {
+            Self::Full { .. } => "the operator must free space there; nothing was changed",
+            Self::ModelsFull { .. } => "unload_model or close_session frees what nobody else uses",
+            Self::Unkept { .. } => "the operator must look at the state folder; nothing was changed",
+            Self::Damaged { .. } => return None,
+        };
+        Some(text.to_owned())
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Full { .. } | Self::Unkept { .. } => Some(Duration::from_secs(10)),
+            Self::ModelsFull { .. } | Self::Damaged { .. } => None,
+        }
+    }
+}
+
+/// A cheap handle to what is kept.
+#[derive(Clone, Debug)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    folder: Option<PathBuf>,
+    checkpoints: Checkpoints,
+    models: Models,
+    unsynced: Arc<Unsynced>,
+}
+
+/// What was found in a folder.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Sessions.
+    pub records: Vec<Record>,
+    /// Handles of sessions whose records could not be read.
+    pub damaged: BTreeSet<String>,
+}
+
+impl Store {
+    /// A store in that folder, or without one in memory.
+    pub fn open(folder: Option<&Path>, config: &Config) -> anyhow::Result<Self> {
+        use anyhow::Context as _;
+        let unsynced = Arc::new(Unsynced::default());
+        if let Some(folder) = folder {
+            for part in ["sessions", "models"] {
+                let path = folder.join(part);
+                files::private_folder(&path)
+                    .with_context(|| format!("{} cannot be used", path.display()))?;
+            }
+            sync::start(&unsynced, Duration::from_secs_f64(config.sync_secs))?;
+        }
+        let checkpoints =
+            Checkpoints::new(folder.map(|folder| folder.join("sessions")), Arc::clone(&unsynced));
+        let models = Models::new(
+            folder.map(|folder| folder.join("models")),
+            Arc::clone(&unsynced),
+            config.clone(),
+        );
+        let folder = folder.map(Path::to_owned);
+        Ok(Self { inner: Arc::new(Inner { folder, checkpoints, models, unsynced }) })
+    }
+
+    /// Whether what is kept outlives this process.
+    pub fn is_durable(&self) -> bool {
+        self.inner.folder.is_some()
+    }
+
+    /// Does something that waits for files, apart from the tasks.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let store = self.clone();
+        let done = tokio::task::spawn_blocking(move || work(&store)).await;
+        done.unwrap_or_else(|panic| {
+            let error = io::Error::other(panic.to_string());
+            Err(Error::Unkept { what: "the session", error })
+        })
+    }
+
+    /// Every session that is kept. What cannot be read is moved out of the way and logged.
+    pub fn records(&self) -> Found {
+        let mut found = Found::default();
+        let Some(folder) = &self.inner.folder else { return found };
+        let Ok(entries) = std::fs::read_dir(folder.join("sessions")) else { return found };
+        for entry in entries.flatten() {
+            let Ok(id) = entry.file_name().into_string() else { continue };
+            match record::read(&entry.path(), &id) {
+                Ok(Some(record)) => found.records.push(record),
+                // It was being created, or closed, when everything ended.
+                Ok(None) => drop(std::fs::remove_dir_all(entry.path())),
+                Err(error) => {
+                    tracing::error!(session_id = id, %error, "a session's record is damaged");
+                    files::move_aside(&entry.path(), &folder.join("damaged"));
+                    found.damaged.insert(id);
+                }
+            }
+        }
+        found
+    }
+
+    /// Keeps a session's record, in place of the one before.
+    pub fn save(&self, record: &Record) -> Result<(), Error> {
+        let Some(folder) = &self.inner.folder else { return Ok(()) };
+        let path = folder.join("sessions").join(&record.id);
+        let saved = files::private_folder(&path).and_then(|()| record::write(&path, record));
+        let file = saved.map_err(Error::of("the session"))?;
+        self.inner.unsynced.add(file);
+        Ok(())
+    }
+
+    /// Forgets a session, and its checkpoints with it.
+    pub fn forget(&self, id: &str) {
+        self.inner.checkpoints.forget(id);
+        let Some(folder) = &self.inner.folder else { return };
+        let path = folder.join("sessions").join(id);
+        // The record goes first: a folder without one is nobody's.
+        std::fs::remove_file(path.join(record::NAME)).ok();
+        if let Err(error) = std::fs::remove_dir_all(&path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(session_id = id, %error, "a session could not be removed from the disk");
+        }
+    }
+
+    /// Where states are kept.
+    pub(crate) fn checkpoints(&self) -> &Checkpoints {
+        &self.inner.checkpoints
+    }
+
+    /// Compiled models.
+    pub fn models(&self) -> &Models {
+        &self.inner.models
+    }
+}
+
+#[cfg(test)]
+mod tests;

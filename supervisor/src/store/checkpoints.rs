@@ -1,0 +1,161 @@
+//! Checkpoints: the files that workers write their models' states into.
+//!
+//! A checkpoint belongs to one worker at a time. On disk a lock says so, which the file itself
+//! carries: it goes to the worker with the descriptor, and ends with the last process that has it.
+//! So a new daemon waits until the workers of one that was killed are gone for good.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FallocateFlags, FlockOperation, MemfdFlags, fallocate, flock, memfd_create};
+use simward_protocol::checkpoint;
+
+use super::sync::Unsynced;
+use super::{Error, files};
+
+/// How long the workers of a daemon that was killed may take to be gone.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often a lock is tried.
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
+
+const WHAT: &str = "the state of the model";
+
+#[derive(Debug)]
+pub(crate) struct Checkpoints {
+    folder: Option<PathBuf>,
+    /// Those that are in use; without a folder, all that there are.
+    open: Mutex<HashMap<String, HashMap<u32, Arc<OwnedFd>>>>,
+    unsynced: Arc<Unsynced>,
+}
+
+impl Checkpoints {
+    pub(super) fn new(folder: Option<PathBuf>, unsynced: Arc<Unsynced>) -> Self {
+        Self { folder, open: Mutex::default(), unsynced }
+    }
+
+    /// Makes an empty checkpoint for a state of so many values. Its space is taken at once, so that
+    /// a full disk is an error here and not the end of a worker.
+    pub(crate) fn create(
+        &self,
+        id: &str,
+        number: u32,
+        values: u64,
+    ) -> Result<Arc<OwnedFd>, Error> {
+        let bytes = checkpoint::file_bytes(values).ok_or_else(|| Error::Damaged {
+            what: "the compiled model".to_owned(),
+            problem: format!("its state has {values} values"),
+        })?;
+        let file = match self.path(id, number) {
+            None => self.memory_file().map_err(Error::of(WHAT))?,
+            Some(path) => {
+                let made = self.file(&path, bytes);
+                if made.is_err() {
+                    std::fs::remove_file(path).ok();
+                }
+                made.map_err(Error::of(WHAT))?
+            }
+        };
+        if self.folder.is_none() {
+            let taken = fallocate(&file, FallocateFlags::empty(), 0, bytes);
+            taken.map_err(|error| Error::of(WHAT)(error.into()))?;
+        }
+        Ok(self.remember(id, number, file))
+    }
+
+    /// Opens a checkpoint that is there, unless it is open; waits for whoever had it before.
+    pub(crate) fn open(&self, id: &str, number: u32) -> Result<Arc<OwnedFd>, Error> {
+        let known = self.lock().get(id).and_then(|of| of.get(&number)).cloned();
+        if let Some(file) = known {
+            return Ok(file);
+        }
+        let damaged = |problem: String| Error::Damaged { what: WHAT.to_owned(), problem };
+        let Some(path) = self.path(id, number) else {
+            return Err(damaged("it is not there".to_owned()));
+        };
+        let file = std::fs::OpenOptions::new().read(true).write(true).open(path);
+        let file = OwnedFd::from(file.map_err(|error| damaged(error.to_string()))?);
+        lock_within(&file, LOCK_PATIENCE).map_err(|error| damaged(error.to_string()))?;
+        Ok(self.remember(id, number, file))
+    }
+
+    /// Removes a checkpoint.
+    pub(crate) fn remove(&self, id: &str, number: u32) {
+        if let Some(of) = self.lock().get_mut(id) {
+            of.remove(&number);
+        }
+        if let Some(path) = self.path(id, number) {
+            std::fs::remove_file(path).ok();
+        }
+    }
+
+    /// The session's worker is gone, and no other one comes soon.
+    pub(crate) fn close(&self, id: &str) {
+        // In memory they are all that there is of it.
+        if self.folder.is_some() {
+            let closed = self.lock().remove(id);
+            for file in closed.into_iter().flat_map(HashMap::into_values) {
+                // Whoever opens it next must not wait for its sync.
+                flock(&file, FlockOperation::Unlock).ok();
+                self.unsynced.add(file);
+            }
+        }
+    }
+
+    /// The session is gone.
+    pub(super) fn forget(&self, id: &str) {
+        self.lock().remove(id);
+    }
+
+    fn file(&self, path: &std::path::Path, bytes: u64) -> io::Result<OwnedFd> {
+        if let Some(folder) = path.parent() {
+            files::private_folder(folder)?;
+        }
+        let file = OwnedFd::from(files::create(path)?);
+        fallocate(&file, FallocateFlags::empty(), 0, bytes)?;
+        lock_within(&file, Duration::ZERO)?;
+        Ok(file)
+    }
+
+    fn memory_file(&self) -> io::Result<OwnedFd> {
+        Ok(memfd_create("simward-checkpoint", MemfdFlags::CLOEXEC)?)
+    }
+
+    fn remember(&self, id: &str, number: u32, file: OwnedFd) -> Arc<OwnedFd> {
+        let file = Arc::new(file);
+        if self.folder.is_some() {
+            self.unsynced.watch(&file);
+        }
+        self.lock().entry(id.to_owned()).or_default().insert(number, Arc::clone(&file));
+        file
+    }
+
+    fn path(&self, id: &str, number: u32) -> Option<PathBuf> {
+        Some(self.folder.as_ref()?.join(id).join(format!("{number}.checkpoint")))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, HashMap<u32, Arc<OwnedFd>>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn lock_within(file: &OwnedFd, patience: Duration) -> io::Result<()> {
+    let begun = Instant::now();
+    loop {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(()),
+            Err(rustix::io::Errno::WOULDBLOCK) if begun.elapsed() < patience => {
+                #[expect(clippy::disallowed_methods, reason = "a lock has no descriptor to wait on")]
+                std::thread::sleep(LOCK_PAUSE);
+            }
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(io::Error::other("another process still writes it"));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! Compiled models, named by what they were compiled from. Each tenant has its own: what one
+//! tenant's compiler was led to make is never loaded by another.
+//!
+//! A file is the compiled model, a description, and where the description begins. Its checksum is
+//! looked at when the file is first used: the engine believes every byte of a compiled model.
+
+use std::collections::HashMap;
+use std::fmt::{self, Write as _};
+use std::fs::{File, Metadata};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use simward_protocol::compile::Compile;
+
+use super::sync::Unsynced;
+use super::{Config, Error, files};
+use crate::tenants::Tenant;
+
+const WHAT: &str = "the compiled model";
+
+/// The last bytes of a file, after the length of its description.
+const MAGIC: &[u8; 8] = b"SIMWMDL1";
+
+/// The longest description: a hundred warnings of the compiler.
+const ABOUT_BYTES_MAX: u64 = 4 << 20;
+
+/// What a compiled model is known by: the hash of its source and of what compiled it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(String);
+
+impl Key {
+    /// The key of what comes of a source.
+    pub fn of(source: &Compile) -> Self {
+        let mut hash = Sha256::new();
+        // Lengths between the parts, so that no two sources look alike.
+        let mut part = |bytes: &[u8]| {
+            hash.update((bytes.len() as u64).to_le_bytes());
+            hash.update(bytes);
+        };
+        part(concat!("simward ", env!("CARGO_PKG_VERSION"), " MuJoCo 3.17.0").as_bytes());
+        part(source.model_xml.as_bytes());
+        for asset in &source.assets {
+            part(asset.path.as_bytes());
+            part(&asset.content);
+        }
+        Self(hex(&hash.finalize()))
+    }
+
+    /// A key as it stands in a record, if it can be one: it becomes a file's name.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_key = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_key.then(|| Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        // Writing to a string does not fail.
+        write!(text, "{byte:02x}").ok();
+    }
+    text
+}
+
+/// What is known of a compiled model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct About {
+    /// Its size.
+    pub bytes: u64,
+    /// Its checksum.
+    pub crc32: u32,
+    /// How many values the integration state of its data has.
+    pub state_values: u64,
+    /// What the compiler warned of.
+    pub warnings: Vec<String>,
+}
+
+/// A compiled model that is kept at least as long as somebody holds this.
+#[derive(Debug)]
+pub struct Model {
+    /// What it is known by.
+    pub key: Key,
+    /// What is known of it.
+    pub about: About,
+    content: Content,
+    /// Whether this daemon has compared it with its checksum, or written it.
+    is_sound: AtomicBool,
+}
+
+#[derive(Debug)]
+enum Content {
+    Disk(PathBuf),
+    Memory(Arc<OwnedFd>),
+}
+
+impl Model {
+    /// The file that begins with the compiled model. Waits for the disk.
+    pub fn file(&self) -> Result<Arc<OwnedFd>, Error> {
+        match &self.content {
+            Content::Memory(file) => Ok(Arc::clone(file)),
+            Content::Disk(path) => {
+                let mut file = File::open(path).map_err(|error| damaged(&error))?;
+                if !self.is_sound.load(Ordering::Relaxed) {
+                    self.check(&mut file)?;
+                    self.is_sound.store(true, Ordering::Relaxed);
+                }
+                Ok(Arc::new(file.into()))
+            }
+        }
+    }
+
+    fn check(&self, file: &mut File) -> Result<(), Error> {
+        let sum = checksum(file, self.about.bytes).map_err(|error| damaged(&error))?;
+        if sum == self.about.crc32 {
+            Ok(())
+        } else {
+            Err(damaged(&"its checksum is wrong"))
+        }
+    }
+}
+
+/// The compiled models of all tenants.
+#[derive(Debug)]
+pub struct Models {
+    folder: Option<PathBuf>,
+    config: Config,
+    /// Those that somebody holds.
+    live: Mutex<HashMap<(String, Key), Weak<Model>>>,
+    unsynced: Arc<Unsynced>,
+}
+
+impl Models {
+    pub(super) fn new(folder: Option<PathBuf>, unsynced: Arc<Unsynced>, config: Config) -> Self {
+        Self { folder, config, live: Mutex::default(), unsynced }
+    }
+
+    /// Finds a compiled model. Waits for the disk.
+    pub fn get(&self, tenant: &Tenant, key: &Key) -> Option<Arc<Model>> {
+        let name = (folder_of(tenant), key.clone());
+        if let Some(model) = self.lock().get(&name).and_then(Weak::upgrade) {
+            return Some(model);
+        }
+        let path = self.path(&name)?;
+        let mut file = File::open(&path).ok()?;
+        match about(&mut file) {
+            Ok(about) => {
+                // The least recently used one goes first when space is short.
+                file.set_modified(SystemTime::now()).ok();
+                Some(self.remember(name, about, Content::Disk(path), false))
+            }
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "a compiled model is damaged");
+                std::fs::remove_file(path).ok();
+                None
+            }
+        }
+    }
+
+    /// Keeps a compiled model, which the file begins with. Waits for the disk.
+    pub fn put(
+        &self,
+        tenant: &Tenant,
+        key: &Key,
+        file: &Arc<OwnedFd>,
+        (bytes, state_values, warnings): (u64, u64, Vec<String>),
+    ) -> Result<Arc<Model>, Error> {
+        let name = (folder_of(tenant), key.clone());
+        let copy = file.try_clone().map(File::from);
+        let mut from = copy.map_err(Error::of(WHAT))?;
+        let Some(path) = self.path(&name) else {
+            let about = About { bytes, crc32: 0, state_values, warnings };
+            return Ok(self.remember(name, about, Content::Memory(Arc::clone(file)), true));
+        };
+        self.make_room(&name.0, bytes)?;
+        let crc32 = checksum(&mut from, bytes).map_err(Error::of(WHAT))?;
+        let about = About { bytes, crc32, state_values, warnings };
+        let written = from
+            .seek(SeekFrom::Start(0))
+            .and_then(|_| files::private_folder(path.parent().unwrap_or(&path)))
+            .and_then(|()| files::replace(&path, |to| write(&mut from, to, &about)));
+        self.unsynced.add(written.map_err(Error::of(WHAT))?);
+        Ok(self.remember(name, about, Content::Disk(path), true))
+    }
+
+    fn remember(
+        &self,
+        name: (String, Key),
+        about: About,
+        content: Content,
+        is_sound: bool,
+    ) -> Arc<Model> {
+        let mut live = self.lock();
+        live.retain(|_, model| model.strong_count() != 0);
+        // Somebody else may have been quicker.
+        if let Some(model) = live.get(&name).and_then(Weak::upgrade) {
+            return model;
+        }
+        let is_sound = AtomicBool::new(is_sound);
+        let model = Arc::new(Model { key: name.1.clone(), about, content, is_sound });
+        live.insert(name, Arc::downgrade(&model));
+        model
+    }
+
+    /// Removes what nobody uses, the longest unused first, until there is room.
+    fn make_room(&self, tenant: &str, bytes: u64) -> Result<(), Error> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let own = self.config.models_per_tenant_bytes_max;
+        let mut there = stored(&folder.join(tenant));
+        self.shrink(&mut there, bytes, own, "store.models_per_tenant_bytes_max")?;
+        let tenants = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let mut all: Vec<_> = tenants.flat_map(|tenant| stored(&tenant.path())).collect();
+        self.shrink(&mut all, bytes, self.config.models_bytes_max, "store.models_bytes_max")
+    }
+
+    fn shrink(
+        &self,
+        there: &mut [(PathBuf, Metadata)],
+        bytes: u64,
+        max: u64,
+        key: &'static str,
+    ) -> Result<(), Error> {
+        let mut sum = bytes + there.iter().map(|(_, data)| data.len()).sum::<u64>();
+        there.sort_by_key(|(_, data)| data.modified().unwrap_or(SystemTime::UNIX_EPOCH));
+        for (path, data) in there {
+            if sum <= max {
+                break;
+            }
+            if !self.is_live(path) && std::fs::remove_file(path).is_ok() {
+                sum -= data.len();
+            }
+        }
+        if sum <= max { Ok(()) } else { Err(Error::ModelsFull { max, key }) }
+    }
+
+    fn is_live(&self, path: &Path) -> bool {
+        self.lock().values().filter_map(Weak::upgrade).any(
+            |model| matches!(&model.content, Content::Disk(of) if of == path),
+        )
+    }
+
+    fn path(&self, (tenant, key): &(String, Key)) -> Option<PathBuf> {
+        Some(self.folder.as_ref()?.join(tenant).join(&key.0))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<(String, Key), Weak<Model>>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A tenant's folder. Its name says nothing, and can hold no path.
+fn folder_of(tenant: &Tenant) -> String {
+    let hash = Sha256::digest(tenant.to_string().as_bytes());
+    hex(&hash[..16])
+}
+
+fn stored(folder: &Path) -> Vec<(PathBuf, Metadata)> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| Some((entry.path(), entry.metadata().ok()?))).collect()
+}
+
+fn write(from: &mut File, to: &mut File, about: &About) -> io::Result<()> {
+    let copied = io::copy(&mut from.take(about.bytes), to)?;
+    if copied != about.bytes {
+        return Err(io::Error::other("the compiled model is shorter than it is said to be"));
+    }
+    let text = serde_json::to_vec(about)?;
+    to.write_all(&text)?;
+    to.write_all(&(text.len() as u64).to_le_bytes())?;
+    to.write_all(MAGIC)
+}
+
+fn about(file: &mut File) -> io::Result<About> {
+    let whole = file.metadata()?.len();
+    let wrong = || io::Error::new(io::ErrorKind::InvalidData, "it does not end as it should");
+    let tail = 16_u64;
+    file.seek(SeekFrom::Start(whole.checked_sub(tail).ok_or_else(wrong)?))?;
+    let mut end = [0; 16];
+    file.read_exact(&mut end)?;
+    let (length, magic) = end.split_at(8);
+    let length = u64::from_le_bytes(length.try_into().map_err(|_| wrong())?);
+    let begin = whole.checked_sub(tail + length.min(ABOUT_BYTES_MAX)).ok_or_else(wrong)?;
+    if magic != MAGIC || ABOUT_BYTES_MAX < length {
+        return Err(wrong());
+    }
+    file.seek(SeekFrom::Start(begin))?;
+    let mut text = Vec::new();
+    file.take(length).read_to_end(&mut text)?;
+    let about: About = serde_json::from_slice(&text)?;
+    if about.bytes == begin { Ok(about) } else { Err(wrong()) }
+}
+
+fn checksum(file: &mut File, bytes: u64) -> io::Result<u32> {
+    file.seek(SeekFrom::Start(0))?;
+    let mut sum = crc32fast::Hasher::new();
+    let mut chunk = vec![0; 256 << 10];
+    let mut from = file.take(bytes);
+    loop {
+        let count = from.read(&mut chunk)?;
+        if count == 0 {
+            return Ok(sum.finalize());
+        }
+        sum.update(&chunk[..count]);
+    }
+}
+
+fn damaged(problem: &dyn fmt::Display) -> Error {
+    Error::Damaged { what: WHAT.to_owned(), problem: problem.to_string() }
+}

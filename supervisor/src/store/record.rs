@@ -1,0 +1,158 @@
+//! Who a session is and what it holds, as a file: one line with a checksum, and JSON.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::files;
+use crate::limits::Limits;
+
+/// The file's name in the session's folder.
+pub(super) const NAME: &str = "record";
+
+/// What the file begins with. The number changes with the layout.
+const HEAD: &str = "simward session 1";
+
+/// The longest record.
+const BYTES_MAX: u64 = 1 << 20;
+
+/// A session.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// Its handle.
+    pub id: String,
+    /// Whose it is.
+    pub tenant: String,
+    /// What its owner calls it.
+    pub name: Option<String>,
+    /// Whether it shares its worker with the tenant's other shared sessions.
+    pub shared: bool,
+    /// What a client of its port must present.
+    pub token: String,
+    /// What it may use.
+    pub limits: Limits,
+    /// How long it may be unused, in seconds.
+    pub idle_timeout_secs: f64,
+    /// How long it may live, in seconds.
+    pub max_age_secs: f64,
+    /// When it was created, in milliseconds of Unix time.
+    pub created_millis: u64,
+    /// Whether it is its tenant's default session.
+    pub is_default: bool,
+    /// Its models, by id.
+    pub models: BTreeMap<String, RecordedModel>,
+    /// The number of the next checkpoint.
+    pub next_checkpoint: u32,
+}
+
+/// A model of a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordedModel {
+    /// The compiled model's key.
+    pub key: String,
+    /// The number of its checkpoint.
+    pub checkpoint: u32,
+}
+
+/// Writes a record into a session's folder.
+pub(super) fn write(folder: &Path, record: &Record) -> io::Result<File> {
+    let bytes = encode(record)?;
+    files::replace(&folder.join(NAME), |file| file.write_all(&bytes))
+}
+
+/// Reads the record of the session `id` out of its folder; nothing if there is none.
+pub(super) fn read(folder: &Path, id: &str) -> io::Result<Option<Record>> {
+    let file = match File::open(folder.join(NAME)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut bytes = Vec::new();
+    file.take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    let record = decode(&bytes)?;
+    if record.id != id {
+        return Err(wrong("it belongs to another session"));
+    }
+    Ok(Some(record))
+}
+
+fn encode(record: &Record) -> io::Result<Vec<u8>> {
+    let body = serde_json::to_vec(record)?;
+    let mut bytes = format!("{HEAD} {:08x}\n", crc32fast::hash(&body)).into_bytes();
+    bytes.extend(body);
+    if BYTES_MAX < bytes.len() as u64 {
+        return Err(io::Error::other("the session's record is too long"));
+    }
+    Ok(bytes)
+}
+
+/// Reads a record, whatever the bytes are.
+pub fn decode(bytes: &[u8]) -> io::Result<Record> {
+    if BYTES_MAX < bytes.len() as u64 {
+        return Err(wrong("it is too long"));
+    }
+    let mut parts = bytes.splitn(2, |byte| *byte == b'\n');
+    let (head, body) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let expected = format!("{HEAD} {:08x}", crc32fast::hash(body));
+    if head != expected.as_bytes() {
+        return Err(wrong("its checksum is wrong, or it is of another version"));
+    }
+    serde_json::from_slice(body).map_err(|error| wrong(&error.to_string()))
+}
+
+fn wrong(problem: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, problem)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn record() -> Record {
+        let model = RecordedModel { key: "ab".repeat(32), checkpoint: 3 };
+        Record {
+            id: "sim_1".into(),
+            tenant: "local".into(),
+            name: Some("robot".into()),
+            shared: false,
+            token: "t".into(),
+            limits: Limits::default(),
+            idle_timeout_secs: 1800.0,
+            max_age_secs: 604_800.0,
+            created_millis: 1,
+            is_default: false,
+            models: BTreeMap::from([("arm".into(), model)]),
+            next_checkpoint: 4,
+        }
+    }
+
+    #[test]
+    fn a_record_reads_back_as_it_was() {
+        assert_eq!(decode(&encode(&record()).unwrap()).unwrap(), record());
+    }
+
+    proptest! {
+        #[test]
+        fn a_damaged_record_is_refused(at in 0_usize..400, bit in 0_u8..8, cut in 0_usize..400) {
+            let bytes = encode(&record()).unwrap();
+            let mut flipped = bytes.clone();
+            let place = at % flipped.len();
+            flipped[place] ^= 1 << bit;
+            prop_assert!(decode(&flipped).is_err());
+            let kept = cut % bytes.len();
+            prop_assert!(decode(&bytes[..kept]).is_err());
+        }
+
+        #[test]
+        fn hostile_bytes_do_no_harm(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            decode(&bytes).ok();
+        }
+    }
+}
