@@ -5,6 +5,7 @@
 //! [`sessions`](crate::sessions) module's.
 
 pub mod admission;
+pub mod groups;
 pub mod launcher;
 pub mod output;
 pub mod ports;
