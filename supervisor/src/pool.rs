@@ -12,6 +12,7 @@ pub mod ports;
 pub mod process;
 pub mod reading;
 pub mod registry;
+pub mod turns;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
