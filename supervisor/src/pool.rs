@@ -13,6 +13,7 @@ pub mod process;
 pub mod reading;
 pub mod registry;
 pub mod turns;
+pub mod watchdog;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
