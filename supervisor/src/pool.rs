@@ -6,6 +6,7 @@
 
 pub mod admission;
 pub mod groups;
+pub mod headroom;
 pub mod launcher;
 pub mod output;
 pub mod ports;

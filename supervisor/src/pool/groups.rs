@@ -20,6 +20,7 @@ mod v1;
 mod v2;
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -73,6 +74,22 @@ impl Groups {
     /// No control groups, on purpose or for a reason.
     pub fn none(why: &str) -> Self {
         Self { site: Arc::default(), why_not: Some(why.into()) }
+    }
+
+    /// Our own groups that count memory, the innermost first: a limit of any of them is one of ours.
+    pub(super) fn own_memory() -> (Vec<PathBuf>, By) {
+        let Ok(own) = procfs::process::Process::myself() else { return (Vec::new(), By::CgroupV2) };
+        let groups = own.cgroups().map(|it| it.0).unwrap_or_default();
+        let mounts = own.mountinfo().map(|it| it.0).unwrap_or_default();
+        let first = v1::own_groups(&groups, &mounts);
+        let first = first.into_iter().find(|(_, whats)| whats.contains(&What::Memory));
+        let (path, by) = match (first, v2::own_group(&groups, &mounts)) {
+            (Some((path, _)), _) => (path, By::CgroupV1),
+            (None, Ok(path)) => (path, By::CgroupV2),
+            (None, Err(_)) => return (Vec::new(), By::CgroupV2),
+        };
+        let counts = |path: &&Path| path.join(by.readings().memory_current).exists();
+        (path.ancestors().filter(counts).map(Path::to_owned).collect(), by)
     }
 
     fn try_find(name: &str) -> anyhow::Result<Vec<Folder>> {
