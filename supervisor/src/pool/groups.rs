@@ -216,7 +216,8 @@ impl Group {
         folder.number(folder.by.readings().memory_current)
     }
 
-    /// How many processes the kernel has ended because memory ran out.
+    /// How many processes the kernel has ended because memory ran out. The second version may count
+    /// one twice.
     pub fn oom_kills(&self) -> Option<u64> {
         let folder = self.folder(What::Memory)?;
         let (file, word) = folder.by.readings().oom_kills;

@@ -100,7 +100,9 @@ fn a_memory_hog_is_killed_at_its_limit() {
     hog.go();
     assert_eq!(hog.hear(), "");
     assert_eq!(hog.signal(), Some(9));
-    assert_eq!(group.oom_kills(), Some(1));
+    // The second version ends a group as a whole, and may count the first of it twice.
+    let counts = if groups.can()[0].by == By::CgroupV1 { 1..=1 } else { 1..=2 };
+    assert!(group.oom_kills().is_some_and(|count| counts.contains(&count)));
     let peak = group.memory_peak_bytes().unwrap();
     assert!((limit * 9 / 10..=limit).contains(&peak), "{peak}");
     assert!(group.memory_current_bytes().unwrap() < limit);
