@@ -269,6 +269,4 @@ impl Drop for Group {
 }
 
 #[cfg(test)]
-mod fake_tests;
-#[cfg(test)]
 mod tests;

@@ -143,3 +143,6 @@ pub(super) static READINGS: Readings = Readings {
     cpu_throttled: ("cpu.stat", "throttled_usec"),
     cpu_throttled_per_sec: 1e6,
 };
+
+#[cfg(test)]
+mod tests;

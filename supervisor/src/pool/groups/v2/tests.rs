@@ -1,10 +1,13 @@
 //! With a tree of plain files, for what this machine may not have.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use procfs::process::{MountInfo, MountInfos};
 use procfs::{FromBufRead as _, ProcessCGroup, ProcessCGroups};
 
+use super::super::limits::Enforced;
+use super::super::{Group, v1, v2};
 use super::*;
 
 /// A tree of plain files: nothing in it is enforced, and what is written stays as it is.
