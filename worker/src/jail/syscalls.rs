@@ -3,13 +3,19 @@
 //! What a worker needs once it is started, and no more. Everything else is refused with an error
 //! rather than by killing the process, because the C library asks for some things late and lives
 //! without the answer: the number of processors, for one, which it would read from a file.
+//!
+//! A call that is left is not harmless with every argument. The session's port is a socket of the
+//! host's network: with one flag, sending would connect it to somewhere else, where neither the
+//! empty network nor Landlock look. A descriptor can be made to send signals. So the calls that
+//! have such arguments are left without them: see `arguments`.
+
+mod arguments;
 
 use std::collections::BTreeMap;
 use std::io;
 
 use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule, TargetArch, apply_filter,
+    BpfProgram, SeccompAction, SeccompFilter, SeccompRule, TargetArch, apply_filter,
 };
 
 use super::Profile;
@@ -22,22 +28,15 @@ const ALLOWED: &[i64] = &[
     libc::SYS_pread64,
     libc::SYS_write,
     libc::SYS_writev,
-    libc::SYS_recvmsg,
-    libc::SYS_recvfrom,
-    libc::SYS_sendmsg,
-    libc::SYS_sendto,
     libc::SYS_accept4,
     libc::SYS_shutdown,
     libc::SYS_getsockname,
     libc::SYS_getpeername,
-    libc::SYS_getsockopt,
-    libc::SYS_setsockopt,
     libc::SYS_ppoll,
     libc::SYS_close,
-    libc::SYS_fcntl,
     libc::SYS_fstat,
     libc::SYS_lseek,
-    // Memory, none of it executable: see `restricted`.
+    // Memory, none of it executable: see `arguments`.
     libc::SYS_brk,
     libc::SYS_munmap,
     libc::SYS_mremap,
@@ -73,49 +72,58 @@ const ALLOWED_HERE: &[i64] = &[libc::SYS_poll];
 #[cfg(not(target_arch = "x86_64"))]
 const ALLOWED_HERE: &[i64] = &[];
 
+/// Calls for finding and reading files, where there are any to read. Which, Landlock says.
+const READING: &[i64] = &[
+    libc::SYS_newfstatat,
+    libc::SYS_statx,
+    libc::SYS_faccessat,
+    libc::SYS_faccessat2,
+    libc::SYS_readlinkat,
+    libc::SYS_getdents64,
+    // What a driver of OpenGL wants to know of itself and the machine.
+    libc::SYS_getuid,
+    libc::SYS_geteuid,
+    libc::SYS_getgid,
+    libc::SYS_getegid,
+    libc::SYS_uname,
+    libc::SYS_sysinfo,
+];
+
+/// Of x86 only, again.
+#[cfg(target_arch = "x86_64")]
+const READING_HERE: &[i64] =
+    &[libc::SYS_stat, libc::SYS_lstat, libc::SYS_access, libc::SYS_readlink];
+#[cfg(not(target_arch = "x86_64"))]
+const READING_HERE: &[i64] = &[];
+
 /// Leaves few system calls.
-pub(super) fn few(_: &Profile) -> io::Result<bool> {
+pub(super) fn few(profile: &Profile) -> io::Result<bool> {
     let Ok(arch) = TargetArch::try_from(std::env::consts::ARCH) else { return Ok(false) };
     // The C library tries `clone3` first and falls back if it does not exist.
-    let denied = i32::cast_unsigned(libc::ENOSYS);
+    let denied = SeccompAction::Errno(libc::ENOSYS.cast_unsigned());
     let no_clone3 = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
-    install(no_clone3, SeccompAction::Allow, SeccompAction::Errno(denied), arch)?;
-    let mut allowed = restricted().map_err(io::Error::other)?;
-    allowed.extend(ALLOWED.iter().chain(ALLOWED_HERE).map(|call| (*call, Vec::new())));
+    install(no_clone3, SeccompAction::Allow, denied, arch)?;
+    let mut allowed = arguments::rules(profile).map_err(io::Error::other)?;
+    let mut allow = |calls: &[i64]| allowed.extend(calls.iter().map(|call| (*call, Vec::new())));
+    allow(ALLOWED);
+    allow(ALLOWED_HERE);
+    if !profile.readable.is_empty() {
+        allow(READING);
+        allow(READING_HERE);
+    }
     // Decided by the filter before, which a later one can only tighten.
-    allowed.insert(libc::SYS_clone3, Vec::new());
-    let refused = SeccompAction::Errno(i32::cast_unsigned(libc::EPERM));
+    allow(&[libc::SYS_clone3]);
+    let refused = SeccompAction::Errno(libc::EPERM.cast_unsigned());
     install(allowed, refused, SeccompAction::Allow, arch)?;
     Ok(true)
 }
 
-/// Calls that are allowed with some arguments only.
-fn restricted() -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::BackendError> {
-    let masked = |argument: u8, mask: i32, value: i32| {
-        let mask = SeccompCmpOp::MaskedEq(u64::from(mask.cast_unsigned()));
-        let value = u64::from(value.cast_unsigned());
-        let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, mask, value)?;
-        Ok::<_, seccompiler::BackendError>(vec![SeccompRule::new(vec![condition])?])
-    };
-    let equal = |argument: u8, value: i32| {
-        let value = u64::from(value.cast_unsigned());
-        let condition =
-            SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)?;
-        SeccompRule::new(vec![condition])
-    };
-    Ok(BTreeMap::from([
-        // No memory that can be executed.
-        (libc::SYS_mmap, masked(2, libc::PROT_EXEC, 0)?),
-        (libc::SYS_mprotect, masked(2, libc::PROT_EXEC, 0)?),
-        // Threads, and no processes.
-        (libc::SYS_clone, masked(0, libc::CLONE_THREAD, libc::CLONE_THREAD)?),
-        // The name of a thread.
-        (libc::SYS_prctl, vec![equal(0, libc::PR_SET_NAME)?]),
-        // A socket that blocks or not.
-        (libc::SYS_ioctl, vec![equal(1, i32::try_from(libc::FIONBIO).unwrap_or(0))?]),
-        // A signal to itself only: `abort` sends one to its own thread.
-        (libc::SYS_tgkill, vec![equal(0, i32::try_from(std::process::id()).unwrap_or(0))?]),
-    ]))
+/// Calls that anybody may make are refused, also the one that would tell of the filter.
+pub(super) fn are_few(_: &Profile) -> bool {
+    let asked = rustix::thread::secure_computing_mode().map(drop);
+    let connected = std::os::unix::net::UnixStream::pair().map(drop);
+    asked == Err(rustix::io::Errno::PERM)
+        && connected.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
 }
 
 fn install(
