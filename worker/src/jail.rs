@@ -211,3 +211,36 @@ fn is_entered(Layer { name, apply, verify, .. }: &Layer, profile: &Profile) -> i
         Err(error) => Err(io::Error::new(error.kind(), format!("{name}: {error}"))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Layers that a test process has never entered, wherever it runs.
+    const ABSENT: [&str; 13] = [
+        "closed_descriptors",
+        "no_core_dump",
+        "memory_limit",
+        "cpu_limit",
+        "descriptor_limit",
+        "file_size_limit",
+        "no_files",
+        "few_files",
+        "no_tcp",
+        "empty_root",
+        "own_user",
+        "not_dumpable",
+        "few_system_calls",
+    ];
+
+    #[test]
+    fn what_was_not_entered_is_not_verified() {
+        let profile =
+            Profile { memory_bytes: Some(1 << 40), cpu_secs: Some(1 << 20), ..Profile::SIMULATE };
+        let _open = std::fs::File::open("/").unwrap();
+        for name in ABSENT {
+            let layer = layers().iter().find(|layer| layer.name == name).unwrap();
+            assert!(!(layer.verify)(&profile), "{name}");
+        }
+    }
+}

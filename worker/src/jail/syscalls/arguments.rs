@@ -99,8 +99,7 @@ pub(super) fn rules(profile: &Profile) -> Result<BTreeMap<i64, Vec<SeccompRule>>
     // A signal to itself only: `abort` sends one to its own thread.
     leave(libc::SYS_tgkill, &[&[is(0, std::process::id().cast_signed())]])?;
     let has_devices = profile.devices.iter().any(|device| Path::new(device).exists());
-    let requests: Ways<'_> =
-        if has_devices { &[&[BLOCKING], &[GRAPHICS]] } else { &[&[BLOCKING]] };
+    let requests: Ways<'_> = if has_devices { &[&[BLOCKING], &[GRAPHICS]] } else { &[&[BLOCKING]] };
     leave(libc::SYS_ioctl, requests)?;
     if !profile.readable.is_empty() {
         let writing = if has_devices { 0 } else { libc::O_ACCMODE };
@@ -116,11 +115,8 @@ pub(super) fn rules(profile: &Profile) -> Result<BTreeMap<i64, Vec<SeccompRule>>
 }
 
 fn condition(Must { argument, mask, value }: Must) -> Result<SeccompCondition, BackendError> {
-    let width = if u32::try_from(mask).is_ok() {
-        SeccompCmpArgLen::Dword
-    } else {
-        SeccompCmpArgLen::Qword
-    };
+    let width =
+        if u32::try_from(mask).is_ok() { SeccompCmpArgLen::Dword } else { SeccompCmpArgLen::Qword };
     SeccompCondition::new(argument, width, SeccompCmpOp::MaskedEq(mask), value)
 }
 
