@@ -147,7 +147,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "no_capabilities",
-        takes: "every capability, from every set",
+        takes: "every capability",
         apply: identity::no_capabilities,
         verify: identity::has_no_capabilities,
     },
@@ -160,7 +160,7 @@ const LAYERS: &[Layer] = &[
     // Takes away even what the layers before it used.
     Layer {
         name: "few_system_calls",
-        takes: "all system calls but some fifty, most of these with few arguments",
+        takes: "all system calls but some fifty, and the dangerous arguments of these",
         apply: syscalls::few,
         verify: syscalls::are_few,
     },

@@ -121,6 +121,8 @@ fn what_a_worker_claims_is_what_the_kernel_says() {
     if claims("own_user") {
         assert_ne!(status(&session, "Uid"), status(&other, "Uid"));
         assert_ne!(status(&session, "Uid"), nix::unistd::geteuid().to_string());
+        // It was root, who may give up even what programs could give it.
+        assert_eq!(status(&session, "CapBnd"), "0000000000000000");
     }
     let link = |of: &Value, name: &str| std::fs::read_link(format!("/proc/{of}/{name}"));
     let own = std::fs::read_link("/proc/self/ns/net").unwrap();

@@ -82,17 +82,14 @@ pub(super) fn is_not_dumpable(_: &Profile) -> bool {
     dumpable_behavior().is_ok_and(|behaviour| behaviour == DumpableBehavior::NotDumpable)
 }
 
+/// After the change of user, which takes most of them, but not in every container.
 pub(super) fn no_capabilities(_: &Profile) -> io::Result<bool> {
-    // Fails for an ordinary user, who has none to give and gains none by `no_new_privileges`.
-    let each = caps::all().into_iter().map(|each| caps::drop(None, CapSet::Bounding, each));
-    each.filter_map(Result::err).for_each(drop);
     for set in [CapSet::Ambient, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted] {
         caps::clear(None, set).map_err(io::Error::other)?;
     }
     Ok(true)
 }
 
-/// None that it has, and none that it would get by becoming root or starting a program.
 pub(super) fn has_no_capabilities(_: &Profile) -> bool {
     let sets = rustix::thread::capabilities(None);
     let none = sets.is_ok_and(|sets| {
@@ -102,7 +99,12 @@ pub(super) fn has_no_capabilities(_: &Profile) -> bool {
     none && ambient.is_ok_and(|has| !has)
 }
 
+/// Neither by a program's owner nor by its capabilities.
 pub(super) fn no_new_privileges(_: &Profile) -> io::Result<bool> {
+    // What programs could give at most. While the process may still say so: an ordinary user
+    // without a user world of its own may not, and then it is the flag alone that holds.
+    let each = caps::all().into_iter().map(|each| caps::drop(None, CapSet::Bounding, each));
+    each.filter_map(Result::err).for_each(drop);
     rustix::thread::set_no_new_privs(true)?;
     Ok(true)
 }
