@@ -9,6 +9,9 @@ use std::os::unix::net::{SocketAddr, UnixDatagram, UnixStream};
 use crate::Attempt;
 use crate::call::{at, call};
 
+/// Sends and connects in one.
+const FAST_OPEN: c_long = libc::MSG_FASTOPEN as c_long;
+
 pub(crate) const ATTEMPTS: &[Attempt] = &[
     ("connect to another session's port", |outside| {
         TcpStream::connect(("127.0.0.1", outside.port)).map(drop)
@@ -17,14 +20,15 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
         // A port that listens becomes a socket again by shutting it down, and sending with this
         // flag connects it. It is of the network of whoever made it.
         call(libc::SYS_shutdown, [0, libc::SHUT_RDWR.into()])?;
-        let address = libc::sockaddr_in {
-            sin_family: 2,
-            sin_port: outside.port.to_be(),
-            sin_addr: libc::in_addr { s_addr: u32::from_be_bytes([127, 0, 0, 1]).to_be() },
-            sin_zero: [0; 8],
-        };
-        let flag = c_long::from(libc::MSG_FASTOPEN);
-        call(libc::SYS_sendto, [0, at("x"), 1, flag, at(&address), 16])
+        let address = address(outside.port);
+        call(libc::SYS_sendto, [0, at("x"), 1, FAST_OPEN, at(&address), 16])
+    }),
+    ("connect from its own port by a message", |outside| {
+        let address = address(outside.port);
+        let part = [at("x"), 1];
+        // A `msghdr`: the address and its length, the parts and their number, no more.
+        let message = [at(&address), 16, at(&part), 1, 0, 0, 0];
+        call(libc::SYS_sendmsg, [0, at(&message), FAST_OPEN])
     }),
     ("listen by tcp", |_| TcpListener::bind("0.0.0.0:0").map(drop)),
     ("send by udp", |outside| {
@@ -75,6 +79,15 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
         call(libc::SYS_ioctl, [0, 0x894c, 0])
     }),
 ];
+
+fn address(port: u16) -> libc::sockaddr_in {
+    libc::sockaddr_in {
+        sin_family: 2,
+        sin_port: port.to_be(),
+        sin_addr: libc::in_addr { s_addr: u32::from_be_bytes([127, 0, 0, 1]).to_be() },
+        sin_zero: [0; 8],
+    }
+}
 
 fn socket(family: i32, kind: c_long) -> io::Result<()> {
     call(libc::SYS_socket, [family.into(), kind, 0])

@@ -132,7 +132,10 @@ fn what_a_worker_claims_is_what_the_kernel_says() {
     if claims("empty_root") {
         assert_eq!(roots[0], roots[1]);
         let inside = std::fs::read_dir(format!("/proc/{}/root/", session["pid"])).unwrap();
-        assert_eq!(inside.count(), 0, "{roots:?}");
+        // Where the rest of `/proc` is hidden, it sees the numbers of its own descriptors.
+        let names = inside.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let named: Vec<_> = names.filter(|name| name.parse::<u32>().is_err()).collect();
+        assert!(named.is_empty(), "{roots:?}: {named:?}");
     }
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", session["pid"])).unwrap();
     let limit = |name: &str| limits.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
