@@ -215,9 +215,8 @@ impl Session {
     /// Opens the session's port, if it has none yet.
     pub async fn open_port(&self, ports: &ports::Ports) -> Result<(), OpenPortError> {
         let _using = Using::enter(&self.inner.usage);
-        // It gets one with its worker, or not at all.
-        let (worker, slot, ..) = self.worker().await?;
-        drop((worker, slot));
+        // It may get one with its worker.
+        self.wake().await?;
         let lease = {
             let mut place = self.inner.port.lock().unwrap_or_else(PoisonError::into_inner);
             if place.is_some() {
@@ -282,6 +281,11 @@ impl Session {
         }
     }
 
+    /// Sees to it that the session has a worker.
+    pub async fn wake(&self) -> Result<(), Error> {
+        self.worker().await.map(drop)
+    }
+
     /// Lets the session sleep if nobody uses it.
     pub fn may_sleep(&self) {
         if self.status().state == State::Ready {
@@ -294,6 +298,7 @@ impl Session {
         let state = self.status().state;
         match state {
             State::Asleep => return Ok(()),
+            State::Dozing => (),
             State::Ready if self.is_running() => return Err(AwakeError::Running),
             State::Ready if self.inner.usage.is_asking() => return Err(AwakeError::InUse),
             State::Ready => (),
@@ -301,7 +306,8 @@ impl Session {
         }
         self.inner.signals.sleep.notify_one();
         let mut status = self.inner.status.clone();
-        let asleep = status.wait_for(|status| status.state != State::Ready);
+        let asleep =
+            status.wait_for(|status| !matches!(status.state, State::Ready | State::Dozing));
         match tokio::time::timeout(SLEEP_PATIENCE, asleep).await {
             Ok(Ok(status)) if status.state == State::Asleep => Ok(()),
             Ok(Ok(status)) => Err(AwakeError::State(status.state)),
@@ -388,8 +394,8 @@ impl Session {
     /// A call was lost with its worker: tells what became of the session.
     async fn lost(&self, ending: Ending, losses_before: u64) -> Error {
         let mut status = self.inner.status.clone();
-        let news = status
-            .wait_for(|status| losses_before < status.losses && !status.state.is_passing());
+        let news =
+            status.wait_for(|status| losses_before < status.losses && !status.state.is_passing());
         let fate = match tokio::time::timeout(RETURN_PATIENCE, news).await {
             Ok(Ok(status)) => match status.state {
                 State::Closed(_) => return self.gone(),

@@ -33,8 +33,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use self::checkpoints::Checkpoints;
-pub use self::models::{Key, Model};
 use self::models::Models;
+pub use self::models::{Key, Model};
 pub use self::record::{Record, RecordedModel, decode as decode_record};
 use self::sync::Unsynced;
 use crate::code::Code;
@@ -122,7 +122,9 @@ impl Code for Error {
         let text = match self {
             Self::Full { .. } => "the operator must free space there; nothing was changed",
             Self::ModelsFull { .. } => "unload_model or close_session frees what nobody else uses",
-            Self::Unkept { .. } => "the operator must look at the state folder; nothing was changed",
+            Self::Unkept { .. } => {
+                "the operator must look at the state folder; nothing was changed"
+            }
             Self::Damaged { .. } => return None,
         };
         Some(text.to_owned())

@@ -1,10 +1,10 @@
-//! Ending a process on an operator's word.
+//! Ending a process on an operator's word, for good or for another one.
 
 use serde::{Deserialize, Serialize};
 
 use crate::code::Code;
-use crate::session::Session;
 use crate::session::lifecycle::Closed;
+use crate::session::{self, Session};
 use crate::sessions::Sessions;
 
 /// Whose process.
@@ -45,18 +45,7 @@ impl Code for NotOurs {
 /// Ends a process, and closes the sessions that it served.
 pub async fn terminate(sessions: &Sessions, target: Target) -> Result<Terminated, NotOurs> {
     let all = sessions.all();
-    let found = all.iter().find(|session| match &target {
-        Target::Session(id) => *session.plan().id == **id,
-        Target::Pid(pid) => pid_of(session) == Some(*pid),
-    });
-    let Some(found) = found else {
-        return Err(NotOurs(match target {
-            Target::Session(id) => {
-                format!("the handle `{}`", id.chars().take(80).collect::<String>())
-            }
-            Target::Pid(pid) => format!("the process {pid}"),
-        }));
-    };
+    let found = find(&all, &target)?;
     let pid = pid_of(found);
     let worker = found.status().worker.clone();
     let together: Vec<&Session> = match pid {
@@ -75,6 +64,84 @@ pub async fn terminate(sessions: &Sessions, target: Target) -> Result<Terminated
     let (_, ending) = futures::future::join(close, stop).await;
     let sessions_closed = together.iter().map(|session| session.plan().id.to_string()).collect();
     Ok(Terminated { pid, sessions_closed, ending })
+}
+
+/// What was started anew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Restarted {
+    /// The session.
+    pub session_id: String,
+    /// The process that it had.
+    pub pid_before: Option<u32>,
+    /// The process that it has now.
+    pub pid: Option<u32>,
+}
+
+/// A process that was not started anew.
+#[derive(Debug, thiserror::Error)]
+pub enum RestartError {
+    /// There is no such process.
+    #[error(transparent)]
+    NotOurs(#[from] NotOurs),
+    /// The session did not come back.
+    #[error(transparent)]
+    Session(#[from] session::Error),
+}
+
+impl Code for RestartError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NotOurs(error) => error.code(),
+            Self::Session(error) => error.code(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotOurs(error) => error.hint(),
+            Self::Session(error) => error.hint(),
+        }
+    }
+
+    fn retry_after(&self) -> Option<std::time::Duration> {
+        match self {
+            Self::NotOurs(_) => None,
+            Self::Session(error) => error.retry_after(),
+        }
+    }
+}
+
+/// Gives a session another process, in the state that was last acknowledged. A call that is under
+/// way is refused, and undone.
+pub async fn restart(sessions: &Sessions, target: &Target) -> Result<Restarted, RestartError> {
+    let session = find(&sessions.all(), target)?.clone();
+    let pid_before = pid_of(&session);
+    // One that nobody uses sleeps for a moment; another one is interrupted.
+    if session.hibernate().await.is_err() {
+        let worker = session.status().worker.clone();
+        if let Some((worker, _)) = worker {
+            worker.kill().await;
+        }
+    }
+    session.revive().await?;
+    session.wake().await?;
+    let session_id = session.plan().id.to_string();
+    Ok(Restarted { session_id, pid_before, pid: pid_of(&session) })
+}
+
+fn find<'a>(all: &'a [Session], target: &Target) -> Result<&'a Session, NotOurs> {
+    let found = all.iter().find(|session| match target {
+        Target::Session(id) => *session.plan().id == **id,
+        Target::Pid(pid) => pid_of(session) == Some(*pid),
+    });
+    found.ok_or_else(|| {
+        NotOurs(match target {
+            Target::Session(id) => {
+                format!("the handle `{}`", id.chars().take(80).collect::<String>())
+            }
+            Target::Pid(pid) => format!("the process {pid}"),
+        })
+    })
 }
 
 fn pid_of(session: &Session) -> Option<u32> {

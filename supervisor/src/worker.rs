@@ -207,12 +207,7 @@ impl Worker {
     }
 
     /// Asks it, and waits for the answer. Whoever stops waiting sees to the call's withdrawal.
-    pub async fn ask(
-        &self,
-        slot: u32,
-        request: Request,
-        options: Options,
-    ) -> Result<Reply, Error> {
+    pub async fn ask(&self, slot: u32, request: Request, options: Options) -> Result<Reply, Error> {
         let (answer, answered) = oneshot::channel();
         match self.calls.try_send(Pending { slot, request, options, answer }) {
             Ok(()) => (),

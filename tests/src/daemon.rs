@@ -90,12 +90,24 @@ impl Setup {
         self.serve_in(state)
     }
 
+    /// Starts a daemon that serves HTTP, with a state folder that outlives it.
+    pub fn serve_at(self, state: &Path) -> Daemon {
+        let (child, address) = self.start(state);
+        let state = TempDir::new().unwrap();
+        Daemon { child, address, state, seen: BTreeSet::new() }
+    }
+
     /// Starts a daemon that serves HTTP, with that state folder.
     pub fn serve_in(self, state: TempDir) -> Daemon {
+        let (child, address) = self.start(state.path());
+        Daemon { child, address, state, seen: BTreeSet::new() }
+    }
+
+    fn start(&self, state: &Path) -> (Child, SocketAddr) {
         let mut child = Command::new(&self.supervisor)
             .args(["serve", "--listen", "127.0.0.1:0", "--print-address"])
             .arg("--state-dir")
-            .arg(state.path())
+            .arg(state)
             .args(&self.args)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -104,8 +116,7 @@ impl Setup {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let said: Value = serde_json::from_str(&line).expect("the daemon prints its address");
-        let address = said["listen"].as_str().unwrap().parse().unwrap();
-        Daemon { child, address, state, seen: BTreeSet::new() }
+        (child, said["listen"].as_str().unwrap().parse().unwrap())
     }
 
     /// Starts a daemon on standard input, and shakes hands with it.

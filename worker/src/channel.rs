@@ -24,7 +24,8 @@ pub(crate) fn open() -> anyhow::Result<(Incoming, Outgoing)> {
     rustix::net::sockopt::socket_type(&socket)
         .context("standard input is not a socket: a worker is started by the supervisor only")?;
     let stream = Arc::new(Stream::from(socket));
-    let incoming = Incoming { stream: Arc::clone(&stream), attached: Vec::new(), buffer: Vec::new() };
+    let incoming =
+        Incoming { stream: Arc::clone(&stream), attached: Vec::new(), buffer: Vec::new() };
     Ok((incoming, Outgoing { half: Arc::new(Mutex::new(Half { stream, buffer: Vec::new() })) }))
 }
 

@@ -20,8 +20,8 @@ use simward_protocol::fault::Fault;
 use simward_protocol::simulation::RunStatus;
 
 use self::background::Background;
-use self::pace::Pace;
 pub(crate) use self::background::Due;
+use self::pace::Pace;
 use self::simulation::Simulation;
 use crate::control::Job;
 use crate::endpoint::{Glance, Port};

@@ -4,9 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::handshake::{Hello, VERSION};
-use crate::model::{
-    DescribeModel, ListModels, LoadModel, RestoreModel, SaveModel, UnloadModel,
-};
+use crate::model::{DescribeModel, ListModels, LoadModel, RestoreModel, SaveModel, UnloadModel};
 use crate::session::{CloseSession, Listen, OpenSession};
 use crate::simulation::{Pause, Reset, Run, Step};
 use crate::state::{GetState, Part, SetState, Values};

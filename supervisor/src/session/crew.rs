@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use simward_protocol::fault::Fault;
 use simward_protocol::model::{RestoreModel, Restored};
@@ -24,6 +24,9 @@ pub(super) const LOAD_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long a session waits until another one was put to sleep for it.
 const SEAT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often it is looked for one.
+const SEAT_ROUND: Duration = Duration::from_millis(250);
 
 /// No worker, or not one in which the session goes on.
 #[derive(Debug, thiserror::Error)]
@@ -179,11 +182,17 @@ impl Crew {
         if let Ok(seat) = Arc::clone(&self.seats).try_acquire_owned() {
             return Ok(seat);
         }
-        self.short.notify_one();
-        let seat = Arc::clone(&self.seats).acquire_owned();
-        let seat = tokio::time::timeout(SEAT_PATIENCE, seat).await;
-        // The semaphore is never closed.
-        seat.ok().and_then(Result::ok).ok_or(Error::NoSeat { max: self.seats_max })
+        let begun = Instant::now();
+        while begun.elapsed() < SEAT_PATIENCE {
+            // One that is in use now may be idle soon.
+            self.short.notify_one();
+            let seat = Arc::clone(&self.seats).acquire_owned();
+            // The semaphore is never closed.
+            if let Ok(Ok(seat)) = tokio::time::timeout(SEAT_ROUND, seat).await {
+                return Ok(seat);
+            }
+        }
+        Err(Error::NoSeat { max: self.seats_max })
     }
 
     async fn shared_berth(
@@ -261,9 +270,9 @@ impl Berth {
         let model = held.model.ok_or_else(|| lost(Unrestorable::Gone))?;
         let bytes = model.about.bytes;
         let from = Arc::clone(holdings);
-        let files = holdings.store().run(move |_| {
-            Ok(vec![model.file()?, from.checkpoint(held.checkpoint)?])
-        });
+        let files = holdings
+            .store()
+            .run(move |_| Ok(vec![model.file()?, from.checkpoint(held.checkpoint)?]));
         let attached = files.await.map_err(|error| lost(error.into()))?;
         let options = Options { attached, patience: Some(LOAD_PATIENCE), ..Options::default() };
         let call = RestoreModel { model_id: model_id.clone(), bytes, unanswered, resume };

@@ -105,6 +105,8 @@ impl Keeper {
                     }
                 }
                 State::Waiting | State::Ready => self.pause(Duration::ZERO).await,
+                // Nothing is left of its worker.
+                State::Dozing => self.apply(Event::Gone),
                 State::Asleep => self.sleep().await,
                 State::Parked => self.park().await,
                 State::Closing(why) => {
@@ -217,10 +219,8 @@ impl Keeper {
     fn fall_asleep(&self) -> bool {
         self.forget_calls();
         self.publish.send_if_modified(|status| {
-            let running = status
-                .worker
-                .as_ref()
-                .is_some_and(|(worker, _)| worker.status().vitals.running);
+            let running =
+                status.worker.as_ref().is_some_and(|(worker, _)| worker.status().vitals.running);
             if running || self.usage.is_asking() {
                 return false;
             }

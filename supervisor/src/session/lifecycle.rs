@@ -6,7 +6,8 @@
 //!    │ start failed ─▶ waiting│ └────────▶ parked ──revive──▶ starting
 //!    │ too often, unrestorable┼──────────▶ parked
 //!    │ no room                ▼ sleep
-//!    └─────────────────────▶ asleep ──wake──▶ starting
+//!    │                      dozing ──gone──▶ asleep ──wake──▶ starting
+//!    └───────────────────────────────────────▲
 //! every state but closed ──close──▶ closing ──worker gone──▶ closed
 //! ```
 //!
@@ -26,6 +27,8 @@ pub enum State {
     Ready,
     /// Its worker was lost, or did not start; the next one starts when the back-off is over.
     Waiting,
+    /// Nobody uses it, and its worker is being let go.
+    Dozing,
     /// It has no worker, because nobody uses it; its checkpoints are kept, and a call wakes it.
     Asleep,
     /// Too many workers were lost, or its models cannot be brought back: it gets no other by
@@ -72,7 +75,7 @@ pub enum Event {
     TooManyLosses,
     /// It is time for another worker.
     BackOffOver,
-    /// Its worker was taken away, because nobody uses it.
+    /// Its worker is taken away, because nobody uses it.
     Sleep,
     /// Somebody calls it.
     Wake,
@@ -102,7 +105,8 @@ pub fn next(state: State, event: Event) -> State {
         (State::Starting | State::Ready, Event::TooManyLosses) => State::Parked,
         (State::Waiting, Event::BackOffOver) => State::Starting,
 
-        (State::Ready, Event::Sleep) => State::Asleep,
+        (State::Ready, Event::Sleep) => State::Dozing,
+        (State::Dozing, Event::Gone) => State::Asleep,
         (State::Starting, Event::NoRoom) => State::Asleep,
         (State::Asleep, Event::Wake) => State::Starting,
 
@@ -115,14 +119,14 @@ pub fn next(state: State, event: Event) -> State {
         (State::Ready, Event::WorkerReady | Event::StartFailed) => state,
         (State::Ready, Event::BackOffOver | Event::Gone) => state,
         (State::Ready, Event::Wake | Event::NoRoom | Event::Unrestorable | Event::Revive) => state,
-        (State::Waiting | State::Asleep | State::Parked, _) => state,
+        (State::Waiting | State::Dozing | State::Asleep | State::Parked, _) => state,
     }
 }
 
 impl State {
     /// Whether it will be another one soon.
     pub fn is_passing(self) -> bool {
-        matches!(self, Self::Starting | Self::Waiting | Self::Closing(_))
+        matches!(self, Self::Starting | Self::Waiting | Self::Dozing | Self::Closing(_))
     }
 
     /// The state's name, as clients see it.
@@ -131,6 +135,7 @@ impl State {
             Self::Starting => "starting",
             Self::Ready => "ready",
             Self::Waiting => "restarting",
+            Self::Dozing => "hibernating",
             Self::Asleep => "hibernated",
             Self::Parked => "parked",
             Self::Closing(_) => "closing",
@@ -153,10 +158,11 @@ mod tests {
 
     use super::*;
 
-    const STATES: [State; 7] = [
+    const STATES: [State; 8] = [
         State::Starting,
         State::Ready,
         State::Waiting,
+        State::Dozing,
         State::Asleep,
         State::Parked,
         State::Closing(Closed::Idle),

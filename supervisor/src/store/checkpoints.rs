@@ -40,12 +40,7 @@ impl Checkpoints {
 
     /// Makes an empty checkpoint for a state of so many values. Its space is taken at once, so that
     /// a full disk is an error here and not the end of a worker.
-    pub(crate) fn create(
-        &self,
-        id: &str,
-        number: u32,
-        values: u64,
-    ) -> Result<Arc<OwnedFd>, Error> {
+    pub(crate) fn create(&self, id: &str, number: u32, values: u64) -> Result<Arc<OwnedFd>, Error> {
         let bytes = checkpoint::file_bytes(values).ok_or_else(|| Error::Damaged {
             what: "the compiled model".to_owned(),
             problem: format!("its state has {values} values"),
@@ -149,7 +144,10 @@ fn lock_within(file: &OwnedFd, patience: Duration) -> io::Result<()> {
         match flock(file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(()),
             Err(rustix::io::Errno::WOULDBLOCK) if begun.elapsed() < patience => {
-                #[expect(clippy::disallowed_methods, reason = "a lock has no descriptor to wait on")]
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "a lock has no descriptor to wait on"
+                )]
                 std::thread::sleep(LOCK_PAUSE);
             }
             Err(rustix::io::Errno::WOULDBLOCK) => {

@@ -124,11 +124,7 @@ impl Model {
 
     fn check(&self, file: &mut File) -> Result<(), Error> {
         let sum = checksum(file, self.about.bytes).map_err(|error| damaged(&error))?;
-        if sum == self.about.crc32 {
-            Ok(())
-        } else {
-            Err(damaged(&"its checksum is wrong"))
-        }
+        if sum == self.about.crc32 { Ok(()) } else { Err(damaged(&"its checksum is wrong")) }
     }
 }
 
@@ -246,9 +242,10 @@ impl Models {
     }
 
     fn is_live(&self, path: &Path) -> bool {
-        self.lock().values().filter_map(Weak::upgrade).any(
-            |model| matches!(&model.content, Content::Disk(of) if of == path),
-        )
+        self.lock()
+            .values()
+            .filter_map(Weak::upgrade)
+            .any(|model| matches!(&model.content, Content::Disk(of) if of == path))
     }
 
     fn path(&self, (tenant, key): &(String, Key)) -> Option<PathBuf> {

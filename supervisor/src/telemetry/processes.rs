@@ -32,7 +32,7 @@ pub struct ProcessReport {
     pub pid: Option<u32>,
     /// The session's port, if it has one.
     pub port: Option<u16>,
-    /// `starting`, `ready`, `restarting`, `hibernated`, `parked`, `closing` or `closed`.
+    /// `starting`, `ready`, `restarting`, `hibernating`, `hibernated`, `parked`, `closing` or `closed`.
     pub state: String,
     /// `idle`, `busy`, `running` (in the background) or `none` (no worker).
     pub activity: String,

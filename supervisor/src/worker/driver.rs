@@ -322,9 +322,17 @@ impl Driver {
         let Options { attached, patience, within, progress, withdrawn } = options;
         let id = self.next_id;
         self.next_id += 1;
-        let sent = self.link.send(&ToWorker::Question { id, slot, request }, attached);
-        match sent {
+        let frame = ToWorker::Question { id, slot, request };
+        match self.link.send(&frame, attached) {
             Ok(()) => (),
+            // Nobody is there who could have read it: it may go to the next worker.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe && self.link.is_unsent() => {
+                if let ToWorker::Question { request, .. } = frame {
+                    answer.send(Answer::Unasked(request)).ok();
+                }
+                self.silenced(&error);
+                return;
+            }
             // Too long for a frame: the worker knows nothing of it.
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 let max = simward_protocol::wire::TO_WORKER_BYTES_MAX as u64;

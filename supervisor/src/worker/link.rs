@@ -79,6 +79,11 @@ impl Link {
         self.flush()
     }
 
+    /// Whether nothing was written of what is to be written.
+    pub(crate) fn is_unsent(&self) -> bool {
+        self.sent == 0
+    }
+
     /// Writes what can be written without waiting.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         while self.sent < self.outbox.len() {

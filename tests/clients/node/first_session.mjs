@@ -275,6 +275,18 @@ async function everyOtherTool(talk, session_id) {
   const paused = await talk.ok("pause_simulation", here);
   assert.ok(!paused.running && paused.time_secs < 3600);
 
+  const before = await state();
+  const fork = await talk.ok("fork_session", { ...here, count: 1, name: "copy" });
+  const copy = { session_id: fork.sessions[0].session_id };
+  await talk.ok("step_simulation", { ...here, steps: 3 });
+  assert.deepEqual(await talk.ok("get_state", copy), before);
+  const slept = await talk.ok("hibernate_session", copy);
+  assert.deepEqual([slept.state, slept.pid], ["hibernated", null]);
+  assert.deepEqual(await talk.ok("get_state", copy), before);
+  assert.notEqual((await talk.ok("restart_process", copy)).pid, fork.sessions[0].pid);
+  assert.equal((await talk.ok("revive_session", copy)).state, "ready");
+  await talk.ok("close_session", copy);
+
   const doomed = { session_id: (await talk.ok("create_session")).session_id };
   await talk.ok("terminate_process", doomed);
   await talk.refused("get_state", "session_unknown", doomed);

@@ -280,6 +280,21 @@ async def every_other_tool(talk: Talk, session_id: str) -> None:
     paused = await talk.ok("pause_simulation", **here)
     check(not paused["running"] and paused["time_secs"] < 3600, "it still runs", paused)
 
+    before = await talk.ok("get_state", **here)
+    copy = (await talk.ok("fork_session", count=1, name="copy", **here))["sessions"][0]
+    await talk.ok("step_simulation", steps=3, **here)
+    copied = await talk.ok("get_state", session_id=copy["session_id"])
+    check(copied == before, "another state", copied, before)
+    slept = await talk.ok("hibernate_session", session_id=copy["session_id"])
+    check(slept["state"] == "hibernated" and slept["pid"] is None, "awake", slept)
+    woken = await talk.ok("get_state", session_id=copy["session_id"])
+    check(woken == before, "another state after sleep", woken, before)
+    restarted = await talk.ok("restart_process", session_id=copy["session_id"])
+    check(restarted["pid"] != copy["pid"], "the same process", restarted, copy)
+    revived = await talk.ok("revive_session", session_id=copy["session_id"])
+    check(revived["state"] == "ready", "not ready", revived)
+    await talk.ok("close_session", session_id=copy["session_id"])
+
     doomed = (await talk.ok("create_session"))["session_id"]
     await talk.ok("terminate_process", session_id=doomed)
     await talk.refused("get_state", "session_unknown", session_id=doomed)

@@ -33,7 +33,7 @@ fn an_operator_looks_at_the_pool_and_ends_a_process() {
     assert!(table.contains("mine") && table.contains(&session["pid"].to_string()), "{table}");
     let listed: Value = serde_json::from_str(&pool(&["list", "--json"])).unwrap();
     assert_eq!(listed["processes"][0]["session_id"], session["session_id"]);
-    assert!(pool(&["stats"]).contains("1 of 512"));
+    assert!(pool(&["stats"]).contains("1 of 8192"));
     let stats: Value = serde_json::from_str(&pool(&["stats", "--json"])).unwrap();
     assert_eq!(stats["workers"], 1);
     let killed: Value =

@@ -7,12 +7,14 @@
 mod cli;
 mod clients;
 mod containment;
+mod durability;
 mod endpoint;
 mod hostile;
 mod http;
 mod isolation;
 mod lifetimes;
 mod pool;
+mod recovery;
 mod reference;
 mod rogues;
 mod simulation;

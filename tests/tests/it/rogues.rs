@@ -234,20 +234,23 @@ fn a_session_that_loses_too_many_workers_is_parked() {
         .set("sessions.restart.back_off_first_secs", "0.01")
         .serve();
     let mut client = daemon.client();
-    let id = create(&mut client);
-    let codes: Vec<_> = (0..5)
-        .map(|_| {
-            let model = json!({ "session_id": id, "model_xml": "<mujoco/>" });
-            let loaded = client.tool("load_model", model);
-            daemon.workers();
-            let refused = loaded
-                .map(|_| client.tool("step_simulation", json!({ "session_id": id })).unwrap_err());
-            refused.unwrap_or_else(|refused| refused)["code"].as_str().unwrap().to_owned()
-        })
-        .collect();
+    let id = create_with_model(&mut client);
+    let here = json!({ "session_id": id });
+    let mut code = || {
+        daemon.workers();
+        let refused = client.tool("step_simulation", here.clone()).unwrap_err();
+        refused["code"].as_str().unwrap().to_owned()
+    };
+    let codes: Vec<_> = (0..5).map(|_| code()).collect();
     let lost = "worker_lost";
     assert_eq!(codes, [lost, lost, lost, "session_parked", "session_parked"]);
-    client.tool("close_session", json!({ "session_id": id })).unwrap();
+    // Revived, it has what it had, and the same patience.
+    assert_eq!(client.tool("revive_session", here.clone()).unwrap()["state"], "ready");
+    daemon.workers();
+    assert_eq!(client.tool("get_state", here.clone()).unwrap()["time_secs"], 0.0);
+    assert_eq!(client.tool("step_simulation", here.clone()).unwrap_err()["code"], lost);
+    daemon.workers();
+    client.tool("close_session", here).unwrap();
 }
 
 #[test]

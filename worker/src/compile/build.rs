@@ -5,7 +5,9 @@
 use std::ffi::{CStr, CString, c_char};
 use std::ptr::NonNull;
 
-use mujoco_rs::mujoco_c::{mj_deleteModel, mj_loadXML, mj_saveModel, mj_sizeModel, mj_stateSize, mjModel};
+use mujoco_rs::mujoco_c::{
+    mj_deleteModel, mj_loadXML, mj_saveModel, mj_sizeModel, mj_stateSize, mjModel,
+};
 use mujoco_rs::wrappers::mj_auxiliary::MjVfs;
 use simward_protocol::compile::Compile;
 use simward_protocol::fault::{Fault, cut};

@@ -14,9 +14,9 @@ use simward_protocol::model::{
 use simward_protocol::real::Real;
 
 use crate::world::background::Background;
-use crate::world::{Slot, World};
 use crate::world::describe::describe;
 use crate::world::simulation::Simulation;
+use crate::world::{Slot, World};
 
 impl Serve<LoadModel> for World {
     fn serve(&mut self, slot: u32, call: LoadModel) -> Result<ModelSummary, Fault> {
@@ -38,8 +38,7 @@ impl Serve<RestoreModel> for World {
         let (compiled, checkpoint) = self.files(bytes)?;
         let room = self.slot(slot)?;
         room.check_place(&model_id)?;
-        let (simulation, run) =
-            Simulation::restore(&model_id, &compiled, checkpoint, unanswered)?;
+        let (simulation, run) = Simulation::restore(&model_id, &compiled, checkpoint, unanswered)?;
         let time_secs = simulation.time_secs();
         let steps_total = simulation.counts().steps_total;
         room.models.insert(model_id.clone(), simulation);

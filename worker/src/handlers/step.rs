@@ -88,7 +88,9 @@ impl World {
             let slice_begun = Instant::now();
             let room = self.slot(slot)?;
             let wanted = slices.next().min(steps - done).min(room.pace.slice_max());
-            let Some(simulation) = room.models.get_mut(model_id) else { return Err(Fault::NoModel) };
+            let Some(simulation) = room.models.get_mut(model_id) else {
+                return Err(Fault::NoModel);
+            };
             let taken = simulation.advance(wanted, &shared.pulse, done);
             done += taken;
             let now = Instant::now();

@@ -74,9 +74,8 @@ impl Checkpoint {
         let protection = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a new mapping, of a file that is as long as it; this process cannot shorten the
         // file, and if the supervisor's host does, the process ends by a signal.
-        let mapped = unsafe {
-            mmap(std::ptr::null_mut(), length, protection, MapFlags::SHARED, &file, 0)
-        };
+        let mapped =
+            unsafe { mmap(std::ptr::null_mut(), length, protection, MapFlags::SHARED, &file, 0) };
         let words = NonNull::new(mapped.map_err(|error| error.to_string())?.cast());
         let words = words.ok_or("it was mapped to nowhere")?;
         Ok(Self { words, length, values, slot: 0, sequence: 1 })

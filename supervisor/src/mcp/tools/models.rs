@@ -8,9 +8,7 @@ use rmcp::handler::server::wrapper::{Json, Parameters};
 use rmcp::{tool, tool_router};
 use serde::Deserialize;
 use simward_protocol::compile::Asset;
-use simward_protocol::model::{
-    DescribeModel, ListModels, ModelDescription, Models, Unloaded,
-};
+use simward_protocol::model::{DescribeModel, ListModels, ModelDescription, Models, Unloaded};
 
 use crate::compiler::Author;
 use crate::mcp::McpServer;

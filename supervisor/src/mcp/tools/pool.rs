@@ -8,7 +8,7 @@ use crate::mcp::McpServer;
 use crate::mcp::caller::Caller;
 use crate::mcp::refusal::Refusal;
 use crate::telemetry::{PoolStats, Processes};
-use crate::terminate::{Target, Terminated, terminate};
+use crate::terminate::{Restarted, Target, Terminated, restart, terminate};
 
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -16,8 +16,8 @@ struct NoArgs {}
 
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct TerminateArgs {
-    /// The session whose process shall end. Give this or `pid`.
+struct TargetArgs {
+    /// The session whose process is meant. Give this or `pid`.
     #[serde(default)]
     session_id: Option<String>,
     /// The process, which must be one of ours. Give this or `session_id`.
@@ -79,16 +79,40 @@ impl McpServer {
     async fn terminate_process(
         &self,
         _caller: Caller,
-        Parameters(args): Parameters<TerminateArgs>,
+        Parameters(args): Parameters<TargetArgs>,
     ) -> Result<Json<Terminated>, Refusal> {
-        let target = match (args.session_id, args.pid) {
-            (Some(id), None) => Target::Session(id),
-            (None, Some(pid)) => Target::Pid(pid),
+        Ok(Json(terminate(self.sessions(), args.target()?).await?))
+    }
+
+    /// Give a session another process. It goes on in the state that was last acknowledged; a call
+    /// that is under way is refused, and had no effect.
+    #[tool(
+        title = "Restart a process",
+        annotations(
+            read_only_hint = false,
+            destructive_hint = false,
+            idempotent_hint = false,
+            open_world_hint = false
+        )
+    )]
+    async fn restart_process(
+        &self,
+        _caller: Caller,
+        Parameters(args): Parameters<TargetArgs>,
+    ) -> Result<Json<Restarted>, Refusal> {
+        Ok(Json(restart(self.sessions(), &args.target()?).await?))
+    }
+}
+
+impl TargetArgs {
+    fn target(self) -> Result<Target, Refusal> {
+        match (self.session_id, self.pid) {
+            (Some(id), None) => Ok(Target::Session(id)),
+            (None, Some(pid)) => Ok(Target::Pid(pid)),
             _ => {
                 let message = "exactly one of `session_id` and `pid` must be given".to_owned();
-                return Err(Refusal::argument(message));
+                Err(Refusal::argument(message))
             }
-        };
-        Ok(Json(terminate(self.sessions(), target).await?))
+        }
     }
 }

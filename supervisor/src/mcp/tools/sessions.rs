@@ -87,7 +87,7 @@ struct SessionInfo {
     session_id: String,
     /// What you call it.
     name: Option<String>,
-    /// `starting`, `ready`, `restarting`, `hibernated`, `parked`, `closing` or `closed`.
+    /// `starting`, `ready`, `restarting`, `hibernating`, `hibernated`, `parked`, `closing` or `closed`.
     state: String,
     /// Whether its simulator process is its own.
     isolation: Isolation,
