@@ -13,13 +13,14 @@ use serde::{Deserialize, Serialize};
 use simward_protocol::compile::{Compile, Compiled};
 use simward_protocol::fault::Fault;
 use simward_protocol::handshake::{Hello, VERSION};
-use tokio::sync::Semaphore;
 
 use crate::code::Code;
 use crate::pool::launcher::{Launch, Launched};
 use crate::pool::process::{Exit, Process};
-use crate::pool::{Pool, admission};
-use crate::worker::Link;
+use crate::pool::turns::{self, Bounds, Names, Turns};
+use crate::pool::{Pool, groups};
+use crate::tenants::Tenant;
+use crate::worker::{Link, is_of_memory};
 
 /// What compiling may cost.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,8 +28,10 @@ use crate::worker::Link;
 pub struct Config {
     /// How many models are compiled at a time.
     pub concurrent_max: usize,
-    /// How many models may wait for their turn, and for how long, in seconds.
+    /// How many models may wait for their turn.
     pub queue_max: usize,
+    /// How many of one tenant's models may wait.
+    pub queue_per_tenant_max: usize,
     /// How long a model may wait for its turn, in seconds.
     pub wait_secs: f64,
     /// How long one may take, in seconds.
@@ -41,7 +44,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             concurrent_max: 2,
-            queue_max: 16,
+            queue_max: 64,
+            queue_per_tenant_max: 16,
             wait_secs: 5.0,
             timeout_secs: 20.0,
             memory_bytes: 4 << 30,
@@ -54,11 +58,9 @@ impl Default for Config {
 pub struct Compiler {
     pool: Pool,
     config: Config,
-    turns: Arc<Semaphore>,
+    turns: Turns,
     /// Models of our own are small, and do not wait behind strangers'.
-    own_turns: Arc<Semaphore>,
-    /// Places for those who compile or wait.
-    places: Arc<Semaphore>,
+    own_turns: Turns,
 }
 
 /// Whose model it is.
@@ -90,15 +92,9 @@ pub enum Error {
     /// The compiler says no.
     #[error(transparent)]
     Fault(#[from] Fault),
-    /// Too many processes are starting.
+    /// Too many processes are starting, or too many models are being compiled.
     #[error(transparent)]
-    Busy(#[from] admission::Error),
-    /// Too many models are being compiled.
-    #[error("all {max} compilers are busy (compile.concurrent_max, compile.wait_secs)")]
-    NoTurn {
-        /// The limit.
-        max: usize,
-    },
+    Busy(#[from] turns::Error),
     /// It took too long.
     #[error(
         "the model was not compiled within {} s (compile.timeout_secs)", .after.as_secs_f64()
@@ -134,7 +130,6 @@ impl Code for Error {
         match self {
             Self::Fault(fault) => fault.code(),
             Self::Busy(error) => error.code(),
-            Self::NoTurn { .. } => "busy",
             Self::Timeout { .. } => "compile_timeout",
             Self::Memory { .. } => "compile_out_of_memory",
             Self::Crashed { .. } => "compile_crashed",
@@ -157,7 +152,6 @@ impl Code for Error {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Busy(error) => error.retry_after(),
-            Self::NoTurn { .. } => Some(Duration::from_secs(2)),
             _ => None,
         }
     }
@@ -166,11 +160,20 @@ impl Code for Error {
 impl Compiler {
     /// A compiler whose processes come out of `pool`.
     pub fn new(pool: Pool, config: Config) -> Self {
-        let concurrent_max = config.concurrent_max.max(1);
-        let turns = Arc::new(Semaphore::new(concurrent_max));
-        let own_turns = Arc::new(Semaphore::new(concurrent_max));
-        let places = Arc::new(Semaphore::new(concurrent_max + config.queue_max));
-        Self { pool, config, turns, own_turns, places }
+        let bounds = Bounds {
+            concurrent_max: config.concurrent_max.max(1),
+            waiting_max: config.queue_max,
+            waiting_per_tenant_max: config.queue_per_tenant_max,
+            patience: Duration::from_secs_f64(config.wait_secs),
+        };
+        let names = Names {
+            what: "models to be compiled",
+            waiting_max: "compile.queue_max",
+            waiting_per_tenant_max: "compile.queue_per_tenant_max",
+            patience: "compile.wait_secs",
+        };
+        let (turns, own_turns) = (Turns::new(bounds, names), Turns::new(bounds, names));
+        Self { pool, config, turns, own_turns }
     }
 
     /// What compiling may cost.
@@ -178,24 +181,22 @@ impl Compiler {
         &self.config
     }
 
-    /// Compiles a model.
-    pub async fn compile(&self, call: Compile, author: Author) -> Result<CompiledModel, Error> {
+    /// Compiles a tenant's model.
+    pub async fn compile(
+        &self,
+        call: Compile,
+        author: Author,
+        tenant: &Tenant,
+    ) -> Result<CompiledModel, Error> {
         let after = Duration::from_secs_f64(self.config.timeout_secs);
-        let max = self.config.concurrent_max;
         let turns = match author {
             Author::Client => &self.turns,
             Author::Ourselves => &self.own_turns,
         };
-        let place = self.places.try_acquire();
-        if author == Author::Client && place.is_err() {
-            return Err(Error::NoTurn { max });
-        }
-        let wait = Duration::from_secs_f64(self.config.wait_secs);
-        let turn = tokio::time::timeout(wait, turns.acquire()).await;
-        let Ok(Ok(_turn)) = turn else { return Err(Error::NoTurn { max }) };
-        let starting = self.pool.gate().enter().await?;
-        let Launched { mut process, socket } =
-            self.pool.launcher().launch(self.launch()).await.map_err(Error::Start)?;
+        let _turn = turns.enter(tenant).await?;
+        let starting = self.pool.gate().enter(tenant).await?;
+        let launched = self.pool.launcher().launch(self.launch()).await;
+        let Launched { mut process, socket, guard: _ } = launched.map_err(Error::Start)?;
         drop(starting);
         let mut link = Link::new(socket).map_err(Error::Start)?;
         let file = memory_file(call.keep).map_err(Error::Start)?;
@@ -223,7 +224,9 @@ impl Compiler {
         args.extend(["compile".to_owned(), "--memory-bytes".to_owned()]);
         args.push(self.config.memory_bytes.to_string());
         args.extend(["--cpu-secs".to_owned(), format!("{cpu_secs:.0}")]);
-        Launch { program: self.pool.program().to_owned(), args }
+        // Its own limits are enough for a process that lives for seconds and starts no other.
+        let limits = groups::Limits::default();
+        Launch { program: self.pool.program().to_owned(), args, limits }
     }
 
     async fn crash(&self, process: &mut Process) -> Error {
@@ -232,9 +235,7 @@ impl Compiler {
             Err(_elapsed) => return Error::BrokeProtocol,
         };
         let last_words = process.last_output().await;
-        // How a C++ program, and the engine, say that memory ran out.
-        let of_memory = ["bad_alloc", "allocate memory", "out of memory", "memory allocation"];
-        if of_memory.iter().any(|sign| last_words.contains(sign)) {
+        if is_of_memory(&last_words) {
             return Error::Memory { limit: self.config.memory_bytes };
         }
         Error::Crashed { exit, last_words }

@@ -171,6 +171,30 @@ impl Config {
                 return Err(Error::Unusable { key, problem });
             }
         }
+        let limits = &self.sessions.limits;
+        for (key, value) in [
+            ("sessions.limits.cpu_ratio", limits.cpu_ratio),
+            ("sessions.limits.step_rate", limits.step_rate),
+        ] {
+            if !(0.0..=1e9).contains(&value) {
+                let problem = format!("must lie between 0 (no limit) and 1e9, and is {value}");
+                return Err(Error::Unusable { key, problem });
+            }
+        }
+        let headroom = &self.pool.headroom;
+        for (key, ratio) in [
+            ("pool.headroom.memory_tight_ratio", headroom.memory_tight_ratio),
+            ("pool.headroom.memory_full_ratio", headroom.memory_full_ratio),
+            ("pool.headroom.memory_recovery_ratio", headroom.memory_recovery_ratio),
+            ("pool.headroom.cpu_full_ratio", headroom.cpu_full_ratio),
+            ("pool.headroom.cpu_recovery_ratio", headroom.cpu_recovery_ratio),
+            ("pool.headroom.cpu_look_weight", headroom.cpu_look_weight),
+        ] {
+            if !(0.0..=1.0).contains(&ratio) {
+                let problem = format!("must lie between 0 and 1, and is {ratio}");
+                return Err(Error::Unusable { key, problem });
+            }
+        }
         let rest_secs = self.pool.ports.rest_secs;
         if !(0.0..=DURATION_SECS_MAX).contains(&rest_secs) {
             let problem = format!("must lie between 0 and {DURATION_SECS_MAX}, and is {rest_secs}");

@@ -12,10 +12,12 @@ use crate::config::Config;
 use crate::http::{self, Endpoint};
 use crate::mcp::McpServer;
 use crate::pool::Pool;
+use crate::pool::groups::Limits;
 use crate::sessions::Sessions;
 use crate::stdio;
 use crate::store::Store;
 use crate::telemetry::Watch;
+use crate::tenants::Tenant;
 use crate::worker::Worker;
 
 /// Serves MCP over HTTP until a signal says to stop.
@@ -85,7 +87,9 @@ async fn require_layers(pool: &Pool) -> anyhow::Result<()> {
     if required.is_empty() {
         return Ok(());
     }
-    let worker = Worker::start(pool).await.context("no worker could be started")?;
+    let worker = Worker::start(pool, &Tenant::local(), Limits::default())
+        .await
+        .context("no worker could be started")?;
     let there = worker.facts().hello.layers.clone();
     worker.stop().await;
     let missing: Vec<_> = required.iter().filter(|layer| !there.contains(layer)).collect();

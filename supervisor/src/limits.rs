@@ -1,4 +1,4 @@
-//! What one session may use.
+//! What one session may use: what its owner asks, within what the operator allows.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,4 +14,63 @@ pub struct Limits {
     pub step_rate: Option<f64>,
     /// Models that it may hold.
     pub models: Option<u32>,
+}
+
+/// What the operator allows each session. Zero means no limit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Allowance {
+    /// Resident memory of its process, in bytes.
+    pub memory_bytes: u64,
+    /// Processor time over elapsed time.
+    pub cpu_ratio: f64,
+    /// Simulation steps per second, all models together.
+    pub step_rate: f64,
+    /// Threads of its process.
+    pub threads: u64,
+}
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Self { memory_bytes: 2 << 30, cpu_ratio: 0.0, step_rate: 0.0, threads: 64 }
+    }
+}
+
+impl Allowance {
+    /// What its owner asks for, where that is less than what is allowed.
+    pub fn within(&self, asked: &Limits) -> Limits {
+        let least = |asked: Option<f64>, allowed: f64| {
+            let allowed = Some(allowed).filter(|allowed| 0.0 < *allowed);
+            asked.into_iter().chain(allowed).reduce(f64::min)
+        };
+        let allowed_bytes = Some(self.memory_bytes).filter(|bytes| *bytes != 0);
+        Limits {
+            memory_bytes: asked.memory_bytes.into_iter().chain(allowed_bytes).min(),
+            cpu_ratio: least(asked.cpu_ratio, self.cpu_ratio),
+            step_rate: least(asked.step_rate, self.step_rate),
+            models: asked.models,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_asks_for_more_than_is_allowed_gets_what_is_allowed() {
+        let allowance = Allowance { memory_bytes: 100, cpu_ratio: 0.5, ..Allowance::default() };
+        let asked = Limits { memory_bytes: Some(1000), step_rate: Some(5.0), ..Limits::default() };
+        let limits = allowance.within(&asked);
+        assert_eq!(limits.memory_bytes, Some(100));
+        assert_eq!((limits.cpu_ratio, limits.step_rate), (Some(0.5), Some(5.0)));
+        let less = Limits { memory_bytes: Some(10), cpu_ratio: Some(0.1), ..Limits::default() };
+        assert_eq!(allowance.within(&less), less);
+    }
+
+    #[test]
+    fn zero_is_no_limit() {
+        let none = Allowance { memory_bytes: 0, cpu_ratio: 0.0, step_rate: 0.0, threads: 0 };
+        assert_eq!(none.within(&Limits::default()), Limits::default());
+    }
 }

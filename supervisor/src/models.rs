@@ -166,7 +166,7 @@ async fn compiled(
         return Ok((model, true));
     }
     let CompiledModel { file, bytes, state_values, warnings } =
-        sessions.compiler().compile(compile, author).await?;
+        sessions.compiler().compile(compile, author, tenant).await?;
     let file = file.ok_or(compiler::Error::BrokeProtocol)?;
     let of = tenant.clone();
     let put = store
@@ -175,16 +175,20 @@ async fn compiled(
 }
 
 /// Compiles a model and throws the result away.
-pub async fn validate(compiler: &Compiler, source: Source) -> Result<Validation, compiler::Error> {
+pub async fn validate(
+    compiler: &Compiler,
+    tenant: &Tenant,
+    source: Source,
+) -> Result<Validation, compiler::Error> {
     let Source { model_xml, assets, author } = source;
-    match compiler.compile(Compile { model_xml, assets, keep: false }, author).await {
+    let compile = Compile { model_xml, assets, keep: false };
+    match compiler.compile(compile, author, tenant).await {
         Ok(CompiledModel { bytes, warnings, .. }) => {
             Ok(Validation { valid: true, error: None, warnings, compiled_bytes: Some(bytes) })
         }
         // That we could not look is no word about the model.
         Err(
             error @ (compiler::Error::Busy(_)
-            | compiler::Error::NoTurn { .. }
             | compiler::Error::Start(_)
             | compiler::Error::BrokeProtocol),
         ) => Err(error),

@@ -4,8 +4,8 @@
 //! [`worker`](crate::worker) module's business, whose they are the
 //! [`sessions`](crate::sessions) module's.
 
-pub mod admission;
 pub mod groups;
+pub mod guard;
 pub mod headroom;
 pub mod launcher;
 pub mod output;
@@ -17,14 +17,17 @@ pub mod turns;
 pub mod watchdog;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use self::admission::SpawnGate;
+use self::groups::Groups;
+use self::headroom::sampler::Sampler;
+use self::headroom::{Headroom, Level};
 use self::launcher::Launcher;
 use self::ports::Ports;
+use self::turns::{Bounds, Names, Turns};
 
 /// How processes are started and watched.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,6 +41,8 @@ pub struct Config {
     pub spawn_concurrent_max: usize,
     /// How many starts may wait for their turn.
     pub spawn_queue_max: usize,
+    /// How many of one tenant's starts may wait.
+    pub spawn_queue_per_tenant_max: usize,
     /// How long a start may wait for its turn, in seconds.
     pub spawn_wait_secs: f64,
     /// How long a worker may take until it is ready, in seconds.
@@ -52,8 +57,12 @@ pub struct Config {
     /// Isolation layers that every worker must have in force; without them the daemon does not
     /// start.
     pub require_layers: Vec<String>,
+    /// Whether limits are enforced by control groups where they can be had.
+    pub control_groups: bool,
     /// The sessions' ports.
     pub ports: ports::Config,
+    /// When the machine has no room for more.
+    pub headroom: headroom::Config,
 }
 
 impl Default for Config {
@@ -63,13 +72,16 @@ impl Default for Config {
             worker_args: Vec::new(),
             spawn_concurrent_max: 8,
             spawn_queue_max: 512,
+            spawn_queue_per_tenant_max: 256,
             spawn_wait_secs: 10.0,
             ready_within_secs: 10.0,
             stop_grace_secs: 2.0,
             hang_after_secs: 1.0,
             worker_memory_bytes: 8 << 30,
             require_layers: Vec::new(),
+            control_groups: true,
             ports: ports::Config::default(),
+            headroom: headroom::Config::default(),
         }
     }
 }
@@ -85,22 +97,42 @@ struct Inner {
     config: Config,
     program: PathBuf,
     launcher: Launcher,
-    gate: SpawnGate,
+    gate: Turns,
+    groups: Groups,
     ports: Ports,
+    headroom: Mutex<Headroom>,
+    sampler: Sampler,
 }
 
 impl Pool {
     /// Starts the thread that starts processes, and the watch over them.
     pub fn open(config: Config) -> anyhow::Result<Self> {
         let program = program(&config.worker)?;
-        let launcher = Launcher::start()?;
-        let gate = SpawnGate::new(
-            config.spawn_concurrent_max,
-            config.spawn_queue_max,
-            Duration::from_secs_f64(config.spawn_wait_secs),
-        );
+        let groups = if config.control_groups {
+            Groups::find("simward")
+        } else {
+            Groups::none("pool.control_groups is off")
+        };
+        let launcher = Launcher::start(groups.clone())?;
+        let bounds = Bounds {
+            concurrent_max: config.spawn_concurrent_max,
+            waiting_max: config.spawn_queue_max,
+            waiting_per_tenant_max: config.spawn_queue_per_tenant_max,
+            patience: Duration::from_secs_f64(config.spawn_wait_secs),
+        };
+        let names = Names {
+            what: "starts",
+            waiting_max: "pool.spawn_queue_max",
+            waiting_per_tenant_max: "pool.spawn_queue_per_tenant_max",
+            patience: "pool.spawn_wait_secs",
+        };
+        let gate = Turns::new(bounds, names);
         let ports = Ports::new(&config.ports);
-        Ok(Self { inner: Arc::new(Inner { config, program, launcher, gate, ports }) })
+        let headroom = Mutex::new(Headroom::new(config.headroom.clone()));
+        // After the groups, which may have moved this process.
+        let sampler = Sampler::open();
+        let inner = Inner { config, program, launcher, gate, groups, ports, headroom, sampler };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// How processes are started and watched.
@@ -118,9 +150,33 @@ impl Pool {
         &self.inner.launcher
     }
 
-    /// Who decides how many start at a time.
-    pub fn gate(&self) -> &SpawnGate {
+    /// Who decides whose start is next, and how many start at a time.
+    pub fn gate(&self) -> &Turns {
         &self.inner.gate
+    }
+
+    /// What the machine's control groups can enforce.
+    pub fn groups(&self) -> &Groups {
+        &self.inner.groups
+    }
+
+    /// Looks whether the machine has room for more. Reads files.
+    pub fn look_for_room(&self) -> Level {
+        let sample = self.inner.sampler.sample();
+        let mut headroom = self.headroom();
+        match sample {
+            Some(sample) => headroom.look(sample),
+            None => headroom.state().level(),
+        }
+    }
+
+    /// What the last look for room has found.
+    pub fn room(&self) -> headroom::State {
+        self.headroom().state()
+    }
+
+    fn headroom(&self) -> MutexGuard<'_, Headroom> {
+        self.inner.headroom.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The sessions' ports.

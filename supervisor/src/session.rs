@@ -93,10 +93,14 @@ pub struct Plan {
     pub isolation: Isolation,
     /// What it may use.
     pub limits: Limits,
+    /// How many threads its worker may have.
+    pub threads_max: Option<u64>,
     /// How many models it may hold.
     pub models_max: u32,
     /// How much the checkpoints of its models may take, in bytes.
     pub checkpoint_bytes_max: u64,
+    /// How long a call may take in all, whatever progress its worker claims.
+    pub call_within: Duration,
     /// What a client of its port must present.
     pub token: Arc<str>,
     /// How long it may be unused.
@@ -239,7 +243,10 @@ impl Session {
 
     /// Asks the session's worker; if that ends before it was asked, the next one. Tells also how
     /// many workers were lost before the one that answered.
-    async fn ask(&self, mut request: Request, options: Options) -> Result<(Reply, u64), Error> {
+    async fn ask(&self, mut request: Request, mut options: Options) -> Result<(Reply, u64), Error> {
+        // One that may be silent for long may take long.
+        let silent = options.patience.unwrap_or_default() * 2;
+        options.within.get_or_insert(self.inner.plan.call_within.max(silent));
         let _using = Using::enter(&self.inner.usage);
         loop {
             let (worker, slot, losses, asking) = self.worker().await?;

@@ -17,6 +17,7 @@ use self::defaults::Defaults;
 pub use self::error::Error;
 pub use self::plan::{NAME_CHARS_MAX, Request};
 use crate::compiler::Compiler;
+use crate::limits::Allowance;
 use crate::pool::Pool;
 use crate::session::lifecycle::Closed;
 use crate::session::{self, Crew, Holdings, Parts, Plan, RestartConfig, Session};
@@ -48,6 +49,8 @@ pub struct Config {
     pub models_max: u32,
     /// How long one call may step, in seconds.
     pub call_budget_secs: f64,
+    /// What each session may use.
+    pub limits: Allowance,
     /// How often a lost worker is replaced.
     pub restart: RestartConfig,
 }
@@ -65,6 +68,7 @@ impl Default for Config {
             checkpoint_bytes_max: 64 << 20,
             models_max: 16,
             call_budget_secs: 30.0,
+            limits: Allowance::default(),
             restart: RestartConfig::default(),
         }
     }

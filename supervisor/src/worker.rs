@@ -6,6 +6,7 @@
 mod driver;
 mod ending;
 mod health;
+mod launch;
 pub mod lifecycle;
 mod link;
 
@@ -21,11 +22,15 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::ending::is_of_memory;
 pub use self::ending::{Ending, Kind};
 use self::lifecycle::State;
 pub(crate) use self::link::Link;
 use crate::code::Code;
-use crate::pool::{Pool, admission};
+use crate::pool::groups::Limits;
+use crate::pool::guard::Enforcement;
+use crate::pool::{Pool, turns};
+use crate::tenants::Tenant;
 
 /// How many calls may wait for one worker.
 const QUEUE_CALLS_MAX: usize = 256;
@@ -49,6 +54,10 @@ pub struct Facts {
     pub started: Instant,
     /// What it said of itself.
     pub hello: Hello,
+    /// What it may use.
+    pub limits: Limits,
+    /// By what that is enforced.
+    pub enforcement: Enforcement,
 }
 
 /// How a worker stands.
@@ -134,7 +143,7 @@ pub enum Error {
 pub enum StartError {
     /// Too many are starting.
     #[error(transparent)]
-    Busy(#[from] admission::Error),
+    Busy(#[from] turns::Error),
     /// The system started no process.
     #[error("no process could be started")]
     Spawn(#[source] std::io::Error),
@@ -163,21 +172,22 @@ impl Code for StartError {
 }
 
 impl Worker {
-    /// Starts a worker, and returns once it takes calls.
-    pub async fn start(pool: &Pool) -> Result<Self, StartError> {
-        let turn = pool.gate().enter().await?;
-        let starting = driver::launch(pool).await.map_err(StartError::Spawn)?;
+    /// Starts a worker for a tenant, and returns once it takes calls.
+    pub async fn start(pool: &Pool, tenant: &Tenant, limits: Limits) -> Result<Self, StartError> {
+        let turn = pool.gate().enter(tenant).await?;
+        let starting = launch::launch(pool, limits).await.map_err(StartError::Spawn)?;
         let (calls, pending) = mpsc::channel(QUEUE_CALLS_MAX);
         let (stop, wish) = watch::channel(Wish::Live);
         let (publish, mut status) = watch::channel(Status::default());
         let (said, hello) = oneshot::channel();
         let (pid, started) = (starting.pid(), starting.started());
+        let enforcement = starting.enforcement();
         tokio::spawn(starting.run(driver::Ends { pending, wish, publish, said: Some(said) }));
         let hello = hello.await;
         drop(turn);
         match hello {
             Ok(hello) => {
-                let facts = Arc::new(Facts { pid, started, hello });
+                let facts = Arc::new(Facts { pid, started, hello, limits, enforcement });
                 Ok(Self { calls, stop, status, facts })
             }
             Err(_ended) => Err(StartError::Ended(ending_of(&mut status).await)),

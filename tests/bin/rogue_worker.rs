@@ -97,6 +97,8 @@ impl Manners for Rogue {
             }
             How::LeaksGrandchild => abort(),
             How::Swells => swell(),
+            How::StartsThreads => start_threads(),
+            How::FloodsFrames => flood_frames(outgoing.clone()),
             _ => (),
         }
     }
@@ -149,7 +151,12 @@ impl Manners for Rogue {
     }
 
     fn step_takes(&self) -> Duration {
-        if self.how == How::SlowSteps { Duration::from_millis(1) } else { Duration::ZERO }
+        let is_slow = matches!(self.how, How::SlowSteps | How::IgnoresBudget);
+        if is_slow { Duration::from_millis(1) } else { Duration::ZERO }
+    }
+
+    fn keeps_to_budget(&self) -> bool {
+        self.how != How::IgnoresBudget
     }
 
     fn hung_up(&self) {
@@ -195,6 +202,22 @@ fn swell() -> ! {
     }
     std::hint::black_box(&kept);
     linger()
+}
+
+fn start_threads() {
+    for _ in 0..1000 {
+        let thread = thread::Builder::new().stack_size(64 * 1024).spawn(|| linger());
+        if thread.is_err() {
+            end(77);
+        }
+    }
+}
+
+fn flood_frames(outgoing: Outgoing) {
+    thread::spawn(move || {
+        let vitals = Vitals::default();
+        while outgoing.write(&FromWorker::Pong { id: 1, vitals }).is_ok() {}
+    });
 }
 
 /// Writes without end, on a thread of its own; stops quietly when nobody reads any more.

@@ -66,6 +66,11 @@ pub trait Manners: Send + Sync {
         Duration::ZERO
     }
 
+    /// Whether a call ends when its time is over.
+    fn keeps_to_budget(&self) -> bool {
+        true
+    }
+
     /// The supervisor is gone. The process ends when this returns.
     fn hung_up(&self) {}
 

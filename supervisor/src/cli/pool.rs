@@ -92,6 +92,8 @@ fn stats(stats: &PoolStats) -> String {
     let row = |name: &str, value: String| vec![name.to_owned(), value];
     let rows = [
         row("sessions", format!("{} of {}", stats.sessions, stats.sessions_max)),
+        row("awake at a time", stats.sessions_awake_max.to_string()),
+        row("room", stats.room.clone()),
         row("sessions created", stats.sessions_created_total.to_string()),
         row("workers", stats.workers.to_string()),
         row("starting, waiting", format!("{}, {}", stats.starting, stats.starts_waiting)),

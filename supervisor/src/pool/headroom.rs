@@ -11,6 +11,8 @@
 
 pub mod sampler;
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// Where the levels begin.
@@ -96,6 +98,17 @@ impl State {
     /// The worse of the two.
     pub fn level(&self) -> Level {
         self.memory.max(self.cpu)
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let percent = 100.0 * self.memory_available_ratio;
+        write!(f, "{percent:.1} % of its memory are available")?;
+        if let Some(ratio) = self.cpu_pressure_ratio {
+            write!(f, ", and its processors are waited for {:.0} % of the time", 100.0 * ratio)?;
+        }
+        Ok(())
     }
 }
 

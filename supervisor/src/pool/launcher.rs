@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::groups::{Groups, Limits};
+use super::guard::Guard;
 use super::process::Process;
 use super::registry::Registry;
 
@@ -28,6 +30,8 @@ pub struct Launch {
     pub program: PathBuf,
     /// Its arguments.
     pub args: Vec<String>,
+    /// What it may use, beside what it limits itself to.
+    pub limits: Limits,
 }
 
 /// A started process and the socket to it.
@@ -37,6 +41,8 @@ pub struct Launched {
     pub process: Process,
     /// Our end of the socket that is its standard input.
     pub socket: UnixStream,
+    /// What holds it to its limits. To be dropped after the process.
+    pub guard: Guard,
 }
 
 /// Starts processes.
@@ -51,7 +57,7 @@ struct Order {
 }
 
 impl Launcher {
-    pub(super) fn start() -> io::Result<Self> {
+    pub(super) fn start(groups: Groups) -> io::Result<Self> {
         let registry = Registry::open()?;
         let runtime = tokio::runtime::Handle::current();
         let (orders, mut waiting) = mpsc::channel::<Order>(QUEUE_MAX);
@@ -62,7 +68,7 @@ impl Launcher {
                     continue;
                 }
                 // Whoever ordered it may be gone by now: then the process ends with its handle.
-                started.send(start(&launch, &registry)).ok();
+                started.send(start(&launch, &groups, &registry)).ok();
             }
         })?;
         Ok(Self { orders })
@@ -77,7 +83,7 @@ impl Launcher {
     }
 }
 
-fn start(launch: &Launch, registry: &Arc<Registry>) -> io::Result<Launched> {
+fn start(launch: &Launch, groups: &Groups, registry: &Arc<Registry>) -> io::Result<Launched> {
     let (ours, theirs) = UnixStream::pair()?;
     let (heard, said) = io::pipe()?;
     #[expect(clippy::disallowed_methods, reason = "this is where processes start")]
@@ -99,5 +105,7 @@ fn start(launch: &Launch, registry: &Arc<Registry>) -> io::Result<Launched> {
     let stopped = Arc::new(Notify::new());
     let process = Process::new(child.id(), heard, Arc::clone(&stopped), Arc::clone(registry))?;
     starting.started(process.pid(), process.pidfd(), &stopped);
-    Ok(Launched { process, socket: ours })
+    // Before it has had anything from us to do.
+    let guard = Guard::new(groups, launch.limits, process.pid().as_raw_nonzero().get());
+    Ok(Launched { process, socket: ours, guard })
 }

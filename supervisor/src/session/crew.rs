@@ -14,6 +14,8 @@ use super::holdings::{Held, Holdings};
 use super::{Isolation, Plan};
 use crate::code::Code;
 use crate::pool::Pool;
+use crate::pool::groups::Limits;
+use crate::pool::headroom::Level;
 use crate::pool::ports;
 use crate::store;
 use crate::tenants::Tenant;
@@ -41,7 +43,7 @@ pub enum Error {
         max: usize,
     },
     /// The machine has no room.
-    #[error("the machine is too busy: {0}")]
+    #[error("the machine has no room for another simulator: {0}")]
     Overloaded(String),
     /// No port.
     #[error(transparent)]
@@ -168,13 +170,17 @@ impl Crew {
     }
 
     pub(super) async fn berth(&self, plan: &Plan) -> Result<Berth, Error> {
+        let room = self.pool.room();
+        if room.level() == Level::Full {
+            return Err(Error::Overloaded(room.to_string()));
+        }
         let seat = self.seat().await?;
         match plan.isolation {
             Isolation::Process => {
-                let worker = Worker::start(&self.pool).await?;
+                let worker = Worker::start(&self.pool, &plan.tenant, may_use(plan)).await?;
                 Ok(Berth { worker, slot: 0, shared: None, _seat: seat })
             }
-            Isolation::Shared => self.shared_berth(&plan.tenant, seat).await,
+            Isolation::Shared => self.shared_berth(plan, seat).await,
         }
     }
 
@@ -195,11 +201,7 @@ impl Crew {
         Err(Error::NoSeat { max: self.seats_max })
     }
 
-    async fn shared_berth(
-        &self,
-        tenant: &Tenant,
-        seat: OwnedSemaphorePermit,
-    ) -> Result<Berth, Error> {
+    async fn shared_berth(&self, plan: &Plan, seat: OwnedSemaphorePermit) -> Result<Berth, Error> {
         let place = {
             let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
             // Tenants whose shared sessions are all gone leave nothing behind.
@@ -207,7 +209,7 @@ impl Crew {
                 Arc::strong_count(place) > 1
                     || place.try_lock().is_ok_and(|weak| weak.strong_count() != 0)
             });
-            Arc::clone(shared.entry(tenant.clone()).or_default())
+            Arc::clone(shared.entry(plan.tenant.clone()).or_default())
         };
         // Held while the worker starts: the tenant's other sessions wait for the same one.
         let mut place = place.lock().await;
@@ -217,7 +219,7 @@ impl Crew {
         let shared = if let Some(shared) = living {
             shared
         } else {
-            let worker = Worker::start(&self.pool).await?;
+            let worker = Worker::start(&self.pool, &plan.tenant, may_use(plan)).await?;
             let shared = Arc::new(Shared { worker, next_slot: AtomicU32::new(0) });
             *place = Arc::downgrade(&shared);
             shared
@@ -225,6 +227,12 @@ impl Crew {
         let slot = shared.next_slot.fetch_add(1, Ordering::Relaxed);
         Ok(Berth { worker: shared.worker.clone(), slot, shared: Some(shared), _seat: seat })
     }
+}
+
+/// What the process of a session may use.
+fn may_use(plan: &Plan) -> Limits {
+    let crate::limits::Limits { memory_bytes, cpu_ratio, .. } = plan.limits;
+    Limits { memory_bytes, cpu_ratio, tasks_max: plan.threads_max }
 }
 
 impl Berth {
@@ -236,7 +244,7 @@ impl Berth {
             token: plan.token.to_string(),
             models_max: plan.models_max,
             step_rate: plan.limits.step_rate,
-            cpu_ratio: plan.limits.cpu_ratio,
+            cpu_ratio: plan.limits.cpu_ratio.filter(|_| self.sees_to_its_share()),
         };
         let attached = socket.map(Arc::new).into_iter().collect();
         let options = Options { attached, ..Options::default() };
@@ -244,6 +252,11 @@ impl Berth {
             Ok(_) => Ok(()),
             Err(error) => Err(self.broken(error).await),
         }
+    }
+
+    /// Whether the worker itself has to see to its share of the processor.
+    fn sees_to_its_share(&self) -> bool {
+        self.worker.facts().enforcement.get("cpu_ratio").is_some_and(|by| by == "worker")
     }
 
     /// Brings back what the session holds.

@@ -28,6 +28,9 @@ pub struct Request {
 /// The longest name of a session, in characters.
 pub const NAME_CHARS_MAX: usize = 100;
 
+/// How much longer than twice its budget a call may take: then its worker does not keep to it.
+const CALL_GRACE: Duration = Duration::from_secs(2);
+
 /// The least memory in which a worker starts.
 const MEMORY_BYTES_MIN: u64 = 32 << 20;
 
@@ -75,9 +78,11 @@ pub(super) fn of_record(record: &Record, config: &Config) -> Plan {
         tenant: Tenant::named(&record.tenant),
         name: record.name.clone(),
         isolation: if record.shared { Isolation::Shared } else { Isolation::Process },
-        limits: record.limits,
+        limits: config.limits.within(&record.limits),
+        threads_max: Some(config.limits.threads).filter(|threads| *threads != 0),
         models_max,
         checkpoint_bytes_max: config.checkpoint_bytes_max,
+        call_within: secs(config.call_budget_secs * 2.0) + CALL_GRACE,
         token: record.token.as_str().into(),
         idle_timeout: secs(record.idle_timeout_secs),
         max_age: secs(record.max_age_secs),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use simward_protocol::session::Vitals;
 
+use crate::pool::guard::Enforcement;
 use crate::pool::reading::{self, Reading};
 use crate::session::{Isolation, Session};
 use crate::sessions::Sessions;
@@ -70,6 +71,8 @@ pub struct ProcessReport {
     pub busy_ratio: Option<f64>,
     /// The isolation layers in force in the worker.
     pub layers: Vec<String>,
+    /// By what each limit of the worker is enforced.
+    pub limits_enforced_by: Enforcement,
 }
 
 /// Looks at processes, and remembers the last look for rates.
@@ -142,6 +145,7 @@ fn report(
     report.pid = Some(pid);
     report.uptime_secs = Some(facts.started.elapsed().as_secs_f64());
     report.layers.clone_from(&facts.hello.layers);
+    report.limits_enforced_by.clone_from(&facts.enforcement);
     report
 }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sysinfo::{MemoryRefreshKind, System};
 
 use super::{ProcessReport, Watch};
+use crate::pool::turns;
 use crate::sessions::Sessions;
 
 /// The pool at a glance.
@@ -21,6 +22,8 @@ pub struct PoolStats {
     pub sessions_per_tenant_max: u64,
     /// Sessions created since the daemon's start.
     pub sessions_created_total: u64,
+    /// Sessions that may have a worker at a time.
+    pub sessions_awake_max: u64,
     /// Worker processes that there are.
     pub workers: u64,
     /// Processes that are being started now.
@@ -57,6 +60,11 @@ pub struct PoolStats {
     pub host_memory_available_bytes: u64,
     /// The machine's cores.
     pub host_cores: u64,
+    /// Whether the machine has room: `plenty`, `tight` (idle sessions hibernate) or `full` (new work
+    /// is refused).
+    pub room: String,
+    /// What control groups can enforce here, and which version of them; empty where there are none.
+    pub control_groups: BTreeMap<String, String>,
 }
 
 impl PoolStats {
@@ -64,7 +72,7 @@ impl PoolStats {
     pub async fn look(watch: &Watch, sessions: &Sessions) -> Self {
         let processes = watch.look(sessions).await.processes;
         let pool = sessions.pool();
-        let (starting, waiting) = pool.gate().counts();
+        let turns::Counts { running: starting, waiting } = pool.gate().counts();
         let ports = pool.ports().counts();
         let (config, limits) = (pool.config(), sessions.config());
         let mut by_state = BTreeMap::new();
@@ -82,6 +90,9 @@ impl PoolStats {
             host.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
         }
         let host = host.as_ref();
+        let can = pool.groups().can().into_iter();
+        let groups =
+            can.map(|it| (format!("{:?}", it.what).to_lowercase(), it.by.to_string())).collect();
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
             sessions_by_state: by_state,
@@ -89,6 +100,7 @@ impl PoolStats {
             sessions_max: count(limits.max),
             sessions_per_tenant_max: count(limits.per_tenant_max),
             sessions_created_total: sessions.created_total(),
+            sessions_awake_max: count(limits.awake_max),
             workers: count(workers.len()),
             starting: count(starting),
             starts_waiting: count(waiting),
@@ -107,6 +119,8 @@ impl PoolStats {
             host_memory_bytes: host.map_or(0, System::total_memory),
             host_memory_available_bytes: host.map_or(0, System::available_memory),
             host_cores: count(cores),
+            room: format!("{:?}", pool.room().level()).to_lowercase(),
+            control_groups: groups,
         }
     }
 }

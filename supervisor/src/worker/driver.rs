@@ -14,14 +14,16 @@ use simward_protocol::wire::{FromWorker, ToWorker};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::ending::{Ending, Kind, kind_of};
+use super::ending::{Ending, Kind, is_of_memory, kind_of};
 use super::health::Health;
+use super::launch::{Limits, Starting};
 use super::lifecycle::{self, Effect, Event, State};
 use super::link::Link;
 use super::{Answer, Options, Pending, Status, Wish};
-use crate::pool::launcher::{Launch, Launched};
+use crate::pool::guard::Guard;
 use crate::pool::process::{Exit, Process};
-use crate::pool::{Pool, reading};
+use crate::pool::reading;
+use crate::pool::watchdog::Exceeded;
 
 /// What connects the driver to the handles.
 pub(super) struct Ends {
@@ -31,55 +33,21 @@ pub(super) struct Ends {
     pub(super) said: Option<oneshot::Sender<Hello>>,
 }
 
-/// How long things may take.
-#[derive(Clone, Copy, Debug)]
-struct Limits {
-    ready_within: Duration,
-    stop_grace: Duration,
-    hang_after: Duration,
-}
-
-/// A process that was just started.
-pub(super) struct Starting {
-    process: Process,
-    link: Link,
-    limits: Limits,
-}
-
-/// Starts a worker's process.
-pub(super) async fn launch(pool: &Pool) -> io::Result<Starting> {
-    let config = pool.config();
-    let mut args = config.worker_args.clone();
-    args.push("simulate".to_owned());
-    if config.worker_memory_bytes != 0 {
-        args.extend(["--memory-bytes".to_owned(), config.worker_memory_bytes.to_string()]);
-    }
-    let launch = Launch { program: pool.program().to_owned(), args };
-    let Launched { process, socket } = pool.launcher().launch(launch).await?;
-    let limits = Limits {
-        ready_within: Duration::from_secs_f64(config.ready_within_secs),
-        stop_grace: Duration::from_secs_f64(config.stop_grace_secs),
-        hang_after: Duration::from_secs_f64(config.hang_after_secs),
-    };
-    Ok(Starting { process, link: Link::new(socket)?, limits })
-}
+/// How often an idle worker is looked at that no control group holds to its limits.
+const GUARD_PAUSE: Duration = Duration::from_secs(2);
 
 impl Starting {
-    pub(super) fn pid(&self) -> i32 {
-        self.process.pid().as_raw_nonzero().get()
-    }
-
-    pub(super) fn started(&self) -> Instant {
-        self.process.started()
-    }
-
     /// Drives the worker until it has ended.
     pub(super) async fn run(self, ends: Ends) {
-        let Self { process, link, limits } = self;
+        let Self { process, guard, link, limits } = self;
+        let guard_at = guard.needs_looks().then(|| Instant::now() + GUARD_PAUSE);
         let alarm = Some(Instant::now() + limits.ready_within);
         let stopped = process.stopped();
         let mut driver = Driver {
             process,
+            guard,
+            guard_at,
+            exceeded: None,
             link,
             limits,
             publish: ends.publish,
@@ -102,6 +70,12 @@ impl Starting {
 
 struct Driver {
     process: Process,
+    /// After the process, whose group can only go when it is empty.
+    guard: Guard,
+    /// When to look whether it has too much.
+    guard_at: Option<Instant>,
+    /// What it had too much of.
+    exceeded: Option<Exceeded>,
     link: Link,
     limits: Limits,
     publish: watch::Sender<Status>,
@@ -144,6 +118,7 @@ enum Wake {
     Withdrawn,
     Suspended,
     Look,
+    Guard,
     Late,
     Call(Box<Pending>),
 }
@@ -176,6 +151,7 @@ impl Driver {
                 () = stopped.notified() => Wake::Suspended,
                 () = sleep_until(self.alarm) => Wake::Late,
                 () = sleep_until(self.look_at) => Wake::Look,
+                () = sleep_until(self.guard_at) => Wake::Guard,
                 call = pending.recv(), if idle => match call {
                     Some(call) => Wake::Call(Box::new(call)),
                     None => Wake::Wish(Wish::Stop),
@@ -223,6 +199,7 @@ impl Driver {
                 self.apply(if overdue { Event::Nonsense } else { Event::Late });
             }
             Wake::Look => self.look(),
+            Wake::Guard => self.guard(),
             Wake::Call(call) => self.ask(*call),
         }
     }
@@ -371,9 +348,24 @@ impl Driver {
         }
     }
 
+    /// Looks whether the worker has more than it may have.
+    fn guard(&mut self) {
+        self.guard_at = Some(Instant::now() + GUARD_PAUSE);
+        if self.exceeded.is_none()
+            && let Some(exceeded) = self.guard.look()
+        {
+            self.exceeded = Some(exceeded);
+            self.apply(Event::Hung(Kind::Greedy));
+        }
+    }
+
     /// Looks whether a worker that owes progress makes any, and asks for news.
     fn look(&mut self) {
         self.look_at = None;
+        if self.guard_at.is_some() {
+            // While it works, it is looked at as often as for its progress.
+            self.guard();
+        }
         if self.suspended {
             // It may have been let go on meanwhile; and if not, it may be let go on soon.
             self.suspended = self.activity().is_some_and(|activity| activity.stopped);
@@ -455,12 +447,15 @@ impl Driver {
         if matches!(self.state, Ready | Killed(Kind::Spinning | Kind::Stuck | Kind::Suspended)) {
             self.drain();
         }
-        self.apply(Event::Exited(kind_of(exit)));
-        let State::Ended(kind) = self.state else { return };
         let written = self.process.last_output().await;
         let words =
             self.last_words.take().or_else(|| Some(written).filter(|text| !text.is_empty()));
-        let ending = Ending { kind, exit: Some(exit), last_words: words };
+        let limit = self.passed_limit(exit, words.as_deref());
+        let unasked = if limit.is_some() { Kind::Greedy } else { kind_of(exit) };
+        self.apply(Event::Exited(unasked));
+        let State::Ended(kind) = self.state else { return };
+        let limit = limit.filter(|_| kind == Kind::Greedy);
+        let ending = Ending { kind, exit: Some(exit), limit, last_words: words };
         let pid = self.process.pid().as_raw_nonzero();
         tracing::info!(pid, ending = %ending, "worker ended");
         let (state, vitals) = (self.state, self.vitals);
@@ -468,6 +463,18 @@ impl Driver {
         self.publish.send_replace(Status { state, vitals, ending: Some(ending), unanswered });
         self.in_flight = None;
         self.said = None;
+    }
+
+    /// Which limit ended the worker, if one did.
+    fn passed_limit(&self, exit: Exit, words: Option<&str>) -> Option<String> {
+        let looked = self.exceeded.map(|exceeded| format!("it had {exceeded}"));
+        let by_kernel = || self.guard.verdict(exit);
+        let by_itself = || {
+            let bytes = self.limits.address_space_bytes;
+            let said = words.is_some_and(is_of_memory) && bytes != 0;
+            said.then(|| format!("its address space is limited to {} MiB", bytes >> 20))
+        };
+        looked.or_else(by_kernel).or_else(by_itself)
     }
 
     /// Takes what the worker sent before it went: an answer, or last words.

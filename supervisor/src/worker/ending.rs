@@ -14,6 +14,8 @@ pub struct Ending {
     pub kind: Kind,
     /// The kernel's word.
     pub exit: Option<Exit>,
+    /// Which limit it passed, if it was for that.
+    pub limit: Option<String>,
     /// What it said or wrote last.
     pub last_words: Option<String>,
 }
@@ -102,7 +104,7 @@ impl Kind {
 impl Ending {
     /// An ending without the kernel's word.
     pub fn of(kind: Kind) -> Self {
-        Self { kind, exit: None, last_words: None }
+        Self { kind, exit: None, limit: None, last_words: None }
     }
 }
 
@@ -117,11 +119,20 @@ pub(super) fn kind_of(exit: Exit) -> Kind {
     }
 }
 
+/// Whether last words say that memory ran out: how a C++ program, the engine and we say it.
+pub(crate) fn is_of_memory(words: &str) -> bool {
+    let signs = ["bad_alloc", "allocate memory", "out of memory", "memory allocation"];
+    signs.iter().any(|sign| words.contains(sign))
+}
+
 impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.kind.sentence())?;
         if let Some(exit) = self.exit {
             write!(f, " ({exit})")?;
+        }
+        if let Some(limit) = &self.limit {
+            write!(f, ": {limit}")?;
         }
         if let Some(words) = &self.last_words {
             write!(f, "; its last words: {words}")?;

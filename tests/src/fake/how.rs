@@ -84,6 +84,12 @@ hows! {
     Grandchild = "grandchild",
     /// Takes 50 MiB of memory every 20 ms in `Step`, up to 2 GiB, and keeps it.
     Swells = "swells",
+    /// Starts threads in `Step`, up to a thousand; exits with code 77 if it cannot have one.
+    StartsThreads = "starts-threads",
+    /// Sends pongs that nobody asked for, as fast as they are taken, from `Step` on.
+    FloodsFrames = "floods-frames",
+    /// Steps on when the call's time is over, with progress, a millisecond each.
+    IgnoresBudget = "ignores-budget",
     /// Nothing wrong, but a step takes a millisecond: time to cancel a call, or to outlast it.
     SlowSteps = "slow-steps",
     /// Takes the model and never answers, in mode `compile`.

@@ -43,7 +43,7 @@ pub(crate) fn run(manners: &Arc<dyn Manners>) -> io::Result<()> {
         pulse: Arc::clone(&pulse),
     };
     thread::Builder::new().name("control".into()).spawn(move || control.run())?;
-    let world = World::new(pulse, manners.step_takes());
+    let world = World::new(pulse, manners.step_takes(), manners.keeps_to_budget());
     Simulation { manners: Arc::clone(manners), world, outgoing }.run(&questions);
     Ok(())
 }

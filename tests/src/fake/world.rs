@@ -32,6 +32,7 @@ pub(crate) struct World {
     /// What came with the call that is being served.
     pub(crate) attached: Vec<OwnedFd>,
     step_takes: Duration,
+    keeps_to_budget: bool,
     slots: BTreeMap<u32, Slot>,
 }
 
@@ -57,8 +58,8 @@ impl Slot {
 }
 
 impl World {
-    pub(crate) fn new(pulse: Arc<Pulse>, step_takes: Duration) -> Self {
-        Self { pulse, attached: Vec::new(), step_takes, slots: BTreeMap::new() }
+    pub(crate) fn new(pulse: Arc<Pulse>, step_takes: Duration, keeps_to_budget: bool) -> Self {
+        Self { pulse, attached: Vec::new(), step_takes, keeps_to_budget, slots: BTreeMap::new() }
     }
 
     /// How long the background simulations can wait; nothing if there are none.
@@ -256,6 +257,7 @@ impl Serve<Step> for World {
         let (value, steps_max) = (steps as f64, Step::STEPS_MAX as f64);
         in_range("steps", value, (1.0, steps_max))?;
         let (pulse, step_takes) = (Arc::clone(&self.pulse), self.step_takes);
+        let keeps_to_budget = self.keeps_to_budget;
         let (model_id, model) = self.still_model(slot, model_id)?;
         if let Some(ctrl) = single("control", MOTOR, control)? {
             model.ctrl = ctrl;
@@ -278,7 +280,7 @@ impl Serve<Step> for World {
             if steps_done == steps {
                 break StoppedBy::Steps;
             }
-            if budget <= begun.elapsed() {
+            if keeps_to_budget && budget <= begun.elapsed() {
                 break StoppedBy::Deadline;
             }
         };

@@ -13,6 +13,7 @@ mod hostile;
 mod http;
 mod isolation;
 mod lifetimes;
+mod limits;
 mod pool;
 mod recovery;
 mod reference;

@@ -172,7 +172,7 @@ impl McpServer {
     ) -> Result<Json<Validation>, Refusal> {
         let ValidateArgs { model_xml, assets } = args;
         let source = Source { model_xml, assets: decode(assets)?, author: Author::Client };
-        let validate = models::validate(self.sessions().compiler(), source);
+        let validate = models::validate(self.sessions().compiler(), &caller.tenant, source);
         Ok(Json(caller.unless_withdrawn(validate).await?))
     }
 

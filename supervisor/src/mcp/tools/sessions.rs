@@ -8,6 +8,7 @@ use crate::limits::Limits;
 use crate::mcp::McpServer;
 use crate::mcp::caller::Caller;
 use crate::mcp::refusal::Refusal;
+use crate::pool::guard::Enforcement;
 use crate::session::lifecycle::Closed;
 use crate::session::{Isolation, Session};
 use crate::sessions::Request;
@@ -101,8 +102,11 @@ struct SessionInfo {
     endpoint_token: Option<String>,
     /// The isolation layers in force in its process.
     layers: Vec<String>,
-    /// What it was allowed when it was created.
+    /// What it may use.
     limits: Limits,
+    /// By what each limit of its process is enforced: a control group (`cgroup_v1`, `cgroup_v2`),
+    /// the `worker` itself, or the server's `watchdog`. Empty while it has no process.
+    limits_enforced_by: Enforcement,
     /// Models that it may hold.
     models_max: u32,
     /// Seconds without a call after which it is closed.
@@ -306,6 +310,7 @@ fn describe(session: &Session) -> SessionInfo {
         endpoint_token: port.map(|_| plan.token.to_string()),
         layers: facts.map(|facts| facts.hello.layers.clone()).unwrap_or_default(),
         limits: plan.limits,
+        limits_enforced_by: facts.map(|facts| facts.enforcement.clone()).unwrap_or_default(),
         models_max: plan.models_max,
         idle_timeout_secs: plan.idle_timeout.as_secs_f64(),
         max_age_secs: plan.max_age.as_secs_f64(),
