@@ -246,7 +246,8 @@ impl Session {
     async fn ask(&self, mut request: Request, mut options: Options) -> Result<(Reply, u64), Error> {
         // One that may be silent for long may take long.
         let silent = options.patience.unwrap_or_default() * 2;
-        options.within.get_or_insert(self.inner.plan.call_within.max(silent));
+        let within = self.inner.plan.call_within.max(silent);
+        options.within = options.within.or(Some(within));
         let _using = Using::enter(&self.inner.usage);
         loop {
             let (worker, slot, losses, asking) = self.worker().await?;

@@ -23,6 +23,8 @@ pub struct Guard {
     watched: Option<Watched>,
     /// What no group enforces.
     looked_at: watchdog::Limits,
+    /// What the process had too much of.
+    exceeded: Option<Exceeded>,
     enforcement: Enforcement,
 }
 
@@ -57,7 +59,7 @@ impl Guard {
         };
         let watched =
             (looked_at != watchdog::Limits::default()).then(|| Watched::open(pid).ok()).flatten();
-        Self { limits, group, watched, looked_at, enforcement }
+        Self { limits, group, watched, looked_at, exceeded: None, enforcement }
     }
 
     /// By what each limit is enforced.
@@ -75,14 +77,20 @@ impl Guard {
         self.watched.is_some()
     }
 
-    /// Looks whether the process has more than it may have.
-    pub fn look(&mut self) -> Option<Exceeded> {
-        let usage = self.watched.as_mut()?.read().ok()?;
-        watchdog::judge(&self.looked_at, &usage)
+    /// Looks whether the process has more than it may have: then it must be ended.
+    pub fn finds_too_much(&mut self) -> bool {
+        if self.exceeded.is_none() {
+            let usage = self.watched.as_mut().and_then(|watched| watched.read().ok());
+            self.exceeded = usage.and_then(|usage| watchdog::judge(&self.looked_at, &usage));
+        }
+        self.exceeded.is_some()
     }
 
-    /// Why the kernel ended the process, if it was for its memory.
+    /// Which limit ended the process, if one did.
     pub fn verdict(&self, exit: Exit) -> Option<String> {
+        if let Some(exceeded) = &self.exceeded {
+            return Some(format!("it had {exceeded}"));
+        }
         let group = self.group.as_ref()?;
         if exit != Exit::Signal(SIGKILL) || group.oom_kills() == Some(0) {
             return None;

@@ -112,10 +112,10 @@ mod tests {
         let (large, small) = (Tenant::named("large"), Tenant::named("small"));
         let secs = Duration::from_secs;
         let awake = [
-            (small.clone(), secs(1000)),
+            (small, secs(1000)),
             (large.clone(), secs(5)),
             (large.clone(), secs(50)),
-            (large.clone(), Duration::ZERO),
+            (large, Duration::ZERO),
         ];
         assert_eq!(choose(&awake), [2, 1, 0]);
     }

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -46,9 +46,9 @@ impl Checkpoints {
             problem: format!("its state has {values} values"),
         })?;
         let file = match self.path(id, number) {
-            None => self.memory_file().map_err(Error::of(WHAT))?,
+            None => memory_file().map_err(Error::of(WHAT))?,
             Some(path) => {
-                let made = self.file(&path, bytes);
+                let made = file_of(&path, bytes);
                 if made.is_err() {
                     std::fs::remove_file(path).ok();
                 }
@@ -106,20 +106,6 @@ impl Checkpoints {
         self.lock().remove(id);
     }
 
-    fn file(&self, path: &std::path::Path, bytes: u64) -> io::Result<OwnedFd> {
-        if let Some(folder) = path.parent() {
-            files::private_folder(folder)?;
-        }
-        let file = OwnedFd::from(files::create(path)?);
-        fallocate(&file, FallocateFlags::empty(), 0, bytes)?;
-        lock_within(&file, Duration::ZERO)?;
-        Ok(file)
-    }
-
-    fn memory_file(&self) -> io::Result<OwnedFd> {
-        Ok(memfd_create("simward-checkpoint", MemfdFlags::CLOEXEC)?)
-    }
-
     fn remember(&self, id: &str, number: u32, file: OwnedFd) -> Arc<OwnedFd> {
         let file = Arc::new(file);
         if self.folder.is_some() {
@@ -136,6 +122,20 @@ impl Checkpoints {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, HashMap<u32, Arc<OwnedFd>>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn file_of(path: &Path, bytes: u64) -> io::Result<OwnedFd> {
+    if let Some(folder) = path.parent() {
+        files::private_folder(folder)?;
+    }
+    let file = OwnedFd::from(files::create(path)?);
+    fallocate(&file, FallocateFlags::empty(), 0, bytes)?;
+    lock_within(&file, Duration::ZERO)?;
+    Ok(file)
+}
+
+fn memory_file() -> io::Result<OwnedFd> {
+    Ok(memfd_create("simward-checkpoint", MemfdFlags::CLOEXEC)?)
 }
 
 fn lock_within(file: &OwnedFd, patience: Duration) -> io::Result<()> {

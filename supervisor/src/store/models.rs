@@ -287,7 +287,7 @@ fn about(file: &mut File) -> io::Result<About> {
     let mut end = [0; 16];
     file.read_exact(&mut end)?;
     let (length, magic) = end.split_at(8);
-    let length = u64::from_le_bytes(length.try_into().map_err(|_| wrong())?);
+    let length = u64::from_le_bytes(length.try_into().map_err(|_short| wrong())?);
     let begin = whole.checked_sub(tail + length.min(ABOUT_BYTES_MAX)).ok_or_else(wrong)?;
     if magic != MAGIC || ABOUT_BYTES_MAX < length {
         return Err(wrong());

@@ -158,7 +158,7 @@ fn a_checkpoint_belongs_to_one_at_a_time() {
     // Whoever still had it has lost it.
     let other = store.checkpoints().open("sim_1", 0).unwrap();
     assert!(!Arc::ptr_eq(&file, &other));
-    assert!(store.checkpoints().open("sim_1", 1).is_err());
+    store.checkpoints().open("sim_1", 1).unwrap_err();
     store.forget("sim_1");
     assert!(!folder.path().join("sessions/sim_1").exists());
 }

@@ -14,7 +14,7 @@ use simward_protocol::wire::{FromWorker, ToWorker};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::ending::{Ending, Kind, is_of_memory, kind_of};
+use super::ending::{Ending, Kind, kind_of, of_address_space};
 use super::health::Health;
 use super::launch::{Limits, Starting};
 use super::lifecycle::{self, Effect, Event, State};
@@ -23,7 +23,6 @@ use super::{Answer, Options, Pending, Status, Wish};
 use crate::pool::guard::Guard;
 use crate::pool::process::{Exit, Process};
 use crate::pool::reading;
-use crate::pool::watchdog::Exceeded;
 
 /// What connects the driver to the handles.
 pub(super) struct Ends {
@@ -47,7 +46,6 @@ impl Starting {
             process,
             guard,
             guard_at,
-            exceeded: None,
             link,
             limits,
             publish: ends.publish,
@@ -74,8 +72,6 @@ struct Driver {
     guard: Guard,
     /// When to look whether it has too much.
     guard_at: Option<Instant>,
-    /// What it had too much of.
-    exceeded: Option<Exceeded>,
     link: Link,
     limits: Limits,
     publish: watch::Sender<Status>,
@@ -351,10 +347,7 @@ impl Driver {
     /// Looks whether the worker has more than it may have.
     fn guard(&mut self) {
         self.guard_at = Some(Instant::now() + GUARD_PAUSE);
-        if self.exceeded.is_none()
-            && let Some(exceeded) = self.guard.look()
-        {
-            self.exceeded = Some(exceeded);
+        if self.guard.finds_too_much() {
             self.apply(Event::Hung(Kind::Greedy));
         }
     }
@@ -450,7 +443,8 @@ impl Driver {
         let written = self.process.last_output().await;
         let words =
             self.last_words.take().or_else(|| Some(written).filter(|text| !text.is_empty()));
-        let limit = self.passed_limit(exit, words.as_deref());
+        let bytes = self.limits.address_space_bytes;
+        let limit = self.guard.verdict(exit).or_else(|| of_address_space(words.as_deref(), bytes));
         let unasked = if limit.is_some() { Kind::Greedy } else { kind_of(exit) };
         self.apply(Event::Exited(unasked));
         let State::Ended(kind) = self.state else { return };
@@ -463,18 +457,6 @@ impl Driver {
         self.publish.send_replace(Status { state, vitals, ending: Some(ending), unanswered });
         self.in_flight = None;
         self.said = None;
-    }
-
-    /// Which limit ended the worker, if one did.
-    fn passed_limit(&self, exit: Exit, words: Option<&str>) -> Option<String> {
-        let looked = self.exceeded.map(|exceeded| format!("it had {exceeded}"));
-        let by_kernel = || self.guard.verdict(exit);
-        let by_itself = || {
-            let bytes = self.limits.address_space_bytes;
-            let said = words.is_some_and(is_of_memory) && bytes != 0;
-            said.then(|| format!("its address space is limited to {} MiB", bytes >> 20))
-        };
-        looked.or_else(by_kernel).or_else(by_itself)
     }
 
     /// Takes what the worker sent before it went: an answer, or last words.

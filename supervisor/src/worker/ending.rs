@@ -122,7 +122,14 @@ pub(super) fn kind_of(exit: Exit) -> Kind {
 /// Whether last words say that memory ran out: how a C++ program, the engine and we say it.
 pub(crate) fn is_of_memory(words: &str) -> bool {
     let signs = ["bad_alloc", "allocate memory", "out of memory", "memory allocation"];
-    signs.iter().any(|sign| words.contains(sign))
+    // The engine's own stack is part of the model: it is the model that makes it too small.
+    signs.iter().any(|sign| words.contains(sign)) && !words.contains("stack overflow")
+}
+
+/// The limit that a worker met in its own address space, of so many bytes, by its last words.
+pub(super) fn of_address_space(words: Option<&str>, bytes: u64) -> Option<String> {
+    let met = bytes != 0 && words.is_some_and(is_of_memory);
+    met.then(|| format!("its address space is limited to {} MiB", bytes >> 20))
 }
 
 impl fmt::Display for Ending {

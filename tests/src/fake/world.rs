@@ -131,7 +131,7 @@ impl World {
     fn files(&mut self, bytes: u64) -> Result<File, Fault> {
         let unreadable = |detail: String| Fault::ModelUnreadable { detail };
         let [file, checkpoint] = <[OwnedFd; 2]>::try_from(std::mem::take(&mut self.attached))
-            .map_err(|_| unreadable("two files must come with the call".into()))?;
+            .map_err(|_others| unreadable("two files must come with the call".into()))?;
         let last = bytes.checked_sub(1).ok_or_else(|| unreadable("it is empty".into()))?;
         let read = File::from(file).read_exact_at(&mut [0], last);
         read.map_err(|error| unreadable(error.to_string()))?;
@@ -332,7 +332,7 @@ impl Serve<Reset> for World {
             return Err(Fault::NameUnknown { kind: "keyframe".into(), name, nearest: Vec::new() });
         }
         let (checkpoint, steps_total) = (model.checkpoint.take(), model.steps_total);
-        *model = Pendulum { checkpoint, steps_total, ..Pendulum::default() };
+        *model = Pendulum { steps_total, checkpoint, ..Pendulum::default() };
         Ok(applied(model_id, model, 0))
     }
 }

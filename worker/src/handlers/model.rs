@@ -25,7 +25,7 @@ impl Serve<LoadModel> for World {
         let room = self.slot(slot)?;
         let model_id = model_id.unwrap_or_else(|| free_id(&room.models));
         room.check_place(&model_id)?;
-        let simulation = Simulation::load(&model_id, &compiled, checkpoint)?;
+        let simulation = Simulation::load(&model_id, &compiled, &checkpoint)?;
         let summary = simulation.summary(&model_id);
         room.models.insert(model_id, simulation);
         Ok(summary)
@@ -38,7 +38,7 @@ impl Serve<RestoreModel> for World {
         let (compiled, checkpoint) = self.files(bytes)?;
         let room = self.slot(slot)?;
         room.check_place(&model_id)?;
-        let (simulation, run) = Simulation::restore(&model_id, &compiled, checkpoint, unanswered)?;
+        let (simulation, run) = Simulation::restore(&model_id, &compiled, &checkpoint, unanswered)?;
         let time_secs = simulation.time_secs();
         let steps_total = simulation.counts().steps_total;
         room.models.insert(model_id.clone(), simulation);
@@ -58,7 +58,7 @@ impl Serve<SaveModel> for World {
     fn serve(&mut self, slot: u32, SaveModel { model_id }: SaveModel) -> Result<Saved, Fault> {
         let file = self.attached.pop().ok_or_else(|| unreadable("no checkpoint came along"))?;
         let (model_id, simulation) = self.model(slot, Some(&model_id))?;
-        simulation.save(&model_id, file)?;
+        simulation.save(&model_id, &file)?;
         Ok(Saved { time_secs: Real(simulation.time_secs()) })
     }
 }
@@ -67,7 +67,9 @@ impl World {
     /// The compiled model and the checkpoint that came with the call.
     fn files(&mut self, bytes: u64) -> Result<(Vec<u8>, OwnedFd), Fault> {
         let [file, checkpoint] = <[OwnedFd; 2]>::try_from(std::mem::take(&mut self.attached))
-            .map_err(|_| unreadable("the compiled model and its checkpoint did not come along"))?;
+            .map_err(|_others| {
+                unreadable("the compiled model and its checkpoint did not come along")
+            })?;
         let length = usize::try_from(bytes).map_err(unreadable)?;
         let file = File::from(file);
         // Nothing is allocated for bytes that are not there.

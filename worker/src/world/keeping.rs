@@ -28,14 +28,14 @@ pub(crate) struct Found {
 
 impl Checkpoint {
     /// Maps an empty checkpoint.
-    pub(crate) fn create(file: OwnedFd, values: usize) -> Result<Self, String> {
+    pub(crate) fn create(file: &OwnedFd, values: usize) -> Result<Self, String> {
         Self::map(file, values)
     }
 
     /// Maps a checkpoint and finds the newest state in it, without what the call `unanswered` did.
     /// The next change leaves that state alone until it is whole itself.
     pub(crate) fn reopen(
-        file: OwnedFd,
+        file: &OwnedFd,
         values: usize,
         unanswered: Option<u64>,
     ) -> Result<(Self, Found), String> {
@@ -63,9 +63,9 @@ impl Checkpoint {
     }
 
     #[expect(unsafe_code, reason = "maps a file into memory")]
-    fn map(file: OwnedFd, values: usize) -> Result<Self, String> {
+    fn map(file: &OwnedFd, values: usize) -> Result<Self, String> {
         let expected = checkpoint::file_bytes(values as u64).ok_or("the state is too large")?;
-        let stat = rustix::fs::fstat(&file).map_err(|error| error.to_string())?;
+        let stat = rustix::fs::fstat(file).map_err(|error| error.to_string())?;
         let bytes = u64::try_from(stat.st_size).unwrap_or(0);
         if bytes != expected {
             return Err(format!("it has {bytes} bytes and needs {expected}"));
@@ -75,7 +75,7 @@ impl Checkpoint {
         // SAFETY: a new mapping, of a file that is as long as it; this process cannot shorten the
         // file, and if the supervisor's host does, the process ends by a signal.
         let mapped =
-            unsafe { mmap(std::ptr::null_mut(), length, protection, MapFlags::SHARED, &file, 0) };
+            unsafe { mmap(std::ptr::null_mut(), length, protection, MapFlags::SHARED, file, 0) };
         let words = NonNull::new(mapped.map_err(|error| error.to_string())?.cast());
         let words = words.ok_or("it was mapped to nowhere")?;
         Ok(Self { words, length, values, slot: 0, sequence: 1 })

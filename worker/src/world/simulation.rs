@@ -54,7 +54,7 @@ pub(crate) struct Simulation {
 
 impl Simulation {
     /// Loads compiled model bytes, which our own compile process made, with an empty checkpoint.
-    pub(crate) fn load(model_id: &str, compiled: &[u8], file: OwnedFd) -> Result<Self, Fault> {
+    pub(crate) fn load(model_id: &str, compiled: &[u8], file: &OwnedFd) -> Result<Self, Fault> {
         let data = make(compiled)?;
         let values = data.model().state_size(INTEGRATION);
         let checkpoint = Checkpoint::create(file, values);
@@ -67,7 +67,7 @@ impl Simulation {
     pub(crate) fn restore(
         model_id: &str,
         compiled: &[u8],
-        file: OwnedFd,
+        file: &OwnedFd,
         unanswered: Option<u64>,
     ) -> Result<(Self, Option<checkpoint::Run>), Fault> {
         let mut data = make(compiled)?;
@@ -102,7 +102,7 @@ impl Simulation {
 
     /// Writes its state into an empty checkpoint besides its own; what runs in the background is
     /// left out.
-    pub(crate) fn save(&self, model_id: &str, file: OwnedFd) -> Result<(), Fault> {
+    pub(crate) fn save(&self, model_id: &str, file: &OwnedFd) -> Result<(), Fault> {
         let values = self.data.model().state_size(INTEGRATION);
         let other = Checkpoint::create(file, values);
         let mut other = other.map_err(|detail| unusable(model_id, detail))?;
