@@ -192,7 +192,7 @@ fn a_folder_that_cannot_be_written_is_a_refusal_and_no_end() {
     assert_eq!(refused["code"], "store_unavailable", "{refused}");
     let models = client.tool("get_loaded_models", here.clone()).unwrap();
     assert_eq!(models["models"].as_array().unwrap().len(), 1, "nothing was changed");
-    client.tool("step_simulation", here.clone()).unwrap();
+    client.tool("step_simulation", here).unwrap();
     std::fs::remove_file(&sessions).unwrap();
     std::fs::rename(aside, sessions).unwrap();
     client.tool("create_scene", scene).unwrap();
@@ -314,7 +314,9 @@ fn a_daemon_that_is_killed_a_hundred_times_loses_no_acknowledged_step() {
         let workers = daemon.workers();
         daemon.signal(Signal::SIGKILL);
         daemon.wait();
-        acting.into_iter().for_each(|thread| thread.join().unwrap());
+        for thread in acting {
+            thread.join().unwrap();
+        }
         wait_until("no process is left", || workers.iter().all(|pid| !is_alive(*pid)));
         if kill % 25 == 24 {
             check(folder.path(), &actors);

@@ -225,7 +225,7 @@ fn a_step_rate_is_kept_by_calls_and_in_the_background() {
 fn models_of_a_session_are_counted() {
     let mut pair = Pair::open(Setup::toy(&programs!()), json!({ "models": 1 }));
     let model = with(&pair.hog, json!({ "model_xml": "<mujoco/>", "model_id": "second" }));
-    let refused = pair.client.tool("load_model", model.clone()).unwrap_err();
+    let refused = pair.client.tool("load_model", model).unwrap_err();
     assert_eq!(refused["code"], "limit_exceeded");
     let model = with(&pair.bystander, json!({ "model_xml": "<mujoco/>", "model_id": "second" }));
     pair.client.tool("load_model", model).unwrap();
