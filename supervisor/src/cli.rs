@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use self::pool::list as process_table;
 use crate::config::{Config, Format};
-use crate::{daemon, demo};
+use crate::{daemon, demo, doctor};
 
 /// Every MCP client its own MuJoCo simulator.
 #[derive(Debug, Parser)]
@@ -52,6 +52,14 @@ enum Command {
     },
     /// Look at a running daemon's processes, and end them.
     Pool(pool::PoolArgs),
+    /// Try everything that the daemon needs, and say how to mend what is missing.
+    Doctor {
+        #[command(flatten)]
+        common: Common,
+        /// Print the findings as JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Show what it does: three sessions, one of them killed.
     Demo(demo::DemoArgs),
 }
@@ -142,6 +150,7 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> anyhow::Result<Ex
             print(&config.to_toml());
         }
         Command::Pool(args) => pool::run(args)?,
+        Command::Doctor { common, json } => return block_on(doctor::run(common.load()?, json)),
         Command::Demo(args) => return block_on(demo::run(args)),
     }
     Ok(ExitCode::SUCCESS)

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -74,10 +75,20 @@ fn absolute(path: &Path) -> PathBuf {
 }
 
 async fn open(config: &Config, store: Store) -> anyhow::Result<(Sessions, Watch)> {
+    take_descriptors();
     let pool = Pool::open(config.pool.clone())?;
     require_layers(&pool).await?;
     let compiler = Compiler::new(pool.clone(), config.compile.clone());
     Ok((Sessions::open(config.sessions.clone(), pool, compiler, store), Watch::default()))
+}
+
+/// Takes as many descriptors as there may be: every session that is awake has a few.
+fn take_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    let most = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, most) {
+        tracing::warn!(%error, "the limit on descriptors could not be raised");
+    }
 }
 
 /// Refuses to go on without the isolation layers that the configuration demands. A worker is asked,

@@ -3,7 +3,7 @@
 //! A call travels in a straight line: `mcp::tools` → [`sessions`] → [`session`] → [`worker`] → the
 //! process. Modules may import from those listed after them, never from those listed before, and a
 //! test checks it:
-//! wiring (`cli`, `demo`, `daemon`, [`config`]) → [`http`], `stdio`, [`admin`] → [`mcp`] →
+//! wiring (`cli`, [`doctor`], `demo`, `daemon`, [`config`]) → [`http`], `stdio`, [`admin`] → [`mcp`] →
 //! [`telemetry`], [`terminate`], [`models`] → [`sessions`] → [`session`] → [`compiler`] →
 //! [`worker`] → [`pool`] → [`store`] → [`scenes`], [`tenants`], [`limits`], [`code`].
 
@@ -13,6 +13,7 @@ mod cli;
 pub mod config;
 mod daemon;
 mod demo;
+pub mod doctor;
 
 pub mod admin;
 pub mod http;

@@ -99,3 +99,38 @@ fn the_sample_configuration_is_the_defaults() {
     };
     assert_eq!(print(&["--config", sample.to_str().unwrap()]), print(&[]));
 }
+
+#[test]
+fn the_doctor_finds_what_is_there_and_what_is_not() {
+    let state = tempfile::TempDir::new().unwrap();
+    let worker = programs!().worker;
+    let args = ["doctor", "--json", "--state-dir", state.path().to_str().unwrap(), "--worker"];
+    let found = |more: &[&str]| {
+        let output = simward(&[&args[..], &[worker.to_str().unwrap()], more].concat());
+        let findings: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (output.status.success(), findings)
+    };
+    let (works, findings) = found(&[]);
+    assert!(works, "{findings}");
+    let of = |what: &str| {
+        let finding = findings.as_array().unwrap().iter().find(|finding| finding["what"] == what);
+        finding.unwrap_or_else(|| panic!("nothing about {what}: {findings}"))["found"].clone()
+    };
+    assert!(of("worker").as_str().unwrap().contains("MuJoCo 3.17.0"));
+    assert!(of("isolation").as_str().unwrap().contains("few_system_calls"));
+    assert!(of("limits").as_str().unwrap().contains("memory_bytes: "));
+    let (works, findings) = found(&["--set", "pool.require_layers=[\"walls_of_lead\"]"]);
+    assert!(!works && findings.to_string().contains("walls_of_lead"), "{findings}");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let (works, findings) = found(&["--port-range", &format!("{port}-{port}")]);
+    assert!(!works && findings.to_string().contains("no port is free"), "{findings}");
+}
+
+#[test]
+fn every_remedy_of_the_doctor_is_for_a_layer_that_there_is() {
+    let layers: Vec<_> = simward_worker::jail::layers().iter().map(|layer| layer.name).collect();
+    for (layer, _) in simward_supervisor::doctor::REMEDIES {
+        assert!(layers.contains(&layer), "there is no layer {layer}: {layers:?}");
+    }
+}
