@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use simward_protocol::compile::{Asset, Compile};
-use simward_protocol::model::ModelSummary;
+use simward_protocol::model::{ModelSummary, Unloaded};
 use tokio::sync::oneshot;
 
 use crate::code::Code;
@@ -143,6 +143,19 @@ async fn load_whole(
     });
     // The task may have panicked.
     told.await.unwrap_or(Err(session::Error::Closed { id }))
+}
+
+/// Removes a model from a session; on a task of its own, so that whoever gives up halfway does not
+/// leave a model that its worker has let go and the session still holds.
+pub async fn unload(
+    session: &Session,
+    model_id: Option<String>,
+) -> Result<Unloaded, session::Error> {
+    let id = session.plan().id.to_string();
+    let session = session.clone();
+    let unloading = tokio::spawn(async move { session.unload(model_id).await });
+    // The task may have panicked.
+    unloading.await.unwrap_or(Err(session::Error::Closed { id }))
 }
 
 /// A compiled model, and whether it was there already.

@@ -236,7 +236,7 @@ impl McpServer {
     ) -> Result<Json<Unloaded>, Refusal> {
         let UnloadArgs { session_id, model_id } = args;
         let session = self.session(&caller, session_id.as_deref()).await?;
-        Ok(Json(session.unload(model_id).await?))
+        Ok(Json(models::unload(&session, model_id).await?))
     }
 }
 

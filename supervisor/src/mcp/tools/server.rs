@@ -3,10 +3,12 @@
 use rmcp::handler::server::wrapper::{Json, Parameters};
 use rmcp::{tool, tool_router};
 use serde::{Deserialize, Serialize};
+use simward_protocol::handshake::Hello;
 
 use crate::mcp::McpServer;
 use crate::mcp::caller::Caller;
 use crate::mcp::refusal::Refusal;
+use crate::pool::guard::Enforcement;
 use crate::scenes::SCENES;
 
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
@@ -41,6 +43,11 @@ struct ServerInfo {
     ports_range: String,
     /// The built-in scenes.
     scenes: Vec<String>,
+    /// Whether sessions outlive the server: then they are there again after its restart.
+    is_durable: bool,
+    /// By what limits on processes are enforced: a control group (`cgroup_v1`, `cgroup_v2`), or a
+    /// watchdog where there is none.
+    limits_enforced_by: Enforcement,
     /// Seconds since the server's start.
     uptime_secs: f64,
 }
@@ -65,11 +72,12 @@ impl McpServer {
         let sessions = self.sessions();
         let own = sessions.list(&caller.tenant);
         let workers = own.iter().filter_map(|session| session.status().worker.clone());
-        let hello = workers.map(|(worker, _)| worker.facts().hello.clone()).next();
+        let facts = workers.map(|(worker, _)| worker.facts().clone()).next();
+        let (hello, enforcement) = facts.map(|facts| (facts.hello, facts.enforcement)).unzip();
         let config = sessions.config();
         Ok(Json(ServerInfo {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            engine: hello.as_ref().map(|hello| hello.engine.clone()),
+            engine: hello.as_ref().map(|hello: &Hello| hello.engine.clone()),
             worker_protocol: simward_protocol::handshake::VERSION,
             isolation_layers: hello.map(|hello| hello.layers).unwrap_or_default(),
             sessions: own.len() as u64,
@@ -81,6 +89,8 @@ impl McpServer {
             idle_timeout_secs: config.idle_timeout_secs,
             ports_range: sessions.pool().ports().range().to_string(),
             scenes: SCENES.iter().map(|scene| scene.name.to_owned()).collect(),
+            is_durable: sessions.store().is_durable(),
+            limits_enforced_by: enforcement.unwrap_or_default(),
             uptime_secs: self.inner.started.elapsed().as_secs_f64(),
         }))
     }
