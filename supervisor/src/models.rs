@@ -182,8 +182,8 @@ async fn compiled(
         sessions.compiler().compile(compile, author, tenant).await?;
     let file = file.ok_or(compiler::Error::BrokeProtocol)?;
     let of = tenant.clone();
-    let put = store
-        .run(move |store| store.models().put(&of, &key, &file, (bytes, state_values, warnings)));
+    let put =
+        store.run(move |store| store.put_model(&of, &key, &file, (bytes, state_values, warnings)));
     Ok((put.await?, false))
 }
 

@@ -26,6 +26,7 @@ mod sync;
 
 use std::collections::BTreeSet;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +39,7 @@ pub use self::models::{Key, Model};
 pub use self::record::{Record, RecordedModel, decode as decode_record};
 use self::sync::Unsynced;
 use crate::code::Code;
+use crate::tenants::Tenant;
 
 /// What is kept, and how.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -228,10 +230,46 @@ impl Store {
     pub fn save(&self, record: &Record) -> Result<(), Error> {
         let Some(folder) = &self.inner.folder else { return Ok(()) };
         let path = folder.join("sessions").join(&record.id);
-        let saved = files::private_folder(&path).and_then(|()| record::write(&path, record));
-        let file = saved.map_err(Error::of("the session"))?;
+        let file = self.with_space(|| {
+            let saved = files::private_folder(&path).and_then(|()| record::write(&path, record));
+            saved.map_err(Error::of("the session"))
+        })?;
         self.inner.unsynced.add(file);
         Ok(())
+    }
+
+    /// Makes an empty checkpoint for a state of so many values.
+    pub(crate) fn checkpoint(
+        &self,
+        id: &str,
+        number: u32,
+        values: u64,
+    ) -> Result<Arc<OwnedFd>, Error> {
+        self.with_space(|| self.inner.checkpoints.create(id, number, values))
+    }
+
+    /// Keeps a compiled model, which the file begins with.
+    pub fn put_model(
+        &self,
+        tenant: &Tenant,
+        key: &Key,
+        file: &Arc<OwnedFd>,
+        about: (u64, u64, Vec<String>),
+    ) -> Result<Arc<Model>, Error> {
+        self.with_space(|| self.inner.models.put(tenant, key, file, about.clone()))
+    }
+
+    /// Does something that takes space. If there is none, compiled models that nobody uses make
+    /// room, and it is tried once more.
+    fn with_space<T>(&self, work: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
+        match work() {
+            Err(Error::Full { .. }) if self.inner.models.drop_unused() => {
+                // A file that waits for its sync takes space although it is removed.
+                self.inner.unsynced.settle();
+                work()
+            }
+            done => done,
+        }
     }
 
     /// Forgets a session, and its checkpoints with it.

@@ -84,6 +84,13 @@ impl Setup {
         self
     }
 
+    /// Started by that program, which is given the daemon's arguments.
+    #[must_use]
+    pub fn through(mut self, program: &Path) -> Self {
+        program.clone_into(&mut self.supervisor);
+        self
+    }
+
     /// Starts a daemon that serves HTTP.
     pub fn serve(self) -> Daemon {
         let state = TempDir::new().unwrap();

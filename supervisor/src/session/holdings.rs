@@ -92,7 +92,7 @@ impl Holdings {
             inner.record.next_checkpoint = number.wrapping_add(1);
             (inner.record.id.clone(), number)
         };
-        let file = self.store.checkpoints().create(&id, number, model.about.state_values)?;
+        let file = self.store.checkpoint(&id, number, model.about.state_values)?;
         Ok(Fresh { number, file })
     }
 

@@ -166,7 +166,7 @@ impl Models {
     }
 
     /// Keeps a compiled model, which the file begins with. Waits for the disk.
-    pub fn put(
+    pub(super) fn put(
         &self,
         tenant: &Tenant,
         key: &Key,
@@ -216,9 +216,17 @@ impl Models {
         let own = self.config.models_per_tenant_bytes_max;
         let mut there = stored(&folder.join(tenant));
         self.shrink(&mut there, bytes, own, "store.models_per_tenant_bytes_max")?;
-        let tenants = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        let mut all: Vec<_> = tenants.flat_map(|tenant| stored(&tenant.path())).collect();
+        let mut all = stored_below(folder);
         self.shrink(&mut all, bytes, self.config.models_bytes_max, "store.models_bytes_max")
+    }
+
+    /// Removes every model that nobody uses; tells whether there was one.
+    pub(super) fn drop_unused(&self) -> bool {
+        let mut dropped = false;
+        for (path, _) in self.folder.iter().flat_map(|folder| stored_below(folder)) {
+            dropped |= !self.is_live(&path) && std::fs::remove_file(path).is_ok();
+        }
+        dropped
     }
 
     fn shrink(
@@ -261,6 +269,11 @@ impl Models {
 fn folder_of(tenant: &Tenant) -> String {
     let hash = Sha256::digest(tenant.to_string().as_bytes());
     hex(&hash[..16])
+}
+
+fn stored_below(folder: &Path) -> Vec<(PathBuf, Metadata)> {
+    let tenants = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    tenants.flat_map(|tenant| stored(&tenant.path())).collect()
 }
 
 fn stored(folder: &Path) -> Vec<(PathBuf, Metadata)> {

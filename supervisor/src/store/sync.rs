@@ -42,11 +42,16 @@ impl Unsynced {
         lock(&self.watched).push(Arc::downgrade(file));
     }
 
-    fn round(&self) {
+    /// Brings to the disk what was written, and lets go of it.
+    pub(super) fn settle(&self) {
         loop {
-            let Some(file) = lock(&self.fresh).pop_front() else { break };
+            let Some(file) = lock(&self.fresh).pop_front() else { return };
             report(fsync(file.as_fd()).map_err(Into::into));
         }
+    }
+
+    fn round(&self) {
+        self.settle();
         let watched: Vec<_> = {
             let mut watched = lock(&self.watched);
             watched.retain(|file| file.strong_count() != 0);

@@ -1,7 +1,10 @@
 //! What was acknowledged outlives the daemon, however that ends; and what is damaged on the disk
 //! costs what it belonged to, and nothing else.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
@@ -196,6 +199,54 @@ fn a_folder_that_cannot_be_written_is_a_refusal_and_no_end() {
     std::fs::remove_file(&sessions).unwrap();
     std::fs::rename(aside, sessions).unwrap();
     client.tool("create_scene", scene).unwrap();
+    daemon.workers();
+}
+
+/// Whether this user can have a small disk: a mount that nobody else sees.
+fn can_mount() -> bool {
+    let tried =
+        Command::new("unshare").args(["-m", "mount", "-t", "tmpfs", "none", "/mnt"]).output();
+    tried.is_ok_and(|output| output.status.success())
+}
+
+#[test]
+fn a_full_disk_is_a_refusal_and_no_end() {
+    if !can_mount() {
+        // The refusal itself is in the store's own tests.
+        return;
+    }
+    let (folder, scripts) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let script = scripts.path().join("on-a-small-disk");
+    let text = format!(
+        "#!/bin/sh\nexec unshare -m sh -c 'mount -t tmpfs -o size=2m none {} && exec \"$@\"' sh {} \"$@\"\n",
+        folder.path().display(),
+        programs!().supervisor.display()
+    );
+    std::fs::write(&script, text).unwrap();
+    std::fs::set_permissions(&script, Permissions::from_mode(0o755)).unwrap();
+    let mut daemon = Setup::real(&programs!()).through(&script).serve_at(folder.path());
+    let mut client = daemon.client();
+    let here = create(&mut client, "pendulum");
+    let steps = with(&here, json!({ "steps": 10 }));
+    client.tool("step_simulation", steps.clone()).unwrap();
+    // Models that differ, a third of a megabyte each, until no other one fits.
+    let model = |number: u32| {
+        let xml = format!(
+            "<mujoco><size nuser_body='{}'/><worldbody><body><geom size='1'/></body></worldbody></mujoco>",
+            20_000 + number
+        );
+        with(&here, json!({ "model_xml": xml, "model_id": format!("m{number}") }))
+    };
+    let (full, refused) = (1..16)
+        .find_map(|number| Some((number, client.tool("load_model", model(number)).err()?)))
+        .expect("the disk is full at last");
+    assert_eq!(refused["code"], "store_full", "{refused}");
+    let loaded = client.tool("get_loaded_models", here.clone()).unwrap();
+    assert_eq!(loaded["models"].as_array().unwrap().len(), usize::try_from(full).unwrap());
+    client.tool("step_simulation", with(&steps, json!({ "model_id": "model" }))).unwrap();
+    // What is given up makes room.
+    client.tool("unload_model", with(&here, json!({ "model_id": "m1" }))).unwrap();
+    client.tool("load_model", model(full)).unwrap();
     daemon.workers();
 }
 
