@@ -41,7 +41,8 @@ pub const VALUES_MAX: u64 = 64 << 20;
 
 /// The words of one slot.
 pub fn slot_words(values: usize) -> usize {
-    (FIXED_WORDS + values).next_multiple_of(PAGE_WORDS)
+    let used = FIXED_WORDS.saturating_add(values);
+    used.checked_next_multiple_of(PAGE_WORDS).unwrap_or(usize::MAX)
 }
 
 /// The length of a checkpoint, or nothing if the state is too large to have one.
@@ -143,8 +144,12 @@ pub fn write(
 }
 
 /// Finds the newest state in a whole checkpoint, leaving out what the call `unanswered` did.
-pub fn newest(words: &[u64], values: usize, unanswered: Option<u64>) -> Result<Slot<'_>, Error> {
-    let expected = 2 * slot_words(values);
+pub fn newest(
+    words: &[u64],
+    values: usize,
+    unanswered: Option<u64>,
+) -> Result<Slot<'_>, Error> {
+    let expected = slot_words(values).saturating_mul(2);
     if words.len() != expected {
         return Err(Error::Length { got: words.len(), expected });
     }
@@ -306,7 +311,8 @@ mod tests {
         #[test]
         fn hostile_words_do_no_harm(
             mut words in prop::collection::vec(any::<u64>(), 2 * PAGE_WORDS),
-            values in 0_usize..PAGE_WORDS, unanswered: Option<u64>
+            values in prop_oneof![0_usize..PAGE_WORDS, Just(usize::MAX), Just(usize::MAX / 2)],
+            unanswered: Option<u64>
         ) {
             words[0] = MAGIC;
             words[3] = values as u64;

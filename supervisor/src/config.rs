@@ -118,14 +118,18 @@ pub enum Error {
 impl Config {
     /// Puts a configuration together: the defaults, then the file, then `KEY=VALUE` assignments.
     pub fn load(file: Option<&Path>, assignments: &[String]) -> Result<Self, Error> {
-        let mut tree = toml::Table::new();
-        if let Some(path) = file {
-            let read = std::fs::read_to_string(path);
-            let text = read.map_err(|error| Error::Read { path: path.to_owned(), error })?;
-            let origin = path.display().to_string();
-            keys::merge(&mut tree, parse(&text, &origin)?);
-            keys::check(&tree, &origin)?;
-        }
+        let Some(path) = file else { return Self::parse("", "nothing", assignments) };
+        let read = std::fs::read_to_string(path);
+        let text = read.map_err(|error| Error::Read { path: path.to_owned(), error })?;
+        Self::parse(&text, &path.display().to_string(), assignments)
+    }
+
+    /// The same of a file's text. Errors name its `origin`.
+    pub fn parse(text: &str, origin: &str, assignments: &[String]) -> Result<Self, Error> {
+        let parsed = text.parse();
+        let mut tree: toml::Table =
+            parsed.map_err(|error| Error::Syntax { origin: origin.to_owned(), error })?;
+        keys::check(&tree, origin)?;
         for assignment in assignments {
             let overlay = keys::assignment(assignment)?;
             keys::check(&overlay, assignment)?;
@@ -206,10 +210,6 @@ impl Config {
 
 /// Ten years.
 const DURATION_SECS_MAX: f64 = 315_360_000.0;
-
-fn parse(text: &str, origin: &str) -> Result<toml::Table, Error> {
-    text.parse().map_err(|error| Error::Syntax { origin: origin.to_owned(), error })
-}
 
 #[cfg(test)]
 mod tests {

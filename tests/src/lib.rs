@@ -11,4 +11,5 @@ pub mod daemon;
 pub mod fake;
 pub mod http;
 pub mod models;
+pub mod targets;
 pub mod wait;

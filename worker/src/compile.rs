@@ -5,7 +5,7 @@
 //! it when its time is over.
 
 mod build;
-mod scan;
+pub mod scan;
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -15,6 +15,7 @@ use simward_protocol::compile::{Compile, Compiled};
 use simward_protocol::fault::Fault;
 use simward_protocol::handshake::{Hello, VERSION};
 
+use self::scan::Seen;
 use crate::jail::{self, Profile};
 use crate::{channel, complain, engine};
 
@@ -37,8 +38,11 @@ pub(crate) fn run(args: impl Iterator<Item = String>) -> anyhow::Result<()> {
 }
 
 fn compile(call: &Compile, file: Option<OwnedFd>) -> Result<Compiled, Fault> {
-    scan::check(call)?;
+    let seen = scan::check(call)?;
     let build::Built { compiled, state_values, warnings } = build::build(call)?;
+    if let Seen::Partly(doubt) = seen {
+        return Err(scan::invalid(doubt));
+    }
     if let (true, Some(file)) = (call.keep, file) {
         use std::io::Write as _;
         let unreadable = |error: std::io::Error| Fault::ModelUnreadable {

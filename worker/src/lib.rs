@@ -27,6 +27,10 @@ use std::process::ExitCode;
 
 use simward_protocol::ending;
 
+/// For the fuzz targets.
+#[doc(hidden)]
+pub use crate::compile::scan;
+
 /// Runs the mode that the first argument names.
 pub fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);

@@ -292,8 +292,9 @@ fn write(from: &mut File, to: &mut File, about: &About) -> io::Result<()> {
     to.write_all(MAGIC)
 }
 
-fn about(file: &mut File) -> io::Result<About> {
-    let whole = file.metadata()?.len();
+/// Reads a file's description, whatever the file is, and leaves the compiled model alone.
+pub fn about(file: &mut (impl io::Read + io::Seek)) -> io::Result<About> {
+    let whole = file.seek(SeekFrom::End(0))?;
     let wrong = || io::Error::new(io::ErrorKind::InvalidData, "it does not end as it should");
     let tail = 16_u64;
     file.seek(SeekFrom::Start(whole.checked_sub(tail).ok_or_else(wrong)?))?;

@@ -20,4 +20,5 @@ mod reference;
 mod rogues;
 mod simulation;
 mod stdio;
+mod targets;
 mod tidy;

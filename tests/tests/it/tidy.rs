@@ -6,7 +6,7 @@ use std::process::Command;
 
 use simward_tests::models::root;
 
-const MEMBERS: [&str; 4] = ["protocol", "supervisor", "worker", "tests"];
+const FOLDERS: [&str; 5] = ["protocol", "supervisor", "worker", "tests", "fuzz/fuzz_targets"];
 
 fn rust_files(under: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -24,7 +24,7 @@ fn rust_files(under: &Path) -> Vec<PathBuf> {
 }
 
 fn all_files() -> Vec<PathBuf> {
-    MEMBERS.iter().flat_map(|member| rust_files(&root().join(member))).collect()
+    FOLDERS.iter().flat_map(|folder| rust_files(&root().join(folder))).collect()
 }
 
 #[test]

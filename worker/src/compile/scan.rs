@@ -7,11 +7,11 @@ use std::collections::BTreeSet;
 
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
-use simward_protocol::compile::{ASSETS_MAX, Compile};
+use simward_protocol::compile::{ASSETS_MAX, Asset, Compile};
 use simward_protocol::fault::{Fault, cut};
 
 /// Attributes that name files. `filename` is URDF's; the engine looks up its last component.
-const FILE_ATTRIBUTES: [&[u8]; 9] = [
+pub const FILE_ATTRIBUTES: [&[u8]; 9] = [
     b"file",
     b"filename",
     b"fileback",
@@ -24,73 +24,151 @@ const FILE_ATTRIBUTES: [&[u8]; 9] = [
 ];
 
 /// Attributes that name folders.
-const FOLDER_ATTRIBUTES: [&[u8]; 3] = [b"assetdir", b"meshdir", b"texturedir"];
+pub const FOLDER_ATTRIBUTES: [&[u8]; 3] = [b"assetdir", b"meshdir", b"texturedir"];
+
+/// Elements whose file is a document with files of its own.
+const DOCUMENT_ELEMENTS: [&[u8]; 2] = [b"include", b"model"];
+
+/// How much of a model was understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Seen {
+    /// All of it: every file that the compiler can come upon is known.
+    Whole,
+    /// Not all, and why. The compiler may say it better; if it has nothing to say, the two read
+    /// the document differently, and the model must not be believed.
+    Partly(String),
+}
 
 /// Refuses a model whose source, or whose included XML, names what was not sent along.
-pub(super) fn check(call: &Compile) -> Result<(), Fault> {
+pub fn check(call: &Compile) -> Result<Seen, Fault> {
     if ASSETS_MAX < call.assets.len() {
         let (value, max) = (call.assets.len() as u64, ASSETS_MAX as u64);
         return Err(Fault::LimitExceeded { what: "assets of a model".into(), value, max });
     }
+    let mut documents = Vec::new();
     for asset in &call.assets {
         check_path(&asset.path, "the asset")?;
+        documents.push((last_component(&asset.path), asset));
     }
-    let known: BTreeSet<String> =
-        call.assets.iter().map(|asset| last_component(&asset.path)).collect();
-    check_document("the model", call.model_xml.as_bytes(), &known)?;
-    for asset in &call.assets {
-        if asset.path.to_ascii_lowercase().ends_with(".xml") {
-            check_document(&asset.path, &asset.content, &known)?;
-        }
-    }
-    Ok(())
-}
-
-fn check_document(name: &str, xml: &[u8], known: &BTreeSet<String>) -> Result<(), Fault> {
-    if xml.contains(&0) {
-        return Err(invalid(format!("{name} contains a NUL character")));
-    }
-    let mut reader = Reader::from_reader(xml);
-    // What is wrong with the document as such, the compiler says better, with line numbers.
-    reader.config_mut().check_end_names = false;
+    let known = documents.iter().map(|(name, _)| name.clone()).collect();
+    let mut scan = Scan { known, included: BTreeSet::new(), doubt: None };
+    scan.document("the model", call.model_xml.as_bytes())?;
+    // What is included may include more, whatever it is called.
     loop {
-        match reader.read_event() {
-            Ok(Event::Start(element) | Event::Empty(element)) => {
-                check_element(name, &element, known)?;
-            }
-            Ok(Event::Eof) | Err(_) => return Ok(()),
-            Ok(_) => (),
+        let is_due = |(name, asset): &(String, &Asset)| {
+            scan.included.contains(name) || asset.path.to_ascii_lowercase().ends_with(".xml")
+        };
+        let (due, rest): (Vec<_>, Vec<_>) = documents.into_iter().partition(is_due);
+        if due.is_empty() {
+            break;
         }
+        for (_, asset) in due {
+            scan.document(&asset.path, &asset.content)?;
+        }
+        documents = rest;
     }
+    Ok(scan.doubt.map_or(Seen::Whole, Seen::Partly))
 }
 
-fn check_element(
-    document: &str,
-    element: &BytesStart<'_>,
-    known: &BTreeSet<String>,
-) -> Result<(), Fault> {
-    for attribute in element.attributes().with_checks(false).flatten() {
-        let key = attribute.key.as_ref();
-        let is_file = FILE_ATTRIBUTES.contains(&key);
-        if !is_file && !FOLDER_ATTRIBUTES.contains(&key) {
-            continue;
+/// What was found so far.
+struct Scan {
+    /// The last components of the assets' paths.
+    known: BTreeSet<String>,
+    /// The last components of what is included as a document.
+    included: BTreeSet<String>,
+    /// The first thing that was not understood.
+    doubt: Option<String>,
+}
+
+impl Scan {
+    fn document(&mut self, name: &str, xml: &[u8]) -> Result<(), Fault> {
+        // To the engine, some of these stand between words.
+        if let Some(byte) = xml.iter().find(|byte| is_control(**byte)) {
+            let which = if *byte == 0 { "NUL".to_owned() } else { format!("0x{byte:02x}") };
+            return Err(invalid(format!("{name} contains a {which} character")));
         }
-        let Ok(value) = attribute.unescape_value() else { continue };
-        let tag = String::from_utf8_lossy(element.name().as_ref()).into_owned();
-        let what = format!("{document}, in `<{tag} {}>`,", String::from_utf8_lossy(key));
+        let mut reader = Reader::from_reader(xml);
+        // What is wrong with the document as such, the compiler says better, with line numbers.
+        reader.config_mut().check_end_names = false;
+        loop {
+            match reader.read_event() {
+                Ok(Event::Start(element) | Event::Empty(element)) => self.element(name, &element)?,
+                // To the engine, an end has attributes too, and a declaration ends with the first
+                // `>`: whether something begins there depends on who reads.
+                Ok(Event::End(end)) if end.contains(&b'\'') || end.contains(&b'"') => {
+                    self.doubt(name, &"the end of an element has attributes");
+                }
+                Ok(Event::DocType(text)) if text.contains(&b'<') => {
+                    self.doubt(name, &"the document type has declarations");
+                }
+                Ok(Event::Eof) => return Ok(()),
+                Ok(_) => (),
+                Err(error) => {
+                    self.doubt(name, &error);
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn element(&mut self, document: &str, element: &BytesStart<'_>) -> Result<(), Fault> {
+        let name = element.name();
+        if name.as_ref().is_empty() {
+            self.doubt(document, &"an element has no name");
+        }
+        for attribute in element.attributes().with_checks(false) {
+            let attribute = match attribute {
+                Ok(attribute) => attribute,
+                Err(error) => {
+                    self.doubt(document, &error);
+                    continue;
+                }
+            };
+            let key = attribute.key.as_ref();
+            if !FILE_ATTRIBUTES.contains(&key) && !FOLDER_ATTRIBUTES.contains(&key) {
+                continue;
+            }
+            match attribute.unescape_value() {
+                Ok(value) => self.path(document, name.as_ref(), key, &value)?,
+                Err(error) => self.doubt(document, &error),
+            }
+        }
+        Ok(())
+    }
+
+    fn path(&mut self, document: &str, tag: &[u8], key: &[u8], value: &str) -> Result<(), Fault> {
+        let text = String::from_utf8_lossy;
+        let what = format!("{document}, in `<{} {}>`,", text(tag), text(key));
         // URDF names files by package, and the engine strips all but the last component.
         if key != b"filename" {
-            check_path(&value, &what)?;
+            check_path(value, &what)?;
         }
-        if is_file && !value.is_empty() && !known.contains(&last_component(&value)) {
+        if !FILE_ATTRIBUTES.contains(&key) || value.is_empty() {
+            return Ok(());
+        }
+        let name = last_component(value);
+        if !self.known.contains(&name) {
             let detail = format!(
                 "{what} names `{value}`, which was not sent along: pass it in `assets` under its \
                  relative path"
             );
             return Err(invalid(detail));
         }
+        if DOCUMENT_ELEMENTS.contains(&tag) {
+            self.included.insert(name);
+        }
+        Ok(())
     }
-    Ok(())
+
+    fn doubt(&mut self, document: &str, what: &dyn std::fmt::Display) {
+        self.doubt.get_or_insert_with(|| format!("{document} could not be read: {what}"));
+    }
+}
+
+/// Characters that XML does not have, all of one byte.
+fn is_control(byte: u8) -> bool {
+    byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r')
 }
 
 /// Only paths that stay below the model's own folder.
@@ -115,17 +193,15 @@ fn last_component(path: &str) -> String {
     path.rsplit(['/', '\\']).next().unwrap_or_default().to_lowercase()
 }
 
-fn invalid(detail: String) -> Fault {
+pub(super) fn invalid(detail: String) -> Fault {
     Fault::ModelInvalid { detail: cut(detail) }
 }
 
 #[cfg(test)]
 mod tests {
-    use simward_protocol::compile::Asset;
-
     use super::*;
 
-    fn checked(xml: &str, assets: &[(&str, &str)]) -> Result<(), String> {
+    fn checked(xml: &str, assets: &[(&str, &str)]) -> Result<Seen, String> {
         let asset = |(path, content): &(&str, &str)| Asset {
             path: (*path).to_owned(),
             content: content.as_bytes().to_vec(),
@@ -163,13 +239,47 @@ mod tests {
     #[test]
     fn what_was_sent_is_found_by_its_last_component() {
         let urdf = "<robot><mesh filename='package://arm/meshes/Link.STL'/></robot>";
-        checked(urdf, &[("link.stl", "solid")]).unwrap();
-        checked("<mujoco><mesh file='x.obj'/></mujoco>", &[("assets/x.obj", "")]).unwrap();
+        assert_eq!(checked(urdf, &[("link.stl", "solid")]), Ok(Seen::Whole));
+        let mesh = "<mujoco><mesh file='x.obj'/></mujoco>";
+        assert_eq!(checked(mesh, &[("assets/x.obj", "")]), Ok(Seen::Whole));
     }
 
     #[test]
     fn broken_xml_is_left_to_the_compiler() {
-        checked("<mujoco><worldbody>", &[]).unwrap();
-        checked("not xml at all <<<", &[]).unwrap();
+        assert_eq!(checked("<mujoco><worldbody>", &[]), Ok(Seen::Whole));
+        assert!(matches!(checked("not xml at all <<<", &[]), Ok(Seen::Partly(_))));
+    }
+
+    #[test]
+    fn an_included_document_is_looked_at_whatever_it_is_called() {
+        let model = "<mujoco><include file='a.txt'/></mujoco>";
+        let first = ("a.txt", "<mujoco><include file='b.stl'/></mujoco>");
+        let second = ("b.stl", "<mujoco><asset><hfield file='/dev/zero'/></asset></mujoco>");
+        let error = checked(model, &[second, first]).unwrap_err();
+        assert!(error.contains("b.stl, in `<hfield file>`"), "{error}");
+        // A mesh is none.
+        let mesh = "<mujoco><asset><mesh file='b.stl'/></asset></mujoco>";
+        assert_eq!(checked(mesh, &[second]), Ok(Seen::Whole));
+        // One that includes itself is the compiler's business.
+        assert_eq!(checked(model, &[("a.txt", model)]), Ok(Seen::Whole));
+    }
+
+    /// The engine's parser is another one, and a generous one.
+    #[test]
+    fn what_the_engine_may_read_differently_is_not_believed() {
+        let include = "<include file='/etc/passwd'/>";
+        for xml in [
+            format!("<mujoco><!unknown>{include}</mujoco>"),
+            format!("<!DOCTYPE m [<!ENTITY x ''><mujoco>{include}</mujoco><!-- ]> -->"),
+            format!("<mujoco><a></a b='>' c='<!--'>{include}<a b='-->'/></mujoco>"),
+            "<mujoco>< include file='/etc/passwd'/></mujoco>".to_owned(),
+            "<mujoco><include file='/etc/passwd&none;'/></mujoco>".to_owned(),
+            "<mujoco><include file='/etc/&#x0;'/></mujoco>".to_owned(),
+        ] {
+            let seen = checked(&xml, &[]);
+            assert!(!matches!(seen, Ok(Seen::Whole)), "{xml}: {seen:?}");
+        }
+        let error = checked("<mujoco><include\u{b}file='/etc/passwd'/></mujoco>", &[]);
+        assert!(error.unwrap_err().contains("a 0x0b character"));
     }
 }

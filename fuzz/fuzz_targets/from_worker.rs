@@ -1,0 +1,5 @@
+//! Frames from a worker.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| simward_tests::targets::from_worker(bytes));

@@ -1,0 +1,5 @@
+//! Session records.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| simward_tests::targets::record(bytes));

@@ -1,0 +1,5 @@
+//! The ends of compiled models' files.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| simward_tests::targets::trailer(bytes));
