@@ -263,4 +263,13 @@ mod tests {
         let error = Config::load(None, &["sessions.mix=4".to_owned()]).unwrap_err();
         assert!(chain(&error).contains("did you mean `sessions.max`"), "{error}");
     }
+
+    #[test]
+    fn an_assignment_is_one_value_of_one_key() {
+        let of = |text: &str| Config::load(None, &[text.to_owned()]);
+        let config = of("state_dir=1\nlog.format = 'json'").unwrap();
+        assert_eq!(config.state_dir, Path::new("1\nlog.format = 'json'"));
+        let error = of(&format!("{}=1", vec!["a"; 100_000].join("."))).unwrap_err();
+        assert!(matches!(error, Error::Assignment(_)));
+    }
 }

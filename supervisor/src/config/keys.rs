@@ -50,15 +50,20 @@ pub(super) fn merge(under: &mut Table, over: Table) {
     }
 }
 
+/// More parts than any key has: tables in tables are dropped by recursion.
+const PARTS_MAX: usize = 16;
+
 /// Reads `KEY=VALUE`. What is no TOML value is a string, so that nobody has to quote.
 pub(super) fn assignment(text: &str) -> Result<Table, Error> {
     let wrong = || Error::Assignment(text.to_owned());
     let (key, value) = text.split_once('=').ok_or_else(wrong)?;
     let parsed = format!("value = {value}").parse::<Table>();
-    let parsed = parsed.ok().and_then(|mut table| table.remove("value"));
+    // More than one: a line break in what is meant as one value.
+    let single = parsed.ok().filter(|table| table.len() == 1);
+    let parsed = single.and_then(|mut table| table.remove("value"));
     let value = parsed.unwrap_or_else(|| Value::String(value.to_owned()));
     let parts: Vec<&str> = key.trim().split('.').collect();
-    if parts.iter().any(|part| part.is_empty()) {
+    if PARTS_MAX < parts.len() || parts.iter().any(|part| part.is_empty()) {
         return Err(wrong());
     }
     let mut table = Table::new();
