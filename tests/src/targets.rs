@@ -17,7 +17,7 @@ use std::path::PathBuf;
 pub use self::checkpoints::checkpoint;
 pub use self::files::{assignment, config, record, trailer};
 pub use self::frames::{from_worker, to_worker};
-pub use self::sources::scan;
+pub use self::sources::{scan, source};
 use crate::models::root;
 
 /// Something that reads bytes.

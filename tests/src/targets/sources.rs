@@ -33,7 +33,8 @@ pub fn scan(bytes: &[u8]) {
     }
 }
 
-fn source(bytes: &[u8]) -> Compile {
+/// Takes a model and its assets apart.
+pub fn source(bytes: &[u8]) -> Compile {
     let mut parts = Vec::new();
     let mut rest = bytes;
     let between = BETWEEN.as_bytes();

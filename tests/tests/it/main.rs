@@ -7,6 +7,7 @@
 mod cli;
 mod clients;
 mod containment;
+mod corpus;
 mod durability;
 mod endpoint;
 mod hostile;
