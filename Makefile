@@ -1,11 +1,13 @@
-# `make` lists what there is. ARGS="..." goes to what `run`, `demo` and `bench` start.
+# `make` lists what there is. ARGS="..." goes to what `run`, `demo` and `bench` start; for `fuzz` it
+# names targets, each of which runs for SECONDS.
 
 CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+SECONDS ?= 60
 RUSTFMT_CONFIG := --config imports_granularity=Module --config group_imports=StdExternalCrate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests release run demo test bench lint fmt
+.PHONY: help setup setup-tests release run demo test bench fuzz lint fmt
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -39,10 +41,15 @@ bench: setup ## measure, in release mode
 	$(CARGO) build --release --workspace --bins --examples
 	$(CARGO) run --release -p simward-tests --bin bench -- $(ARGS)
 
+fuzz: setup ## feed hostile bytes to all that reads bytes
+	@scripts/fuzz $(SECONDS) $(ARGS)
+
 lint: setup ## check formatting, clippy and the docs
 	$(CARGO) fmt --all -- --check $(RUSTFMT_CONFIG)
+	rustfmt --check $(RUSTFMT_CONFIG) fuzz/fuzz_targets/*.rs
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items
 
 fmt: ## format the code
 	$(CARGO) fmt --all -- $(RUSTFMT_CONFIG)
+	rustfmt $(RUSTFMT_CONFIG) fuzz/fuzz_targets/*.rs

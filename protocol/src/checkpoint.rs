@@ -144,11 +144,7 @@ pub fn write(
 }
 
 /// Finds the newest state in a whole checkpoint, leaving out what the call `unanswered` did.
-pub fn newest(
-    words: &[u64],
-    values: usize,
-    unanswered: Option<u64>,
-) -> Result<Slot<'_>, Error> {
+pub fn newest(words: &[u64], values: usize, unanswered: Option<u64>) -> Result<Slot<'_>, Error> {
     let expected = slot_words(values).saturating_mul(2);
     if words.len() != expected {
         return Err(Error::Length { got: words.len(), expected });

@@ -2,6 +2,7 @@
 //! back, so that no corpus grows old.
 
 use serde::Serialize;
+use simward_protocol::call::{Reply, Request};
 use simward_protocol::compile::{Asset, Compile, Compiled};
 use simward_protocol::fault::Fault;
 use simward_protocol::handshake::{Hello, VERSION};
@@ -9,7 +10,6 @@ use simward_protocol::model::{LoadModel, RestoreModel};
 use simward_protocol::session::{OpenSession, Vitals};
 use simward_protocol::simulation::{Run, Step};
 use simward_protocol::state::{Part, SetState, State, Values};
-use simward_protocol::call::{Reply, Request};
 use simward_protocol::wire::{FromWorker, HEADER_BYTES, ToWorker, encode};
 use simward_supervisor::config::Config;
 

@@ -57,7 +57,11 @@ fn made() -> Vec<Case> {
         ("model_invalid", "nested 600 deep", world(&nested(600))),
         ("model_invalid", "nested 100000 deep", world(&nested(100_000))),
         ("model_invalid", "many attributes", format!("<mujoco {}/>", "a='1' ".repeat(100_000))),
-        ("model_invalid", "an attribute of a MiB", format!("<mujoco a='{}'/>", "x".repeat(1 << 20))),
+        (
+            "model_invalid",
+            "an attribute of a MiB",
+            format!("<mujoco a='{}'/>", "x".repeat(1 << 20)),
+        ),
         ("loads", "a comment of 4 MiB", format!("<!--{}--><mujoco/>", "x".repeat(4 << 20))),
         ("loads", "a name of a MiB", format!("<mujoco model='{}'/>", "x".repeat(1 << 20))),
         ("loads", "3000 geoms", world(&"<geom size='.1'/>".repeat(3000))),

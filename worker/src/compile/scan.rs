@@ -93,7 +93,9 @@ impl Scan {
         reader.config_mut().check_end_names = false;
         loop {
             match reader.read_event() {
-                Ok(Event::Start(element) | Event::Empty(element)) => self.element(name, &element)?,
+                Ok(Event::Start(element) | Event::Empty(element)) => {
+                    self.element(name, &element)?;
+                }
                 // To the engine, an end has attributes too, and a declaration ends with the first
                 // `>`: whether something begins there depends on who reads.
                 Ok(Event::End(end)) if end.contains(&b'\'') || end.contains(&b'"') => {
