@@ -155,6 +155,15 @@ pub fn newest(words: &[u64], values: usize, unanswered: Option<u64>) -> Result<S
     wanted.map(|(slot, _)| slot).max_by_key(|slot| slot.sequence).ok_or(Error::Damaged)
 }
 
+/// The place of the slot that must be voided so that what the call did is undone: its first word is
+/// to be set to anything but [`MAGIC`]. Nothing, if the call did nothing, or if there is nothing to
+/// go back to.
+pub fn undo(words: &[u64], values: usize, call: u64) -> Option<usize> {
+    let (with, without) = (newest(words, values, None), newest(words, values, Some(call)));
+    let (with, without) = (with.ok()?, without.ok()?);
+    (with.index != without.index).then_some(with.index)
+}
+
 /// The sequence number that is newer than both slots, whole or not.
 pub fn next_sequence(words: &[u64], values: usize) -> u64 {
     let slots = words.chunks_exact(slot_words(values)).enumerate();
@@ -247,6 +256,20 @@ mod tests {
         }
         assert_eq!(state(&words, Some(9)), Some(800));
         assert_eq!(state(&words, Some(7)), Some(900));
+    }
+
+    #[test]
+    fn a_call_is_undone_by_voiding_what_it_wrote() {
+        let mut words = empty();
+        change(&mut words, 1, 100);
+        assert_eq!(undo(&words, VALUES, 1), None, "there is nothing to go back to");
+        change(&mut words, 2, 200);
+        assert_eq!(undo(&words, VALUES, 1), None);
+        let index = undo(&words, VALUES, 2).unwrap();
+        words[index * slot_words(VALUES)] = 0;
+        assert_eq!(state(&words, None), Some(100));
+        change(&mut words, 3, 300);
+        assert_eq!(state(&words, None), Some(300));
     }
 
     #[test]

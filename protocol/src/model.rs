@@ -22,8 +22,6 @@ pub struct RestoreModel {
     pub model_id: String,
     /// The size of the compiled model.
     pub bytes: u64,
-    /// A call of the worker before, whose answer nobody got: what it did is left out.
-    pub unanswered: Option<u64>,
     /// Whether a simulation in the background goes on.
     pub resume: bool,
 }

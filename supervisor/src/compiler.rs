@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fstat, memfd_create};
 use serde::{Deserialize, Serialize};
 use simward_protocol::compile::{Compile, Compiled};
-use simward_protocol::fault::Fault;
+use simward_protocol::fault::{Fault, cut};
 use simward_protocol::handshake::{Hello, VERSION};
 
 use crate::code::Code;
@@ -295,6 +295,7 @@ fn memory_file(keep: bool) -> std::io::Result<Option<Arc<OwnedFd>>> {
 fn sealed(compiled: Compiled, file: Option<Arc<OwnedFd>>) -> Result<CompiledModel, Error> {
     let Compiled { bytes, state_values, mut warnings } = compiled;
     warnings.truncate(WARNINGS_MAX);
+    let warnings: Vec<_> = warnings.into_iter().map(cut).collect();
     if let Some(file) = &file {
         let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
         fcntl_add_seals(file, seals).map_err(|error| Error::Start(error.into()))?;

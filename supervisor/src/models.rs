@@ -11,13 +11,10 @@ use tokio::sync::oneshot;
 
 use crate::code::Code;
 use crate::compiler::{self, Author, CompiledModel, Compiler};
-use crate::session::{self, Session};
+use crate::session::{self, MODEL_ID_CHARS_MAX, Session, is_model_id};
 use crate::sessions::Sessions;
 use crate::store::{self, Key, Model};
 use crate::tenants::Tenant;
-
-/// The longest id of a model, in characters.
-pub const MODEL_ID_CHARS_MAX: usize = 64;
 
 /// A model's source.
 #[derive(Clone, Debug, Default)]
@@ -114,7 +111,7 @@ pub async fn load(
     source: Source,
     model_id: Option<String>,
 ) -> Result<Loaded, Error> {
-    if model_id.as_deref().is_some_and(|id| !is_id(id)) {
+    if model_id.as_deref().is_some_and(|id| !is_model_id(id)) {
         return Err(Error::BadId);
     }
     let (model, is_cached) = compiled(sessions, &session.plan().tenant, source).await?;
@@ -210,9 +207,4 @@ pub async fn validate(
             Ok(Validation { valid: false, error, warnings: Vec::new(), compiled_bytes: None })
         }
     }
-}
-
-fn is_id(id: &str) -> bool {
-    (1..=MODEL_ID_CHARS_MAX).contains(&id.len())
-        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
 }

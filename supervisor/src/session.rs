@@ -30,6 +30,8 @@ pub(crate) use self::holdings::Holdings;
 use self::keeper::Signals;
 pub(crate) use self::keeper::{Parts, open, take_up};
 use self::lifecycle::{Closed, State};
+pub(crate) use self::models::Copied;
+pub use self::models::{MODEL_ID_CHARS_MAX, is_model_id};
 pub use self::restart::Config as RestartConfig;
 use self::usage::{Asking, Usage, Using};
 use crate::limits::Limits;
@@ -75,6 +77,8 @@ struct Inner {
     usage: Arc<Usage>,
     signals: Arc<Signals>,
     holdings: Arc<Holdings>,
+    /// Held while the port is opened.
+    opening: tokio::sync::Mutex<()>,
 }
 
 /// Where a session keeps its port, which outlives its workers.
@@ -141,6 +145,8 @@ pub struct Status {
     pub state: State,
     /// The worker behind it, and its slot there.
     pub worker: Option<(Worker, u32)>,
+    /// Whether other sessions may be in the same worker.
+    pub is_shared: bool,
     /// How often its worker was replaced.
     pub restarts: u64,
     /// How many workers it has lost.
@@ -188,6 +194,11 @@ impl Session {
         self.inner.status.borrow()
     }
 
+    /// What it holds.
+    pub(crate) fn holdings(&self) -> &Arc<Holdings> {
+        &self.inner.holdings
+    }
+
     /// For how long nobody has used it.
     pub fn idle(&self) -> Duration {
         if self.is_running() {
@@ -221,15 +232,18 @@ impl Session {
         let _using = Using::enter(&self.inner.usage);
         // It may get one with its worker.
         self.wake().await?;
-        let lease = {
-            let mut place = self.inner.port.lock().unwrap_or_else(PoisonError::into_inner);
-            if place.is_some() {
-                return Ok(());
-            }
-            Arc::clone(place.insert(Arc::new(ports.lease()?)))
-        };
+        let _opening = self.inner.opening.lock().await;
+        if self.port().is_some() {
+            return Ok(());
+        }
+        let lease = Arc::new(ports.lease()?);
         let attached = vec![Arc::new(lease.socket()?)];
-        self.call(Listen {}, Options { attached, ..Options::default() }).await?;
+        let options = Options { attached, ..Options::default() };
+        // The session has it only once somebody answers there.
+        if !self.call(Listen {}, options).await?.listening {
+            return Err(Error::WrongReply.into());
+        }
+        *self.inner.port.lock().unwrap_or_else(PoisonError::into_inner) = Some(lease);
         Ok(())
     }
 
@@ -251,6 +265,9 @@ impl Session {
         let _using = Using::enter(&self.inner.usage);
         loop {
             let (worker, slot, losses, asking) = self.worker().await?;
+            if matches!(request, Request::Run(_)) {
+                self.inner.usage.run_begun(true);
+            }
             let outcome = worker.ask(slot, request, options.clone()).await;
             drop(asking);
             match outcome {
@@ -269,24 +286,47 @@ impl Session {
 
     /// Gives a parked session another chance.
     pub async fn revive(&self) -> Result<(), Error> {
-        if self.status().state != State::Parked {
-            return Ok(());
-        }
+        let starts_failed = {
+            let status = self.status();
+            if status.state != State::Parked {
+                return Ok(());
+            }
+            status.starts_failed
+        };
         let mut status = self.inner.status.clone();
         self.inner.signals.revive.notify_one();
         let revived = status.wait_for(|status| {
             !matches!(status.state, State::Parked | State::Starting | State::Waiting)
-                || status.start_failed.is_some()
+                || status.starts_failed != starts_failed
         });
         match tokio::time::timeout(START_PATIENCE, revived).await {
             Ok(Ok(status)) => match (status.state, &status.start_failed) {
-                (State::Ready | State::Asleep, None) => Ok(()),
+                (State::Closing(_) | State::Closed(_), _) => Err(self.gone()),
                 (_, Some(error)) => Err(Error::NoWorker(Arc::clone(error))),
-                _ => Err(self.gone()),
+                _ => Ok(()),
             },
             Ok(Err(_gone)) => Err(self.gone()),
             Err(_elapsed) => Err(Error::Restarting),
         }
+    }
+
+    /// Gives the session another worker, in the state that was last acknowledged. A call that is
+    /// under way is refused.
+    pub async fn replace_worker(&self) -> Result<(), Error> {
+        // One that nobody uses sleeps for a moment; but a worker that others use stays with them.
+        let is_shared = self.status().is_shared;
+        if is_shared || self.hibernate().await.is_err() {
+            let (worker, losses) = {
+                let status = self.status();
+                (status.worker.clone(), status.losses)
+            };
+            if let Some((worker, _)) = worker {
+                worker.kill().await;
+                self.hear_of_loss(losses).await?;
+            }
+        }
+        self.revive().await?;
+        self.wake().await
     }
 
     /// Sees to it that the session has a worker.
@@ -431,7 +471,6 @@ impl Session {
     }
 
     fn is_running(&self) -> bool {
-        let status = self.status();
-        status.worker.as_ref().is_some_and(|(worker, _)| worker.status().vitals.running)
+        self.inner.usage.is_running(&self.status())
     }
 }

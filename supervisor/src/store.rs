@@ -18,7 +18,7 @@
 //!
 //! Everything here waits for files. Tasks call it through [`Store::run`].
 
-mod checkpoints;
+pub(crate) mod checkpoints;
 mod files;
 mod models;
 mod record;
@@ -92,6 +92,20 @@ pub enum Error {
         /// Its key in the configuration.
         key: &'static str,
     },
+    /// The session it was for has ended.
+    #[error("the session has ended")]
+    Ended,
+    /// The states of the session's models take too much.
+    #[error(
+        "the states of a session's models are limited to {max} bytes of checkpoints \
+         (sessions.checkpoint_bytes_max), and this call needs {bytes}"
+    )]
+    TooLarge {
+        /// What is needed.
+        bytes: u64,
+        /// What is allowed.
+        max: u64,
+    },
     /// It is not what was kept.
     #[error("{what} is damaged: {problem}")]
     Damaged {
@@ -117,6 +131,8 @@ impl Code for Error {
             Self::Full { .. } | Self::ModelsFull { .. } => "store_full",
             Self::Unkept { .. } => "store_unavailable",
             Self::Damaged { .. } => "checkpoint_unusable",
+            Self::Ended => "session_unknown",
+            Self::TooLarge { .. } => "limit_exceeded",
         }
     }
 
@@ -127,7 +143,8 @@ impl Code for Error {
             Self::Unkept { .. } => {
                 "the operator must look at the state folder; nothing was changed"
             }
-            Self::Damaged { .. } => return None,
+            Self::TooLarge { .. } => "unload_model frees some; or load a smaller model",
+            Self::Damaged { .. } | Self::Ended => return None,
         };
         Some(text.to_owned())
     }
@@ -135,7 +152,10 @@ impl Code for Error {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Full { .. } | Self::Unkept { .. } => Some(Duration::from_secs(10)),
-            Self::ModelsFull { .. } | Self::Damaged { .. } => None,
+            Self::ModelsFull { .. }
+            | Self::Damaged { .. }
+            | Self::Ended
+            | Self::TooLarge { .. } => None,
         }
     }
 }
@@ -212,6 +232,7 @@ impl Store {
         let Ok(entries) = std::fs::read_dir(folder.join("sessions")) else { return found };
         for entry in entries.flatten() {
             let Ok(id) = entry.file_name().into_string() else { continue };
+            files::sweep(&entry.path());
             match record::read(&entry.path(), &id) {
                 Ok(Some(record)) => found.records.push(record),
                 // It was being created, or closed, when everything ended.

@@ -116,15 +116,7 @@ impl Code for RestartError {
 pub async fn restart(sessions: &Sessions, target: &Target) -> Result<Restarted, RestartError> {
     let session = find(&sessions.all(), target)?.clone();
     let pid_before = pid_of(&session);
-    // One that nobody uses sleeps for a moment; another one is interrupted.
-    if session.hibernate().await.is_err() {
-        let worker = session.status().worker.clone();
-        if let Some((worker, _)) = worker {
-            worker.kill().await;
-        }
-    }
-    session.revive().await?;
-    session.wake().await?;
+    session.replace_worker().await?;
     let session_id = session.plan().id.to_string();
     Ok(Restarted { session_id, pid_before, pid: pid_of(&session) })
 }

@@ -24,7 +24,7 @@ fn every_request() -> Vec<Request> {
         Listen {}.into(),
         CloseSession {}.into(),
         LoadModel { model_id: model_id.clone(), bytes: 1000 }.into(),
-        RestoreModel { model_id: "arm".into(), bytes: 9, unanswered: Some(3), resume: true }.into(),
+        RestoreModel { model_id: "arm".into(), bytes: 9, resume: true }.into(),
         SaveModel { model_id: "arm".into() }.into(),
         ListModels {}.into(),
         DescribeModel { model_id: None, items_max: 9 }.into(),

@@ -47,18 +47,25 @@ impl Guard {
             ("cpu_ratio", limits.cpu_ratio.is_some(), by_group(What::Cpu)),
             ("threads", limits.tasks_max.is_some(), tasks),
         ];
-        for (name, _, by) in named.into_iter().filter(|(_, is_limited, _)| *is_limited) {
-            // A worker sees itself to its share of the processor, where nobody else does.
-            let otherwise = if name == "cpu_ratio" { "worker" } else { "watchdog" };
-            let by = by.map_or_else(|| otherwise.to_owned(), |by| by.to_string());
-            enforcement.insert(name.to_owned(), by);
-        }
         let looked_at = watchdog::Limits {
             memory_bytes: limits.memory_bytes.filter(|_| memory.is_none()),
             threads_max: limits.tasks_max.filter(|_| tasks.is_none()),
         };
-        let watched =
-            (looked_at != watchdog::Limits::default()).then(|| Watched::open(pid).ok()).flatten();
+        let looks = looked_at != watchdog::Limits::default();
+        let watched = looks.then(|| Watched::open(pid).ok()).flatten();
+        for (name, _, by) in named.into_iter().filter(|(_, is_limited, _)| *is_limited) {
+            let by = match (by, name) {
+                (Some(by), _) => by.to_string(),
+                // A worker sees itself to its share of the processor, where nobody else does.
+                (None, "cpu_ratio") => "worker".to_owned(),
+                (None, _) if watched.is_some() => "watchdog".to_owned(),
+                (None, _) => {
+                    tracing::warn!(pid, name, "nothing enforces a limit");
+                    continue;
+                }
+            };
+            enforcement.insert(name.to_owned(), by);
+        }
         Self { limits, group, watched, looked_at, exceeded: None, enforcement }
     }
 

@@ -27,6 +27,12 @@ pub(super) const LOAD_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a session waits until another one was put to sleep for it.
 const SEAT_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a worker may take for what it is asked while a session starts in it.
+const WITHIN: Option<Duration> = Some(Duration::from_secs(60));
+
+/// How long who leaves a shared worker waits before it tries again.
+const CLOSE_PAUSE: Duration = Duration::from_millis(100);
+
 /// How often it is looked for one.
 const SEAT_ROUND: Duration = Duration::from_millis(250);
 
@@ -74,6 +80,17 @@ pub enum Unrestorable {
 }
 
 impl Error {
+    /// Whether another try may do better.
+    pub(super) fn is_final(&self) -> bool {
+        match self {
+            Self::Model { why: Unrestorable::Store(error), .. } => {
+                matches!(error, store::Error::Damaged { .. })
+            }
+            Self::Model { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Whether it is for want of room, which no other try would find either.
     pub(super) fn is_for_want_of_room(&self) -> bool {
         match self {
@@ -98,6 +115,7 @@ impl Code for Error {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Port(error) => error.hint(),
+            Self::Model { why: Unrestorable::Store(error), .. } if !self.is_final() => error.hint(),
             Self::Model { .. } => {
                 Some("this session cannot go on: close_session it, and create another one".into())
             }
@@ -110,6 +128,7 @@ impl Code for Error {
             Self::Start(error) => error.retry_after(),
             Self::NoSeat { .. } | Self::Overloaded(_) => Some(Duration::from_secs(5)),
             Self::Port(error) => error.retry_after(),
+            Self::Model { why: Unrestorable::Store(error), .. } => error.retry_after(),
             Self::Model { .. } => None,
         }
     }
@@ -144,13 +163,25 @@ pub(super) struct Berth {
     _seat: OwnedSemaphorePermit,
 }
 
-/// What was left undone by the worker before.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Aftermath {
-    /// A call whose answer nobody got.
-    pub(super) unanswered: Option<u64>,
-    /// Whether simulations in the background go on.
-    pub(super) resume: bool,
+impl Drop for Berth {
+    /// A slot of a shared worker is freed however the session leaves it. (A worker of its own stops
+    /// when its last handle is dropped.)
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.take() {
+            tokio::spawn(close_slot(self.worker.clone(), self.slot, shared));
+        }
+    }
+}
+
+/// Waits for the others' calls, which is nobody's concern who leaves.
+async fn close_slot(worker: Worker, slot: u32, shared: Arc<Shared>) {
+    // The last of them takes the worker along.
+    drop(shared);
+    while let Err(worker::Error::Busy { .. }) =
+        worker.call(slot, CloseSession {}, Options::default()).await
+    {
+        tokio::time::sleep(CLOSE_PAUSE).await;
+    }
 }
 
 impl Crew {
@@ -247,7 +278,7 @@ impl Berth {
             cpu_ratio: plan.limits.cpu_ratio.filter(|_| self.sees_to_its_share()),
         };
         let attached = socket.map(Arc::new).into_iter().collect();
-        let options = Options { attached, ..Options::default() };
+        let options = Options { attached, within: WITHIN, ..Options::default() };
         match self.worker.call(self.slot, call, options).await {
             Ok(_) => Ok(()),
             Err(error) => Err(self.broken(error).await),
@@ -259,15 +290,21 @@ impl Berth {
         self.worker.facts().enforcement.get("cpu_ratio").is_some_and(|by| by == "worker")
     }
 
-    /// Brings back what the session holds.
+    /// Brings back what the session holds; `resume` tells whether simulations in the background go
+    /// on.
     pub(super) async fn restore(
         &self,
         holdings: &Arc<Holdings>,
-        aftermath: Aftermath,
+        resume: bool,
     ) -> Result<Vec<Restored>, Error> {
         let mut restored = Vec::new();
         for (model_id, held) in holdings.models() {
-            restored.push(self.restore_one(holdings, model_id, held, aftermath).await?);
+            match self.restore_one(holdings, model_id.clone(), held, resume).await {
+                Ok(one) => restored.push(one),
+                // It was unloaded meanwhile.
+                Err(_) if holdings.model(&model_id).is_none() => (),
+                Err(error) => return Err(error),
+            }
         }
         Ok(restored)
     }
@@ -277,7 +314,7 @@ impl Berth {
         holdings: &Arc<Holdings>,
         model_id: String,
         held: Held,
-        Aftermath { unanswered, resume }: Aftermath,
+        resume: bool,
     ) -> Result<Restored, Error> {
         let lost = |why: Unrestorable| Error::Model { model_id: model_id.clone(), why };
         let model = held.model.ok_or_else(|| lost(Unrestorable::Gone))?;
@@ -287,10 +324,12 @@ impl Berth {
             .store()
             .run(move |_| Ok(vec![model.file()?, from.checkpoint(held.checkpoint)?]));
         let attached = files.await.map_err(|error| lost(error.into()))?;
-        let options = Options { attached, patience: Some(LOAD_PATIENCE), ..Options::default() };
-        let call = RestoreModel { model_id: model_id.clone(), bytes, unanswered, resume };
+        let patience = Some(LOAD_PATIENCE);
+        let options = Options { attached, patience, within: WITHIN, ..Options::default() };
+        let call = RestoreModel { model_id: model_id.clone(), bytes, resume };
         match self.worker.call(self.slot, call, options).await {
-            Ok(restored) => Ok(restored),
+            // Its own name for it, whatever the worker says.
+            Ok(restored) => Ok(Restored { model_id, ..restored }),
             Err(worker::Error::Fault(fault)) => Err(lost(fault.into())),
             Err(error) => Err(self.broken(error).await),
         }
@@ -301,6 +340,9 @@ impl Berth {
         let ending = match error {
             worker::Error::Ended(ending) => ending,
             worker::Error::Unasked(_) => self.worker.ended().await,
+            worker::Error::Busy { max } => {
+                return Error::Overloaded(format!("{max} calls of the shared worker wait already"));
+            }
             _ => Ending::of(Kind::BrokeProtocol),
         };
         StartError::Ended(ending).into()
@@ -308,16 +350,19 @@ impl Berth {
 
     /// Leaves the worker: a worker of its own is stopped, a shared one forgets the session.
     pub(super) async fn leave(self) {
-        let Self { worker, slot, shared, _seat } = self;
+        let mut berth = self;
+        let shared = berth.shared.take();
         // Exactly one of those who leave together is the last.
-        if shared.is_none_or(|shared| Arc::into_inner(shared).is_some()) {
-            worker.stop().await;
-        } else {
-            // Waits for the others' calls, which is nobody's concern who leaves. Fails only if the
-            // worker is gone.
-            tokio::spawn(async move {
-                worker.call(slot, CloseSession {}, Options::default()).await.ok();
-            });
+        match shared.map(Arc::try_unwrap) {
+            None | Some(Ok(_)) => drop(berth.worker.stop().await),
+            Some(Err(shared)) => {
+                tokio::spawn(close_slot(berth.worker.clone(), berth.slot, shared));
+            }
         }
+    }
+
+    /// Whether other sessions may be in the same worker.
+    pub(super) fn is_shared(&self) -> bool {
+        self.shared.is_some()
     }
 }

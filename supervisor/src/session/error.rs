@@ -62,17 +62,6 @@ pub enum Error {
     /// What the call changed could not be kept, so it was not changed.
     #[error(transparent)]
     Store(#[from] store::Error),
-    /// The states of the session's models take too much.
-    #[error(
-        "the states of a session's models are limited to {max} bytes of checkpoints \
-         (sessions.checkpoint_bytes_max), and this call needs {bytes}"
-    )]
-    CheckpointTooLarge {
-        /// What the call needs.
-        bytes: u64,
-        /// What is allowed.
-        max: u64,
-    },
 }
 
 /// What became of a session that lost its worker.
@@ -120,7 +109,6 @@ impl Code for Error {
             Self::Busy { .. } => "busy",
             Self::WrongReply => "internal_error",
             Self::Store(error) => error.code(),
-            Self::CheckpointTooLarge { .. } => "limit_exceeded",
         }
     }
 
@@ -135,7 +123,6 @@ impl Code for Error {
             Self::Closed { .. } => "call create_session to start a new one",
             Self::NoWorker(error) => return error.hint(),
             Self::Store(error) => return error.hint(),
-            Self::CheckpointTooLarge { .. } => "unload_model frees some; or load a smaller model",
             Self::Restarting | Self::Busy { .. } | Self::WrongReply => return None,
         };
         Some(text.to_owned())

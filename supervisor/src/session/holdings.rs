@@ -22,6 +22,10 @@ struct Inner {
     models: BTreeMap<String, Held>,
     /// Whether the record is kept: not before the session has come to be.
     is_kept: bool,
+    /// What is taken for models that are being loaded, by the number of their checkpoints.
+    reserved: BTreeMap<u32, u64>,
+    /// Nothing comes after the session's end.
+    has_ended: bool,
 }
 
 /// A model of a session.
@@ -43,8 +47,7 @@ pub(crate) struct Fresh {
 impl Holdings {
     /// Of a session that does not hold anything yet, and is not kept yet.
     pub(crate) fn new(store: Store, record: Record) -> Self {
-        let inner = Inner { record, models: BTreeMap::new(), is_kept: false };
-        Self { store, inner: Mutex::new(inner) }
+        Self::holding(store, record, BTreeMap::new(), false)
     }
 
     /// Of a session whose record was kept.
@@ -56,7 +59,17 @@ impl Holdings {
             (id.clone(), Held { model, checkpoint: recorded.checkpoint })
         };
         let models = record.models.iter().map(held).collect();
-        Self { store, inner: Mutex::new(Inner { record, models, is_kept: true }) }
+        Self::holding(store, record, models, true)
+    }
+
+    fn holding(
+        store: Store,
+        record: Record,
+        models: BTreeMap<String, Held>,
+        is_kept: bool,
+    ) -> Self {
+        let (reserved, has_ended) = (BTreeMap::new(), false);
+        Self { store, inner: Mutex::new(Inner { record, models, is_kept, reserved, has_ended }) }
     }
 
     pub(crate) fn store(&self) -> &Store {
@@ -66,6 +79,7 @@ impl Holdings {
     /// Keeps the session from now on.
     pub(crate) fn keep(&self) -> Result<(), store::Error> {
         let mut inner = self.lock();
+        inner.check_life()?;
         self.store.save(&inner.record)?;
         inner.is_kept = true;
         Ok(())
@@ -76,30 +90,57 @@ impl Holdings {
         self.lock().models.clone()
     }
 
-    /// What the checkpoints take, in bytes.
-    pub(crate) fn checkpoint_bytes(&self) -> u64 {
-        let values = |held: &Held| held.model.as_ref().map(|model| model.about.state_values);
-        let inner = self.lock();
-        let sizes = inner.models.values().filter_map(values).filter_map(checkpoint::file_bytes);
-        sizes.sum()
+    /// The model of that id.
+    pub(crate) fn model(&self, model_id: &str) -> Option<Held> {
+        self.lock().models.get(model_id).cloned()
     }
 
-    /// Makes an empty checkpoint for a model's state.
-    pub(crate) fn fresh(&self, model: &Model) -> Result<Fresh, store::Error> {
+    /// Who the session is.
+    pub(crate) fn record(&self) -> Record {
+        self.lock().record.clone()
+    }
+
+    /// Makes an empty checkpoint for a model's state, if all of the session's together take no more
+    /// than `max` bytes then.
+    pub(crate) fn fresh(&self, model: &Model, max: u64) -> Result<Fresh, store::Error> {
+        let values = model.about.state_values;
         let (id, number) = {
             let mut inner = self.lock();
+            inner.check_life()?;
+            let more = checkpoint::file_bytes(values).unwrap_or(u64::MAX);
+            let bytes = inner.checkpoint_bytes().saturating_add(more);
+            if max < bytes {
+                return Err(store::Error::TooLarge { bytes, max });
+            }
             let number = inner.record.next_checkpoint;
             inner.record.next_checkpoint = number.wrapping_add(1);
+            inner.reserved.insert(number, more);
             (inner.record.id.clone(), number)
         };
-        let file = self.store.checkpoint(&id, number, model.about.state_values)?;
-        Ok(Fresh { number, file })
+        let file = self.store.checkpoint(&id, number, values);
+        if file.is_err() {
+            self.lock().reserved.remove(&number);
+        }
+        Ok(Fresh { number, file: file? })
     }
 
     /// Throws away a checkpoint that no model has.
     pub(crate) fn discard(&self, number: u32) {
-        let id = self.lock().record.id.clone();
-        self.store.checkpoints().remove(&id, number);
+        let mut inner = self.lock();
+        inner.reserved.remove(&number);
+        self.store.checkpoints().remove(&inner.record.id, number);
+    }
+
+    /// Undoes, in all models, what a call did whose answer nobody got. Their worker must be gone.
+    pub(crate) fn undo(&self, call: u64) -> Result<(), store::Error> {
+        let inner = self.lock();
+        for held in inner.models.values() {
+            if let Some(model) = &held.model {
+                let (id, values) = (&inner.record.id, model.about.state_values);
+                self.store.checkpoints().undo(id, held.checkpoint, values, call)?;
+            }
+        }
+        Ok(())
     }
 
     /// Opens the checkpoint of that number.
@@ -116,6 +157,8 @@ impl Holdings {
         checkpoint: u32,
     ) -> Result<(), store::Error> {
         let mut inner = self.lock();
+        inner.check_life()?;
+        inner.reserved.remove(&checkpoint);
         let recorded = RecordedModel { key: model.key.to_string(), checkpoint };
         inner.record.models.insert(model_id.to_owned(), recorded);
         if inner.is_kept
@@ -128,14 +171,18 @@ impl Holdings {
         Ok(())
     }
 
-    /// A model was unloaded. Its checkpoint goes with it.
+    /// A model was unloaded. Its checkpoint goes with it. If that cannot be kept, it is still held.
     pub(crate) fn remove(&self, model_id: &str) -> Result<(), store::Error> {
         let mut inner = self.lock();
+        inner.check_life()?;
         let Some(held) = inner.models.remove(model_id) else { return Ok(()) };
-        inner.record.models.remove(model_id);
+        let recorded = inner.record.models.remove(model_id);
         let saved = if inner.is_kept { self.store.save(&inner.record) } else { Ok(()) };
-        // If the record still names it, its checkpoint must stay: the session would be lost.
-        saved?;
+        if let Err(error) = saved {
+            inner.models.insert(model_id.to_owned(), held);
+            inner.record.models.extend(recorded.map(|recorded| (model_id.to_owned(), recorded)));
+            return Err(error);
+        }
         self.store.checkpoints().remove(&inner.record.id, held.checkpoint);
         Ok(())
     }
@@ -148,11 +195,25 @@ impl Holdings {
 
     /// The session is gone.
     pub(crate) fn forget(&self) {
-        let id = self.lock().record.id.clone();
-        self.store.forget(&id);
+        let mut inner = self.lock();
+        inner.has_ended = true;
+        self.store.forget(&inner.record.id);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn check_life(&self) -> Result<(), store::Error> {
+        if self.has_ended { Err(store::Error::Ended) } else { Ok(()) }
+    }
+
+    /// What the checkpoints take, in bytes, those of models that are being loaded included.
+    fn checkpoint_bytes(&self) -> u64 {
+        let values = |held: &Held| held.model.as_ref().map(|model| model.about.state_values);
+        let held = self.models.values().filter_map(values).filter_map(checkpoint::file_bytes);
+        held.chain(self.reserved.values().copied()).fold(0, u64::saturating_add)
     }
 }

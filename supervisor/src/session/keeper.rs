@@ -7,7 +7,7 @@ use futures::FutureExt as _;
 use simward_protocol::model::Restored;
 use tokio::sync::{Notify, watch};
 
-use super::crew::{Aftermath, Berth, Crew, Error};
+use super::crew::{Berth, Crew, Error};
 use super::holdings::Holdings;
 use super::lifecycle::{self, Closed, Event, State};
 use super::restart::{Decision, Restarts};
@@ -62,12 +62,15 @@ fn start(parts: Parts, state: State) -> Session {
         crew,
         restarts: Restarts::new(restart.clone()),
         restart,
-        aftermath: Aftermath { unanswered: None, resume: true },
+        resume: true,
         publish,
         wanted,
     };
     tokio::spawn(keeper.keep());
-    Session { inner: Arc::new(Inner { plan, status, close, port, usage, signals, holdings }) }
+    let opening = tokio::sync::Mutex::new(());
+    Session {
+        inner: Arc::new(Inner { plan, status, close, port, usage, signals, holdings, opening }),
+    }
 }
 
 /// What a session is asked, beside its end.
@@ -90,7 +93,8 @@ struct Keeper {
     crew: Arc<Crew>,
     restart: RestartConfig,
     restarts: Restarts,
-    aftermath: Aftermath,
+    /// Whether simulations in the background go on in the next worker.
+    resume: bool,
     publish: watch::Sender<Status>,
     wanted: watch::Receiver<Option<Closed>>,
 }
@@ -130,13 +134,14 @@ impl Keeper {
                 self.apply(Event::Close(why));
                 return None;
             }
-            started = berth(&self.crew, &self.plan, &self.port, &self.holdings, self.aftermath) => {
+            started = berth(&self.crew, &self.plan, &self.port, &self.holdings, self.resume) => {
                 started
             }
         };
         match started {
             Ok((berth, restored)) => {
-                self.aftermath = Aftermath { unanswered: None, resume: true };
+                self.resume = true;
+                self.usage.run_begun(restored.iter().any(|model| model.running));
                 self.publish.send_modify(|status| status.restored = restored.into());
                 Some(berth)
             }
@@ -152,7 +157,7 @@ impl Keeper {
         tracing::warn!(session_id = %self.plan.id, error = text, "no worker could be started");
         let error = Arc::new(error);
         let event = match &*error {
-            Error::Model { .. } => Event::Unrestorable,
+            error if error.is_final() => Event::Unrestorable,
             error if error.is_for_want_of_room() => Event::NoRoom,
             _ => Event::StartFailed,
         };
@@ -179,6 +184,7 @@ impl Keeper {
     async fn serve(&mut self, berth: Berth) {
         self.publish.send_modify(|status| {
             status.worker = Some((berth.worker.clone(), berth.slot));
+            status.is_shared = berth.is_shared();
             status.start_failed = None;
         });
         self.apply(Event::WorkerReady);
@@ -203,7 +209,10 @@ impl Keeper {
             }
         };
         tracing::warn!(session_id = %self.plan.id, %ending, "session lost its worker");
-        self.aftermath.unanswered = berth.worker.status().unanswered;
+        let unanswered = berth.worker.status().unanswered;
+        if let Some(call) = unanswered {
+            self.undo(call).await;
+        }
         // Its seat is its own until the next worker is asked for.
         drop(berth);
         self.go_on_after(Event::WorkerLost, |status| {
@@ -214,14 +223,22 @@ impl Keeper {
         .await;
     }
 
+    /// Undoes what the worker has not answered for, before anybody is told that it was not done.
+    async fn undo(&self, call: u64) {
+        let holdings = Arc::clone(&self.holdings);
+        let undone = self.holdings.store().run(move |_| holdings.undo(call)).await;
+        if let Err(error) = undone {
+            let error = crate::code::chain(&error);
+            tracing::error!(session_id = %self.plan.id, error, "a call could not be undone");
+        }
+    }
+
     /// Takes the worker away from the session, unless a call has it or something runs in it. Calls
     /// that come from now on wake it.
     fn fall_asleep(&self) -> bool {
         self.forget_calls();
         self.publish.send_if_modified(|status| {
-            let running =
-                status.worker.as_ref().is_some_and(|(worker, _)| worker.status().vitals.running);
-            if running || self.usage.is_asking() {
+            if self.usage.is_running(status) || self.usage.is_asking() {
                 return false;
             }
             status.worker = None;
@@ -250,6 +267,7 @@ impl Keeper {
 
     /// Waits until somebody gives the session another chance.
     async fn park(&mut self) {
+        self.signals.revive.notified().now_or_never();
         self.rest().await;
         let event = tokio::select! {
             biased;
@@ -259,7 +277,7 @@ impl Keeper {
         if event == Event::Revive {
             self.restarts = Restarts::new(self.restart.clone());
             // What ran in the background may be what ended the workers.
-            self.aftermath.resume = false;
+            self.resume = false;
             self.publish.send_modify(|status| status.start_failed = None);
         }
         self.apply(event);
@@ -340,7 +358,7 @@ async fn berth(
     plan: &Plan,
     port: &Place,
     holdings: &Arc<Holdings>,
-    aftermath: Aftermath,
+    resume: bool,
 ) -> Result<(Berth, Vec<Restored>), Error> {
     let berth = crew.berth(plan).await?;
     let opened = async {
@@ -353,7 +371,7 @@ async fn berth(
             place.clone()
         };
         berth.open(plan, lease.as_deref()).await?;
-        berth.restore(holdings, aftermath).await
+        berth.restore(holdings, resume).await
     };
     match opened.await {
         Ok(restored) => Ok((berth, restored)),

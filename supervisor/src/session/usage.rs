@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::Status;
+
 /// How a session is used.
 #[derive(Debug)]
 pub(super) struct Usage {
@@ -16,6 +18,8 @@ pub(super) struct Usage {
     last_millis: AtomicU64,
     /// Whether anybody has named it by its handle.
     addressed: AtomicBool,
+    /// Whether it has begun a simulation in the background, which may have ended by itself.
+    has_run: AtomicBool,
 }
 
 impl Usage {
@@ -26,6 +30,7 @@ impl Usage {
             asking: AtomicU64::new(0),
             last_millis: AtomicU64::new(0),
             addressed: AtomicBool::new(addressed),
+            has_run: AtomicBool::new(false),
         }
     }
 
@@ -53,6 +58,18 @@ impl Usage {
 
     pub(super) fn is_addressed(&self) -> bool {
         self.addressed.load(Ordering::Relaxed)
+    }
+
+    /// Whether a simulation in the background was begun in its worker.
+    pub(super) fn run_begun(&self, begun: bool) {
+        self.has_run.store(begun, Ordering::Relaxed);
+    }
+
+    /// Whether something of the session may run in the background: it has begun something, and
+    /// something runs in its worker.
+    pub(super) fn is_running(&self, status: &Status) -> bool {
+        self.has_run.load(Ordering::Relaxed)
+            && status.worker.as_ref().is_some_and(|(worker, _)| worker.status().vitals.running)
     }
 
     /// Whether a call has got the worker. Asked under the lock of the session's status, under which

@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Error, Request, Seat, Sessions, plan};
+use tokio::sync::oneshot;
+
+use super::{Error, Seat, Sessions, plan};
 use crate::session::lifecycle::Closed;
-use crate::session::{Holdings, Isolation, Session};
+use crate::session::{Copied, Holdings, Session};
+use crate::store::checkpoints::copy;
+use crate::store::{self, Record};
 
 /// The most copies of one call.
 const COUNT_MAX: usize = 16;
@@ -12,6 +16,8 @@ const COUNT_MAX: usize = 16;
 impl Sessions {
     /// Makes copies of a session: all of them, or none. Each holds the same models in the same
     /// state, with the same limits; what runs in the background runs on in the original only.
+    ///
+    /// It happens on a task of its own: of a fork that nobody waits for any more nothing is left.
     pub async fn fork(
         &self,
         source: &Session,
@@ -22,17 +28,39 @@ impl Sessions {
             let problem = format!("must lie between 1 and {COUNT_MAX}, and is {count}");
             return Err(Error::Argument { field: "count", problem });
         }
+        if let Some(name) = &name {
+            plan::check_name(name)?;
+        }
+        let (tell, told) = oneshot::channel();
+        let (sessions, source) = (self.clone(), source.clone());
+        tokio::spawn(async move {
+            let copies = sessions.fork_all(&source, count, name).await;
+            if let Err(Ok(unwanted)) = tell.send(copies) {
+                undo(unwanted).await;
+            }
+        });
+        // The task may have panicked.
+        told.await.unwrap_or(Err(Error::Stopping))
+    }
+
+    async fn fork_all(
+        &self,
+        source: &Session,
+        count: usize,
+        name: Option<String>,
+    ) -> Result<Vec<Session>, Error> {
         let tenant = &source.plan().tenant;
         // Seats for all, before anything is done for one.
         let seats = (0..count).map(|_| self.sit_down(tenant)).collect::<Result<Vec<_>, _>>()?;
+        // Once for all: they begin at the same point.
+        let models = source.copy().await?;
         let mut copies = Vec::with_capacity(count);
         for seat in seats {
-            match self.fork_one(source, seat, name.clone()).await {
+            let record = plan::copy_of(source.holdings().record(), name.clone());
+            match self.fork_one(&models, seat, &record).await {
                 Ok(copy) => copies.push(copy),
                 Err(error) => {
-                    for copy in copies {
-                        Session::close(&copy, Closed::NeverStarted).await;
-                    }
+                    undo(copies).await;
                     return Err(error);
                 }
             }
@@ -42,27 +70,34 @@ impl Sessions {
 
     async fn fork_one(
         &self,
-        source: &Session,
+        models: &[Copied],
         seat: Seat,
-        name: Option<String>,
+        record: &Record,
     ) -> Result<Session, Error> {
-        let of = source.plan();
-        let request = Request {
-            name: name.or_else(|| of.name.clone()),
-            // A copy that shares would wait for its original.
-            isolation: Isolation::Process,
-            idle_timeout_secs: Some(of.idle_timeout.as_secs_f64()),
-            limits: of.limits,
-            is_default: false,
-        };
-        let record = plan::record(&of.tenant, request, self.config())?;
         let holdings = Arc::new(Holdings::new(self.store().clone(), record.clone()));
-        let copied = source.copy_to(&holdings).await;
-        if let Err(error) = copied {
+        let (models, into) = (models.to_vec(), Arc::clone(&holdings));
+        let max = self.config().checkpoint_bytes_max;
+        let filled = self.store().run(move |_| fill(&into, models, max)).await;
+        if let Err(error) = filled {
             let forget = Arc::clone(&holdings);
             tokio::task::spawn_blocking(move || forget.forget()).await.ok();
             return Err(error.into());
         }
-        self.found(seat, &record, holdings).await
+        self.found(seat, record, holdings).await
+    }
+}
+
+fn fill(holdings: &Holdings, models: Vec<Copied>, max: u64) -> Result<(), store::Error> {
+    for Copied { model_id, model, state } in models {
+        let fresh = holdings.fresh(&model, max)?;
+        copy(&state, &fresh.file, model.about.state_values)?;
+        holdings.add(&model_id, model, fresh.number)?;
+    }
+    Ok(())
+}
+
+async fn undo(copies: Vec<Session>) {
+    for copy in copies {
+        copy.close(Closed::NeverStarted).await;
     }
 }

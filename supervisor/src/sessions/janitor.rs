@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use tokio::time::MissedTickBehavior;
+
 use super::{Config, Inner, Sessions};
 use crate::pool::headroom::Level;
 use crate::session::Session;
@@ -14,6 +16,9 @@ use crate::tenants::Tenant;
 
 /// How often the janitor looks.
 const ROUND: Duration = Duration::from_secs(1);
+
+/// The pause after room was made.
+const MAKE_ROOM_PAUSE: Duration = Duration::from_millis(50);
 
 /// How long a session must have been unused to be put to sleep for another one.
 const SPARE_AFTER: Duration = Duration::from_millis(500);
@@ -25,10 +30,20 @@ pub(super) fn start(sessions: &Arc<Inner>) {
     let short = Arc::clone(sessions.crew.short());
     let sessions = Arc::downgrade(sessions);
     tokio::spawn(async move {
-        while look(&sessions) {
+        let mut rounds = tokio::time::interval(ROUND);
+        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
             tokio::select! {
-                () = tokio::time::sleep(ROUND) => (),
-                () = short.notified() => make_room(&sessions),
+                _ = rounds.tick() => {
+                    if !look(&sessions) {
+                        return;
+                    }
+                }
+                () = short.notified() => {
+                    make_room(&sessions);
+                    // However many wait.
+                    tokio::time::sleep(MAKE_ROOM_PAUSE).await;
+                }
             }
         }
     });
@@ -63,7 +78,9 @@ fn make_room(sessions: &Weak<Inner>) {
 }
 
 fn is_stale(session: &Session) -> Option<Closed> {
-    if session.plan().max_age <= session.age() {
+    if matches!(session.status().state, State::Closing(_) | State::Closed(_)) {
+        None
+    } else if session.plan().max_age <= session.age() {
         Some(Closed::Aged)
     } else if session.plan().idle_timeout <= session.idle() {
         Some(Closed::Idle)

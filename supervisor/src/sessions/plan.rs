@@ -51,7 +51,6 @@ pub(super) fn record(tenant: &Tenant, request: Request, config: &Config) -> Resu
         check("idle_timeout_secs", secs, 1.0..=max)?;
     }
     check_limits(&limits, isolation, config)?;
-    let created = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Ok(Record {
         id: handle::new("sim_"),
         tenant: tenant.to_string(),
@@ -61,11 +60,32 @@ pub(super) fn record(tenant: &Tenant, request: Request, config: &Config) -> Resu
         limits,
         idle_timeout_secs: idle_timeout_secs.unwrap_or(config.idle_timeout_secs),
         max_age_secs: config.max_age_secs,
-        created_millis: u64::try_from(created.as_millis()).unwrap_or(u64::MAX),
+        created_millis: now_millis(),
         is_default,
         models: BTreeMap::new(),
         next_checkpoint: 0,
     })
+}
+
+/// The record of a copy, which holds nothing yet: another session with the same limits.
+pub(super) fn copy_of(record: Record, name: Option<String>) -> Record {
+    Record {
+        id: handle::new("sim_"),
+        token: handle::new(""),
+        name: name.or(record.name),
+        // A copy that shares would wait for its original.
+        shared: false,
+        created_millis: now_millis(),
+        is_default: false,
+        models: BTreeMap::new(),
+        next_checkpoint: 0,
+        ..record
+    }
+}
+
+fn now_millis() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What a record says that a session is.
@@ -90,7 +110,7 @@ pub(super) fn of_record(record: &Record, config: &Config) -> Plan {
     }
 }
 
-fn check_name(name: &str) -> Result<(), Error> {
+pub(super) fn check_name(name: &str) -> Result<(), Error> {
     let length = name.chars().count();
     if length == 0 || NAME_CHARS_MAX < length || name.chars().any(char::is_control) {
         let problem =

@@ -5,8 +5,10 @@
 //! So a new daemon waits until the workers of one that was killed are gone for good.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -73,9 +75,26 @@ impl Checkpoints {
             return Err(damaged("it is not there".to_owned()));
         };
         let file = std::fs::OpenOptions::new().read(true).write(true).open(path);
-        let file = OwnedFd::from(file.map_err(|error| damaged(error.to_string()))?);
-        lock_within(&file, LOCK_PATIENCE).map_err(|error| damaged(error.to_string()))?;
+        let file = OwnedFd::from(file.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => damaged(error.to_string()),
+            _ => Error::of(WHAT)(error),
+        })?);
+        lock_within(&file, LOCK_PATIENCE).map_err(Error::of(WHAT))?;
         Ok(self.remember(id, number, file))
+    }
+
+    /// Undoes what a call did whose answer nobody got. Its worker must be gone.
+    pub(crate) fn undo(&self, id: &str, number: u32, values: u64, call: u64) -> Result<(), Error> {
+        let file = File::from(self.open(id, number)?.try_clone().map_err(Error::of(WHAT))?);
+        let (Some(bytes), Ok(values)) = (checkpoint::file_bytes(values), usize::try_from(values))
+        else {
+            return Ok(());
+        };
+        let mut words = vec![0; usize::try_from(bytes / 8).unwrap_or(0)];
+        file.read_exact_at(bytemuck::cast_slice_mut(&mut words), 0).map_err(Error::of(WHAT))?;
+        let Some(index) = checkpoint::undo(&words, values, call) else { return Ok(()) };
+        let place = index * checkpoint::slot_words(values) * size_of::<u64>();
+        file.write_all_at(&[0; 8], place as u64).map_err(Error::of(WHAT))
     }
 
     /// Removes a checkpoint.
@@ -132,6 +151,33 @@ fn file_of(path: &Path, bytes: u64) -> io::Result<OwnedFd> {
     fallocate(&file, FallocateFlags::empty(), 0, bytes)?;
     lock_within(&file, Duration::ZERO)?;
     Ok(file)
+}
+
+/// A checkpoint that belongs to nobody, for a worker to write a copy into.
+pub(crate) fn scratch(values: u64) -> Result<Arc<OwnedFd>, Error> {
+    let bytes = checkpoint::file_bytes(values).unwrap_or(0);
+    let file = memory_file().map_err(Error::of(WHAT))?;
+    let taken = fallocate(&file, FallocateFlags::empty(), 0, bytes);
+    taken.map_err(|error| Error::of(WHAT)(error.into()))?;
+    Ok(Arc::new(file))
+}
+
+/// Copies a checkpoint into another one of the same size.
+pub(crate) fn copy(from: &OwnedFd, to: &OwnedFd, values: u64) -> Result<(), Error> {
+    let bytes = checkpoint::file_bytes(values).unwrap_or(0);
+    let copied = (|| {
+        let (from, to) = (File::from(from.try_clone()?), File::from(to.try_clone()?));
+        let mut chunk = vec![0; 64 << 10];
+        let mut place = 0;
+        while place < bytes {
+            let length = usize::try_from(bytes - place).unwrap_or(usize::MAX).min(chunk.len());
+            from.read_exact_at(&mut chunk[..length], place)?;
+            to.write_all_at(&chunk[..length], place)?;
+            place += length as u64;
+        }
+        Ok(())
+    })();
+    copied.map_err(Error::of(WHAT))
 }
 
 fn memory_file() -> io::Result<OwnedFd> {

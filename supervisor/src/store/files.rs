@@ -4,6 +4,26 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The extension of what is not finished.
+const UNFINISHED: &str = "new";
+
+static NUMBER: AtomicU64 = AtomicU64::new(0);
+
+/// Whether a file is one that somebody writes.
+pub(super) fn is_unfinished(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == UNFINISHED)
+}
+
+/// Removes what an earlier daemon did not finish.
+pub(super) fn sweep(folder: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if is_unfinished(&entry.path()) {
+            std::fs::remove_file(entry.path()).ok();
+        }
+    }
+}
 
 /// Makes a folder that only this user can look into.
 pub(super) fn private_folder(path: &Path) -> io::Result<()> {
@@ -20,7 +40,9 @@ pub(super) fn replace(
     path: &Path,
     write: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> io::Result<File> {
-    let beside = path.with_extension("new");
+    // Two who write the same do not meet.
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let beside = path.with_extension(format!("{number}.{UNFINISHED}"));
     let written = create(&beside).and_then(|mut file| {
         write(&mut file)?;
         file.flush()?;

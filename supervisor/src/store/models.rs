@@ -112,7 +112,10 @@ impl Model {
         match &self.content {
             Content::Memory(file) => Ok(Arc::clone(file)),
             Content::Disk(path) => {
-                let mut file = File::open(path).map_err(|error| damaged(&error))?;
+                let mut file = File::open(path).map_err(|error| match error.kind() {
+                    io::ErrorKind::NotFound => damaged(&error),
+                    _ => Error::of(WHAT)(error),
+                })?;
                 if !self.is_sound.load(Ordering::Relaxed) {
                     self.check(&mut file)?;
                     self.is_sound.store(true, Ordering::Relaxed);
@@ -122,8 +125,16 @@ impl Model {
         }
     }
 
+    /// Whether its file has not been removed.
+    fn is_there(model: &Arc<Self>) -> bool {
+        match &model.content {
+            Content::Disk(path) => path.exists(),
+            Content::Memory(_) => true,
+        }
+    }
+
     fn check(&self, file: &mut File) -> Result<(), Error> {
-        let sum = checksum(file, self.about.bytes).map_err(|error| damaged(&error))?;
+        let sum = checksum(file, self.about.bytes).map_err(Error::of(WHAT))?;
         if sum == self.about.crc32 { Ok(()) } else { Err(damaged(&"its checksum is wrong")) }
     }
 }
@@ -140,6 +151,8 @@ pub struct Models {
 
 impl Models {
     pub(super) fn new(folder: Option<PathBuf>, unsynced: Arc<Unsynced>, config: Config) -> Self {
+        let tenants = folder.iter().flat_map(std::fs::read_dir).flatten().flatten();
+        tenants.for_each(|tenant| files::sweep(&tenant.path()));
         Self { folder, config, live: Mutex::default(), unsynced }
     }
 
@@ -155,11 +168,15 @@ impl Models {
             Ok(about) => {
                 // The least recently used one goes first when space is short.
                 file.set_modified(SystemTime::now()).ok();
-                Some(self.remember(name, about, Content::Disk(path), false))
+                // It may have made room for another one meanwhile.
+                Some(self.remember(name, about, Content::Disk(path), false)).filter(Model::is_there)
             }
             Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "a compiled model is damaged");
-                std::fs::remove_file(path).ok();
+                tracing::warn!(path = %path.display(), %error, "a compiled model cannot be read");
+                let damaged = [io::ErrorKind::InvalidData, io::ErrorKind::UnexpectedEof];
+                if damaged.contains(&error.kind()) {
+                    std::fs::remove_file(path).ok();
+                }
                 None
             }
         }
@@ -224,7 +241,7 @@ impl Models {
     pub(super) fn drop_unused(&self) -> bool {
         let mut dropped = false;
         for (path, _) in self.folder.iter().flat_map(|folder| stored_below(folder)) {
-            dropped |= !self.is_live(&path) && std::fs::remove_file(path).is_ok();
+            dropped |= self.remove_unless_live(&path);
         }
         dropped
     }
@@ -242,18 +259,19 @@ impl Models {
             if sum <= max {
                 break;
             }
-            if !self.is_live(path) && std::fs::remove_file(path).is_ok() {
+            if self.remove_unless_live(path) {
                 sum -= data.len();
             }
         }
         if sum <= max { Ok(()) } else { Err(Error::ModelsFull { max, key }) }
     }
 
-    fn is_live(&self, path: &Path) -> bool {
-        self.lock()
-            .values()
-            .filter_map(Weak::upgrade)
-            .any(|model| matches!(&model.content, Content::Disk(of) if of == path))
+    /// Removes a model that nobody holds; nobody can take hold of it meanwhile.
+    fn remove_unless_live(&self, path: &Path) -> bool {
+        let live = self.lock();
+        let mut held = live.values().filter_map(Weak::upgrade);
+        let is_live = held.any(|model| matches!(&model.content, Content::Disk(of) if of == path));
+        !is_live && std::fs::remove_file(path).is_ok()
     }
 
     fn path(&self, (tenant, key): &(String, Key)) -> Option<PathBuf> {
@@ -278,7 +296,8 @@ fn stored_below(folder: &Path) -> Vec<(PathBuf, Metadata)> {
 
 fn stored(folder: &Path) -> Vec<(PathBuf, Metadata)> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.filter_map(|entry| Some((entry.path(), entry.metadata().ok()?))).collect()
+    let finished = entries.filter(|entry| !files::is_unfinished(&entry.path()));
+    finished.filter_map(|entry| Some((entry.path(), entry.metadata().ok()?))).collect()
 }
 
 fn write(from: &mut File, to: &mut File, about: &About) -> io::Result<()> {

@@ -436,8 +436,12 @@ impl Driver {
     /// The process is gone: tells how it ended, and then lets go of whoever waits.
     async fn end(&mut self, exit: Exit) {
         // What it said before it went may still be on its way.
-        use self::State::{Ending as Killed, Ready};
-        if matches!(self.state, Ready | Killed(Kind::Spinning | Kind::Stuck | Kind::Suspended)) {
+        let is_nonsense = matches!(
+            self.state,
+            State::Starting
+                | State::Ending(Kind::BrokeProtocol | Kind::Mismatch | Kind::NeverReady)
+        );
+        if !is_nonsense {
             self.drain();
         }
         let written = self.process.last_output().await;

@@ -25,13 +25,10 @@ impl Checkpoint {
     }
 
     /// One that holds a state already.
-    pub(crate) fn reopen(
-        file: File,
-        unanswered: Option<u64>,
-    ) -> io::Result<(Self, Kept, [f64; VALUES])> {
+    pub(crate) fn reopen(file: File) -> io::Result<(Self, Kept, [f64; VALUES])> {
         let mut words = vec![0; 2 * checkpoint::slot_words(VALUES)];
         file.read_exact_at(bytemuck::cast_slice_mut(&mut words), 0)?;
-        let newest = checkpoint::newest(&words, VALUES, unanswered).map_err(io::Error::other)?;
+        let newest = checkpoint::newest(&words, VALUES, None).map_err(io::Error::other)?;
         let Slot { index, kept, values, .. } = newest;
         let mut state = [0.0; VALUES];
         state.iter_mut().zip(values).for_each(|(value, bits)| *value = f64::from_bits(*bits));

@@ -193,13 +193,13 @@ impl Serve<LoadModel> for World {
 
 impl Serve<RestoreModel> for World {
     fn serve(&mut self, slot: u32, call: RestoreModel) -> Result<Restored, Fault> {
-        let RestoreModel { model_id, bytes, unanswered, resume } = call;
+        let RestoreModel { model_id, bytes, resume } = call;
         let file = self.files(bytes)?;
         let unusable = |error: io::Error| Fault::CheckpointUnusable {
             model_id: model_id.clone(),
             detail: error.to_string(),
         };
-        let (checkpoint, kept, state) = Checkpoint::reopen(file, unanswered).map_err(unusable)?;
+        let (checkpoint, kept, state) = Checkpoint::reopen(file).map_err(unusable)?;
         let room = self.slot(slot)?;
         room.check_place(&model_id)?;
         let pendulum = Pendulum::restored(checkpoint, kept, state, resume);

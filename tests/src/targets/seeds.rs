@@ -57,7 +57,7 @@ fn to_worker() -> Vec<Vec<u8>> {
         }
         .into(),
         LoadModel { model_id: model_id.clone(), bytes: 1000 }.into(),
-        RestoreModel { model_id: "arm".into(), bytes: 9, unanswered: Some(3), resume: true }.into(),
+        RestoreModel { model_id: "arm".into(), bytes: 9, resume: true }.into(),
         Step {
             model_id,
             steps: 300,

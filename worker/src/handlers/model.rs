@@ -34,11 +34,11 @@ impl Serve<LoadModel> for World {
 
 impl Serve<RestoreModel> for World {
     fn serve(&mut self, slot: u32, call: RestoreModel) -> Result<Restored, Fault> {
-        let RestoreModel { model_id, bytes, unanswered, resume } = call;
+        let RestoreModel { model_id, bytes, resume } = call;
         let (compiled, checkpoint) = self.files(bytes)?;
         let room = self.slot(slot)?;
         room.check_place(&model_id)?;
-        let (simulation, run) = Simulation::restore(&model_id, &compiled, &checkpoint, unanswered)?;
+        let (simulation, run) = Simulation::restore(&model_id, &compiled, &checkpoint)?;
         let time_secs = simulation.time_secs();
         let steps_total = simulation.counts().steps_total;
         room.models.insert(model_id.clone(), simulation);

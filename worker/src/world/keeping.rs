@@ -32,16 +32,12 @@ impl Checkpoint {
         Self::map(file, values)
     }
 
-    /// Maps a checkpoint and finds the newest state in it, without what the call `unanswered` did.
-    /// The next change leaves that state alone until it is whole itself.
-    pub(crate) fn reopen(
-        file: &OwnedFd,
-        values: usize,
-        unanswered: Option<u64>,
-    ) -> Result<(Self, Found), String> {
+    /// Maps a checkpoint and finds the newest state in it. The next change leaves that state alone
+    /// until it is whole itself.
+    pub(crate) fn reopen(file: &OwnedFd, values: usize) -> Result<(Self, Found), String> {
         let mut checkpoint = Self::map(file, values)?;
         let words = checkpoint.words();
-        let newest = checkpoint::newest(words, values, unanswered);
+        let newest = checkpoint::newest(words, values, None);
         let newest = newest.map_err(|error| error.to_string())?;
         let state = newest.values.iter().copied().map(f64::from_bits).collect();
         let found = Found { kept: newest.kept, state };

@@ -62,18 +62,17 @@ impl Simulation {
         Ok(Self { data, checkpoint, changed: true, counts: Counts::default(), diverged: 0 })
     }
 
-    /// Loads compiled model bytes and brings the model to the state of its checkpoint, without what
-    /// the call `unanswered` did. Tells what was under way in the background.
+    /// Loads compiled model bytes and brings the model to the state of its checkpoint. Tells what was
+    /// under way in the background.
     pub(crate) fn restore(
         model_id: &str,
         compiled: &[u8],
         file: &OwnedFd,
-        unanswered: Option<u64>,
     ) -> Result<(Self, Option<checkpoint::Run>), Fault> {
         let mut data = make(compiled)?;
         let values = data.model().state_size(INTEGRATION);
-        let (checkpoint, found) = Checkpoint::reopen(file, values, unanswered)
-            .map_err(|detail| unusable(model_id, detail))?;
+        let (checkpoint, found) =
+            Checkpoint::reopen(file, values).map_err(|detail| unusable(model_id, detail))?;
         data.set_state(&found.state, INTEGRATION)
             .map_err(|error| unusable(model_id, error.to_string()))?;
         let Kept { counts, run } = found.kept;
