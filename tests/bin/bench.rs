@@ -12,8 +12,18 @@
 
 #[path = "bench/bare.rs"]
 mod bare;
+#[path = "bench/census.rs"]
+mod census;
 #[path = "bench/crowd.rs"]
 mod crowd;
+#[path = "bench/disturbing.rs"]
+mod disturbing;
+#[path = "bench/hanging.rs"]
+mod hanging;
+#[path = "bench/hibernating.rs"]
+mod hibernating;
+#[path = "bench/keeping.rs"]
+mod keeping;
 #[path = "bench/killing.rs"]
 mod killing;
 #[path = "bench/machine.rs"]
@@ -30,18 +40,26 @@ mod process;
 mod programs;
 #[path = "bench/reading.rs"]
 mod reading;
+#[path = "bench/recovery.rs"]
+mod recovery;
 #[path = "bench/report.rs"]
 mod report;
+#[path = "bench/restarting.rs"]
+mod restarting;
 #[path = "bench/rooms.rs"]
 mod rooms;
 #[path = "bench/server.rs"]
 mod server;
+#[path = "bench/soak.rs"]
+mod soak;
 #[path = "bench/starting.rs"]
 mod starting;
 #[path = "bench/stats.rs"]
 mod stats;
 #[path = "bench/stepping.rs"]
 mod stepping;
+#[path = "bench/tracks.rs"]
+mod tracks;
 #[path = "bench/wire.rs"]
 mod wire;
 
@@ -63,7 +81,7 @@ struct Bench {
 type Measure = fn(&Bench, &mut Report);
 
 /// The measurements, by the number of the promise that they check.
-const PARTS: [(u32, &str, Measure); 7] = [
+const PARTS: [(u32, &str, Measure); 13] = [
     (1, "sessions created and closed in sequence", starting::measure),
     (2, "memory", memory::measure),
     (3, "humanoid steps", stepping::humanoid),
@@ -71,6 +89,12 @@ const PARTS: [(u32, &str, Measure); 7] = [
     (5, "pendulum steps", stepping::pendulum),
     (6, "many sessions", crowd::measure),
     (7, "killed workers", killing::measure),
+    (8, "sessions that are brought back", recovery::measure),
+    (8, "workers that hang", hanging::measure),
+    (8, "a daemon that was killed", restarting::measure),
+    (9, "checkpoints", keeping::measure),
+    (10, "minutes of disturbances", soak::measure),
+    (11, "hibernated sessions", hibernating::measure),
 ];
 
 fn main() -> ExitCode {

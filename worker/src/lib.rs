@@ -30,6 +30,9 @@ use simward_protocol::ending;
 /// For the fuzz targets.
 #[doc(hidden)]
 pub use crate::compile::scan;
+/// For the measurement of what a checkpoint costs, and for nothing else.
+#[doc(hidden)]
+pub use self::world::keeping::Checkpoint;
 
 /// Runs the mode that the first argument names.
 pub fn main() -> ExitCode {

@@ -9,6 +9,7 @@ pub(crate) struct Programs {
     pub(crate) supervisor: PathBuf,
     pub(crate) worker: PathBuf,
     pub(crate) bare_loop: PathBuf,
+    pub(crate) commit_cost: PathBuf,
 }
 
 impl Programs {
@@ -18,13 +19,15 @@ impl Programs {
         if cfg!(debug_assertions) {
             eprintln!("bench: this is no release build, and its numbers mean nothing");
         }
+        let example = |name: &str| {
+            let path = folder.join("examples").join(name);
+            built(path, &format!("-p simward-worker --example {name}"))
+        };
         Ok(Self {
             supervisor: built(folder.join("simward"), "-p simward-supervisor")?,
             worker: built(folder.join("simward-worker"), "-p simward-worker")?,
-            bare_loop: built(
-                folder.join("examples/bare_loop"),
-                "-p simward-worker --example bare_loop",
-            )?,
+            bare_loop: example("bare_loop")?,
+            commit_cost: example("commit_cost")?,
         })
     }
 

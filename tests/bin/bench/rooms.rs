@@ -1,7 +1,8 @@
 //! Sessions to measure in.
 
 use serde_json::{Value, json};
-use simward_tests::client::HttpClient;
+use simward_supervisor::scenes;
+use simward_tests::client::{HttpClient, Refused};
 use simward_tests::models;
 
 use crate::wire;
@@ -32,13 +33,43 @@ impl Room {
 
     /// Loads the humanoid.
     pub(crate) fn load_humanoid(&self, client: &mut HttpClient) {
-        client.tool("load_model", self.arguments(models::arguments("humanoid"))).unwrap();
+        self.load(client, "humanoid");
     }
 
     /// Loads the built-in pendulum.
     pub(crate) fn load_pendulum(&self, client: &mut HttpClient) {
-        let arguments = self.arguments(json!({ "scene": "pendulum" }));
-        client.tool("create_scene", arguments).unwrap();
+        self.load(client, "pendulum");
+    }
+
+    /// Loads the built-in scene or the model of that name.
+    pub(crate) fn load(&self, client: &mut HttpClient, name: &str) {
+        let (tool, arguments) = if scenes::SCENES.iter().any(|scene| scene.name == name) {
+            ("create_scene", json!({ "scene": name }))
+        } else {
+            ("load_model", models::arguments(name))
+        };
+        self.tool(client, tool, arguments).unwrap();
+    }
+
+    /// Copies it, up to 16 times.
+    pub(crate) fn fork(&self, client: &mut HttpClient, count: u32) -> Vec<Self> {
+        let copies = self.tool(client, "fork_session", json!({ "count": count })).unwrap();
+        copies["sessions"].as_array().unwrap().iter().map(Self::described).collect()
+    }
+
+    /// Calls a tool in this session.
+    pub(crate) fn tool(
+        &self,
+        client: &mut HttpClient,
+        tool: &str,
+        arguments: Value,
+    ) -> Result<Value, Refused> {
+        client.tool(tool, self.arguments(arguments))
+    }
+
+    /// Its state by default, or what was refused.
+    pub(crate) fn state(&self, client: &mut HttpClient) -> Result<Value, Refused> {
+        self.tool(client, "get_state", json!({}))
     }
 
     /// A request to this session, ready to be sent.

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
@@ -19,26 +20,37 @@ use crate::wire::Wire;
 pub(crate) struct Server {
     child: Child,
     address: SocketAddr,
-    _state: TempDir,
+    settings: Vec<String>,
+    state: TempDir,
 }
 
 impl Server {
     pub(crate) fn start(programs: &Programs) -> Self {
+        Self::start_with(programs, &[])
+    }
+
+    /// Starts it with keys of the configuration set, each as `KEY=VALUE`.
+    pub(crate) fn start_with(programs: &Programs, settings: &[&str]) -> Self {
         let state = TempDir::new().unwrap();
-        let mut child = command(programs, "serve", &state)
-            .args(["--listen", "127.0.0.1:0", "--print-address"])
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let said: Value = serde_json::from_str(&line).expect("the daemon prints its address");
-        let address = said["listen"].as_str().unwrap().parse().unwrap();
-        Self { child, address, _state: state }
+        let settings: Vec<_> = settings.iter().map(|setting| (*setting).to_owned()).collect();
+        let (child, address) = launch(programs, &state, &settings);
+        Self { child, address, settings, state }
+    }
+
+    /// Kills it, and starts it again over what it has kept. It listens elsewhere then.
+    pub(crate) fn kill_and_start(&mut self, programs: &Programs) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        (self.child, self.address) = launch(programs, &self.state, &self.settings);
     }
 
     pub(crate) fn pid(&self) -> i32 {
         i32::try_from(self.child.id()).unwrap()
+    }
+
+    /// Where it keeps what outlives it.
+    pub(crate) fn state(&self) -> &Path {
+        self.state.path()
     }
 
     /// A client that reads what it is told.
@@ -59,11 +71,27 @@ impl Drop for Server {
     }
 }
 
+/// Starts a daemon; returns once it listens.
+fn launch(programs: &Programs, state: &TempDir, settings: &[String]) -> (Child, SocketAddr) {
+    let mut child = command(programs, "serve", state)
+        .args(["--listen", "127.0.0.1:0", "--print-address"])
+        .args(settings.iter().flat_map(|setting| ["--set", setting]))
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let said: Value = serde_json::from_str(&line).expect("the daemon prints its address");
+    let address = said["listen"].as_str().unwrap().parse().unwrap();
+    (child, address)
+}
+
 /// `simward MODE`, with its log in its state folder.
 pub(crate) fn command(programs: &Programs, mode: &str, state: &TempDir) -> Command {
     let mut command = Command::new(&programs.supervisor);
     command.arg(mode).arg("--worker").arg(&programs.worker);
     command.arg("--state-dir").arg(state.path());
-    command.stdout(Stdio::piped()).stderr(File::create(state.path().join("log")).unwrap());
+    let log = File::options().create(true).append(true).open(state.path().join("log"));
+    command.stdout(Stdio::piped()).stderr(log.unwrap());
     command
 }

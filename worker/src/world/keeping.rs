@@ -10,7 +10,8 @@ use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use simward_protocol::checkpoint::{self, Kept};
 
 /// An open checkpoint.
-pub(crate) struct Checkpoint {
+#[derive(Debug)]
+pub struct Checkpoint {
     words: NonNull<u64>,
     length: usize,
     /// How many values the model's state has.
@@ -28,7 +29,7 @@ pub(crate) struct Found {
 
 impl Checkpoint {
     /// Maps an empty checkpoint.
-    pub(crate) fn create(file: &OwnedFd, values: usize) -> Result<Self, String> {
+    pub fn create(file: &OwnedFd, values: usize) -> Result<Self, String> {
         Self::map(file, values)
     }
 
@@ -48,7 +49,7 @@ impl Checkpoint {
     }
 
     /// Keeps a change that the call of that id has made, or (0) no call. `fill` writes the state.
-    pub(crate) fn keep(&mut self, call: u64, kept: &Kept, fill: impl FnOnce(&mut [f64])) {
+    pub fn keep(&mut self, call: u64, kept: &Kept, fill: impl FnOnce(&mut [f64])) {
         let (values, place) = (self.values, (self.sequence, call));
         let slot_words = checkpoint::slot_words(values);
         let begin = self.slot * slot_words;
