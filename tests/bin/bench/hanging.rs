@@ -18,12 +18,6 @@ const LIMITS: [(Option<&str>, f64); 2] = [(None, 1.0), (Some("pool.hang_after_se
 
 const HANGS: u32 = 20;
 
-/// How long a call is under way before its worker is stopped.
-const UNDER_WAY: Duration = Duration::from_millis(20);
-
-/// More steps than can be taken before that.
-const STEPS: u32 = 1_000_000;
-
 /// How often it is looked whether the worker is gone.
 const LOOK: Duration = Duration::from_micros(500);
 
@@ -56,8 +50,7 @@ pub(crate) fn measure(bench: &Bench, report: &mut Report) {
 /// Stops a worker that is stepping; tells when it was gone, and when its call was refused.
 fn stop(server: &Server, room: &Room) -> (Duration, Duration) {
     let mut wire = server.wire();
-    wire.send(&room.request("step_simulation", json!({ "steps": STEPS })));
-    std::thread::sleep(UNDER_WAY);
+    room.begin_steps(&mut wire);
     let begun = Instant::now();
     kill(Pid::from_raw(room.pid), Signal::SIGSTOP).unwrap();
     while is_alive(room.pid) {

@@ -16,12 +16,6 @@ use crate::wire::Wire;
 
 const KILLS: u32 = 50;
 
-/// How long a call is under way before its worker is killed.
-const UNDER_WAY: Duration = Duration::from_millis(20);
-
-/// More steps than can be taken before that.
-const STEPS: u32 = 1_000_000;
-
 pub(crate) fn measure(bench: &Bench, report: &mut Report) {
     let server = Server::start(&bench.programs);
     let (mut client, mut wire) = (server.client(), server.wire());
@@ -69,8 +63,7 @@ fn kill_before(room: &Room, wire: &mut Wire) -> (Duration, Duration) {
 fn kill_within(client: &mut HttpClient, wire: &mut Wire) -> Duration {
     let room = Room::open(client);
     room.load_humanoid(client);
-    wire.send(&room.request("step_simulation", json!({ "steps": STEPS })));
-    std::thread::sleep(UNDER_WAY);
+    room.begin_steps(wire);
     let begun = Instant::now();
     kill(Pid::from_raw(room.pid), Signal::SIGKILL).unwrap();
     let answer = wire.receive();

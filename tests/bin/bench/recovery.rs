@@ -23,12 +23,6 @@ const MODELS: [(&str, u32, f64, f64); 2] =
 /// How often a session is put to sleep and woken.
 const WAKES: u32 = 100;
 
-/// How long a call is under way before its worker is killed.
-const UNDER_WAY: Duration = Duration::from_millis(20);
-
-/// More steps than can be taken before that.
-const STEPS: u32 = 1_000_000;
-
 type Kill = fn(&Server, &Room) -> Duration;
 
 pub(crate) fn measure(bench: &Bench, report: &mut Report) {
@@ -82,8 +76,7 @@ fn kill_idle(server: &Server, room: &Room) -> Duration {
 /// Kills a worker that is stepping, hears of it, and calls again.
 fn kill_within(server: &Server, room: &Room) -> Duration {
     let mut wire = server.wire();
-    wire.send(&room.request("step_simulation", json!({ "steps": STEPS })));
-    std::thread::sleep(UNDER_WAY);
+    room.begin_steps(&mut wire);
     let begun = Instant::now();
     kill(Pid::from_raw(room.pid), Signal::SIGKILL).unwrap();
     let answer = wire.receive();

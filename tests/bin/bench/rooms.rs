@@ -4,8 +4,13 @@ use serde_json::{Value, json};
 use simward_supervisor::scenes;
 use simward_tests::client::{HttpClient, Refused};
 use simward_tests::models;
+use simward_tests::wait::wait_until;
 
-use crate::wire;
+use crate::process;
+use crate::wire::{self, Wire};
+
+/// How long a worker must have computed to be taken for one that steps.
+const STEPPING_SECS: f64 = 0.005;
 
 /// A session and its worker.
 #[derive(Clone, Debug)]
@@ -70,6 +75,13 @@ impl Room {
     /// Its state by default, or what was refused.
     pub(crate) fn state(&self, client: &mut HttpClient) -> Result<Value, Refused> {
         self.tool(client, "get_state", json!({}))
+    }
+
+    /// Makes a call that takes long; returns once its worker steps.
+    pub(crate) fn begin_steps(&self, wire: &mut Wire) {
+        let before = process::ran_secs(self.pid);
+        wire.send(&self.request("step_simulation", json!({ "steps": 1_000_000 })));
+        wait_until("the worker steps", || before + STEPPING_SECS < process::ran_secs(self.pid));
     }
 
     /// A request to this session, ready to be sent.
