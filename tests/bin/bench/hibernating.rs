@@ -56,7 +56,7 @@ pub(crate) fn measure(bench: &Bench, report: &mut Report) {
 fn thousand(bench: &Bench, report: &mut Report) {
     let count = bench.options.times(SESSIONS);
     let server = Server::start_with(&bench.programs, &SETTINGS);
-    let before = Footprint::look(&server);
+    let before = Footprint::first(&server);
     let mut slept = Samples::default();
     let sleepers = by_clients(&server, &vec![(); count as usize], |client, (), index| {
         let sleeper = make(client, index);
@@ -125,7 +125,7 @@ fn crowded(report: &mut Report, server: &Server, sleepers: &[Sleeper]) {
 /// Far more sessions than there could be processes.
 fn many(bench: &Bench, report: &mut Report) {
     let mut server = Server::start_with(&bench.programs, &SETTINGS);
-    let before = Footprint::look(&server);
+    let before = Footprint::first(&server);
     let calls = vec![(); (MANY / COPIES) as usize];
     let begun = Instant::now();
     let rooms: Vec<_> = by_clients(&server, &calls, |client, (), index| {
@@ -173,6 +173,13 @@ struct Footprint {
 }
 
 impl Footprint {
+    /// What it takes without sessions, when the model was compiled once.
+    fn first(server: &Server) -> Self {
+        let mut client = server.client();
+        make(&mut client, 0).room.close(&mut client);
+        Self::look(server)
+    }
+
     fn look(server: &Server) -> Self {
         let rss_kb = process::memory(server.pid()).rss_mb * 1e3;
         Self { rss_kb, disk_kb: disk_bytes(server.state()) / 1e3 }

@@ -14,7 +14,7 @@ use crate::disturbing::{self, Disturbances};
 use crate::report::{Report, Row};
 use crate::server::Server;
 use crate::stats::Samples;
-use crate::tracks::{Runner, TRACKS};
+use crate::tracks::{MODELS, Runner, TRACKS};
 
 const SESSIONS: usize = 100;
 
@@ -255,6 +255,10 @@ fn look_again(server: &Server, runners: &mut [Runner], tally: &mut Tally) {
 /// Runs every track undisturbed; tells how many sessions have ever been anywhere else.
 fn compare(bench: &Bench, runners: &[Runner]) -> u64 {
     let server = Server::start(&bench.programs);
+    // Compiled by one, so that the others find it.
+    for track in 0..MODELS.len() {
+        Runner::start(&mut server.client(), track);
+    }
     let mut longest = BTreeMap::<usize, usize>::new();
     for runner in runners {
         let rounds = longest.entry(runner.track()).or_default();

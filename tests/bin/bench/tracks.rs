@@ -9,7 +9,8 @@ use simward_tests::client::{HttpClient, Refused};
 
 use crate::rooms::Room;
 
-const MODELS: [&str; 3] = ["humanoid", "arm", "pendulum"];
+/// What simulates; the first tracks are one of each.
+pub(crate) const MODELS: [&str; 3] = ["humanoid", "arm", "pendulum"];
 
 /// How many different tracks there are of each model.
 const VARIANTS: usize = 10;
