@@ -72,7 +72,9 @@ struct Cost {
 
 fn cost(bench: &Bench, model: &Path, file: &Path, rounds: u32) -> Cost {
     let mut command = Command::new(&bench.programs.commit_cost);
-    let output = command.arg(model).arg(file).arg(rounds.to_string()).output().unwrap();
+    command.arg(model).arg(file).arg(rounds.to_string());
+    // The engine writes its warnings into the folder that it is started in.
+    let output = command.current_dir(file.parent().unwrap()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "commit_cost: {}: {said}", output.status);
     let said: Value = serde_json::from_slice(&output.stdout).unwrap();
