@@ -44,7 +44,7 @@ fn run(args: &[String]) -> anyhow::Result<()> {
     let values = data.model().state_size(INTEGRATION);
     let file = empty(path, values).with_context(|| format!("making {path}"))?;
     let synced = file.try_clone()?;
-    let mut checkpoint = Checkpoint::create(file.into(), values).map_err(anyhow::Error::msg)?;
+    let mut checkpoint = Checkpoint::create(&file.into(), values).map_err(anyhow::Error::msg)?;
     let (done, wait) = channel();
     let syncing = std::thread::spawn(move || sync(&synced, &wait));
     let (mut steps, mut commits) = (Vec::new(), Vec::new());

@@ -27,12 +27,12 @@ use std::process::ExitCode;
 
 use simward_protocol::ending;
 
-/// For the fuzz targets.
-#[doc(hidden)]
-pub use crate::compile::scan;
 /// For the measurement of what a checkpoint costs, and for nothing else.
 #[doc(hidden)]
 pub use self::world::keeping::Checkpoint;
+/// For the fuzz targets.
+#[doc(hidden)]
+pub use crate::compile::scan;
 
 /// Runs the mode that the first argument names.
 pub fn main() -> ExitCode {
