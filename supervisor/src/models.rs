@@ -180,7 +180,7 @@ async fn compiled(
     let file = file.ok_or(compiler::Error::BrokeProtocol)?;
     let of = tenant.clone();
     let put =
-        store.run(move |store| store.put_model(&of, &key, &file, (bytes, state_values, warnings)));
+        store.run(move |store| store.put_model(&of, &key, &file, &(bytes, state_values, warnings)));
     Ok((put.await?, false))
 }
 

@@ -275,7 +275,7 @@ impl Store {
         tenant: &Tenant,
         key: &Key,
         file: &Arc<OwnedFd>,
-        about: (u64, u64, Vec<String>),
+        about: &(u64, u64, Vec<String>),
     ) -> Result<Arc<Model>, Error> {
         self.with_space(|| self.inner.models.put(tenant, key, file, about.clone()))
     }

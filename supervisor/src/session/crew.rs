@@ -28,7 +28,7 @@ pub(super) const LOAD_PATIENCE: Duration = Duration::from_secs(30);
 const SEAT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long a worker may take for what it is asked while a session starts in it.
-const WITHIN: Option<Duration> = Some(Duration::from_secs(60));
+const WITHIN: Option<Duration> = Some(Duration::from_mins(1));
 
 /// How long who leaves a shared worker waits before it tries again.
 const CLOSE_PAUSE: Duration = Duration::from_millis(100);

@@ -94,7 +94,7 @@ fn a_compiled_model_is_found_again_by_its_tenant_only() {
     let (tenant, key) = (Tenant::local(), source("<mujoco/>"));
     let store = Store::open(Some(folder.path()), &Config::default()).unwrap();
     let file = compiled(b"compiled model");
-    store.put_model(&tenant, &key, &file, (14, 3, vec!["careful".into()])).unwrap();
+    store.put_model(&tenant, &key, &file, &(14, 3, vec!["careful".into()])).unwrap();
     let store = Store::open(Some(folder.path()), &Config::default()).unwrap();
     let model = store.models().get(&tenant, &key).unwrap();
     assert_eq!((model.about.bytes, model.about.state_values), (14, 3));
@@ -109,7 +109,7 @@ fn a_compiled_model_with_a_flipped_bit_is_not_used() {
     let folder = tempfile::tempdir().unwrap();
     let (tenant, key) = (Tenant::local(), source("<mujoco/>"));
     let store = Store::open(Some(folder.path()), &Config::default()).unwrap();
-    store.put_model(&tenant, &key, &compiled(b"compiled model"), (14, 3, vec![])).unwrap();
+    store.put_model(&tenant, &key, &compiled(b"compiled model"), &(14, 3, vec![])).unwrap();
     let of_tenant = std::fs::read_dir(folder.path().join("models")).unwrap().next();
     let path = of_tenant.unwrap().unwrap().path().join(key.to_string());
     let mut bytes = std::fs::read(&path).unwrap();
@@ -131,7 +131,7 @@ fn models_that_nobody_uses_make_room_and_others_do_not() {
     let store = Store::open(Some(folder.path()), &config).unwrap();
     let tenant = Tenant::local();
     let put = |name: &str| {
-        store.put_model(&tenant, &source(name), &compiled(&[7; 400]), (400, 1, vec![]))
+        store.put_model(&tenant, &source(name), &compiled(&[7; 400]), &(400, 1, vec![]))
     };
     let used = put("used").unwrap();
     drop(put("unused").unwrap());
@@ -143,7 +143,7 @@ fn models_that_nobody_uses_make_room_and_others_do_not() {
     // Another tenant has room of its own.
     let other = Tenant::named("other");
     let file = compiled(&[7; 400]);
-    store.put_model(&other, &source("used"), &file, (400, 1, vec![])).unwrap();
+    store.put_model(&other, &source("used"), &file, &(400, 1, vec![])).unwrap();
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn a_checkpoint_belongs_to_one_at_a_time() {
 fn a_store_without_a_folder_forgets_nothing_while_it_lives() {
     let store = Store::open(None, &Config::default()).unwrap();
     let (tenant, key) = (Tenant::local(), source("<mujoco/>"));
-    let kept = store.put_model(&tenant, &key, &compiled(b"abc"), (3, 1, vec![])).unwrap();
+    let kept = store.put_model(&tenant, &key, &compiled(b"abc"), &(3, 1, vec![])).unwrap();
     assert_eq!(bytes_of(&store.models().get(&tenant, &key).unwrap()), b"abc");
     drop(kept);
     assert!(store.models().get(&tenant, &key).is_none());
