@@ -105,6 +105,7 @@ impl Manners for Rogue {
 
     fn answer(&self, call: &str, mut answer: FromWorker, outgoing: &Outgoing) -> io::Result<()> {
         match (self.how, call) {
+            (How::DiesBeforeAnswer, "Step") => kill_self(),
             (How::Garbage, "Step") => outgoing.write_raw(&noise()),
             (How::Oversized, "Step") => outgoing.write_raw(&u32::MAX.to_le_bytes()),
             (How::Truncated, "Step") => {

@@ -42,6 +42,8 @@ hows! {
     FastExit = "fast-exit",
     /// Kills itself with SIGKILL in `Step`.
     DiesInCall = "dies-in-call",
+    /// Takes every `Step` and keeps what it did, and kills itself with SIGKILL before it answers.
+    DiesBeforeAnswer = "dies-before-answer",
     /// Exits with code 0 in `Step`, which owes an answer.
     ExitsZeroInCall = "exits-zero-in-call",
     /// Ignores SIGTERM, and that the supervisor hangs up.

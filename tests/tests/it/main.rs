@@ -23,3 +23,4 @@ mod simulation;
 mod stdio;
 mod targets;
 mod tidy;
+mod undone;
