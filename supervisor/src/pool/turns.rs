@@ -2,7 +2,7 @@
 //!
 //! Who waits is served fairly by tenant: one with a thousand waiting starts keeps another from its
 //! first start for the length of one turn, and not of a thousand. Whose turn it is decides the
-//! [`rota`]; this file waits and obeys.
+//! `rota`; this file waits and obeys.
 
 mod rota;
 
