@@ -174,6 +174,7 @@ impl Keeper {
         }
         self.give_port_back();
         self.forget_calls();
+        self.forget_revivals();
         self.publish.send_modify(|status| {
             fail(status);
             status.state = lifecycle::next(status.state, event);
@@ -265,9 +266,13 @@ impl Keeper {
         self.signals.wake.notified().now_or_never();
     }
 
+    /// Whoever revived the session before it is parked does not revive it after that.
+    fn forget_revivals(&self) {
+        self.signals.revive.notified().now_or_never();
+    }
+
     /// Waits until somebody gives the session another chance.
     async fn park(&mut self) {
-        self.signals.revive.notified().now_or_never();
         self.rest().await;
         let event = tokio::select! {
             biased;
@@ -288,6 +293,7 @@ impl Keeper {
     async fn go_on_after(&mut self, loss: Event, change: impl FnOnce(&mut Status)) {
         let decision = self.restarts.decide(Instant::now());
         let event = if decision == Decision::Park { Event::TooManyLosses } else { loss };
+        self.forget_revivals();
         self.publish.send_modify(|status| {
             change(status);
             status.state = lifecycle::next(status.state, event);

@@ -2,9 +2,13 @@
 
 use std::ffi::c_long;
 use std::io;
+use std::os::fd::AsFd as _;
 
 use crate::Attempt;
 use crate::call::{at, call, check, into, text};
+
+/// More than a jail allows.
+const DESCRIPTORS: usize = 300;
 
 pub(crate) const RIGHTS: &[Attempt] = &[
     ("become root", |_| call(libc::SYS_setuid, [0])),
@@ -20,6 +24,13 @@ pub(crate) const RIGHTS: &[Attempt] = &[
     ("raise a limit", |_| {
         let limits = [1_u64 << 19, 1 << 19];
         call(libc::SYS_prlimit64, [0, 7, at(&limits), 0])
+    }),
+    ("open descriptors without end", |_| {
+        let mut kept = Vec::new();
+        while kept.len() < DESCRIPTORS {
+            kept.push(io::stdin().as_fd().try_clone_to_owned()?);
+        }
+        Ok(())
     }),
     ("dump core", |_| {
         let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
