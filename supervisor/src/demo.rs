@@ -1,7 +1,7 @@
 //! `simward demo`: what the daemon does, seen from a client.
 //!
 //! Starts a daemon of its own on standard input, as a desktop client does, speaks MCP to it, steps
-//! three sessions at once, kills the process of one, and shows what everybody notices of it.
+//! three sessions at once, kills the process of one, and shows that it goes on where it was.
 
 mod client;
 mod models;
@@ -22,7 +22,7 @@ use crate::cli::process_table;
 use crate::session::Isolation;
 use crate::telemetry::Processes;
 
-/// Shows three simulators at once, and the end of one.
+/// Shows three simulators at once, the end of one, and how its session goes on.
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
     /// `process`: every session has a process of its own. `shared`: all three are in one.
@@ -68,36 +68,52 @@ async fn play(client: &Client, args: &DemoArgs) -> anyhow::Result<()> {
     show_pool(client).await?;
 
     let victim = &actors[1];
+    let steps_before = steps_total(client, victim).await?;
     say(&format!("\nKilling process {} ({}) with SIGKILL.", victim.pid, victim.model));
     kill(Pid::from_raw(victim.pid), Signal::SIGKILL).context("the process cannot be killed")?;
-    let step = json!({ "session_id": victim.session_id, "steps": STEPS });
-    let refused = client.refusal("step_simulation", step).await?;
-    say(&format!("Its client is told: {} ({})", text(&refused["message"]), text(&refused["code"])));
-    ensure!(refused["code"] == "worker_lost", "another refusal was due");
+    step_again(client, victim).await?;
+    let steps = steps_total(client, victim).await?;
+    let pid = pid(client, victim).await?;
+    say(&format!("{} goes on in process {pid}: step {steps_before}, step {steps}.", victim.model));
+    ensure!(steps == steps_before + STEPS, "a step was lost, or taken twice");
+    ensure!(pid != victim.pid, "its process was not replaced");
 
     match args.isolation {
-        Isolation::Process => {
-            say("The others go on as if nothing had happened:");
-            let others: Vec<Actor> =
-                actors.drain(..).filter(|a| a.model != models::NAMES[1]).collect();
-            step_all(client, &others, time).await?;
-            for actor in &others {
-                let info =
-                    client.tool("get_session_info", json!({ "session_id": actor.session_id }));
-                ensure!(info.await?["pid"] == actor.pid, "another session lost its process");
-            }
-        }
-        Isolation::Shared => {
-            say("The others shared its process, and are told the same:");
-            for actor in actors.iter().filter(|actor| actor.model != victim.model) {
-                let step = json!({ "session_id": actor.session_id, "steps": STEPS });
-                let refused = client.refusal("step_simulation", step).await?;
-                say(&format!("  {}: {}", actor.model, text(&refused["code"])));
-                ensure!(refused["code"] == "worker_lost", "another refusal was due");
-            }
-        }
+        Isolation::Process => say("The others did not notice:"),
+        Isolation::Shared => say("The others shared its process, and go on like it:"),
+    }
+    step_all(client, &actors, time).await?;
+    for actor in actors.iter().filter(|actor| actor.model != victim.model) {
+        let kept = self::pid(client, actor).await? == actor.pid;
+        ensure!(kept == (args.isolation == Isolation::Process), "it has an unexpected process");
     }
     show_pool(client).await
+}
+
+/// Steps a session whose process was killed. A call that was in flight is refused, once.
+async fn step_again(client: &Client, actor: &Actor) -> anyhow::Result<()> {
+    let step = json!({ "session_id": actor.session_id, "steps": STEPS });
+    let Err(refused) = client.attempt("step_simulation", step.clone()).await? else {
+        return Ok(());
+    };
+    say(&format!("Its client is told: {} ({})", text(&refused["message"]), text(&refused["code"])));
+    ensure!(refused["code"] == "worker_lost", "another refusal was due");
+    client.tool("step_simulation", step).await.map(drop)
+}
+
+/// How many steps were ever taken of a session's model.
+async fn steps_total(client: &Client, actor: &Actor) -> anyhow::Result<u64> {
+    let here = json!({ "session_id": actor.session_id });
+    let loaded = client.tool("get_loaded_models", here).await?;
+    loaded["models"][0]["steps_total"].as_u64().context("the session has lost its model")
+}
+
+/// The process that a session has now.
+async fn pid(client: &Client, actor: &Actor) -> anyhow::Result<i32> {
+    let here = json!({ "session_id": actor.session_id });
+    let info = client.tool("get_session_info", here).await?;
+    let pid = info["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
+    pid.context("the session has no process")
 }
 
 /// Opens a session and loads a model into it.

@@ -46,25 +46,21 @@ impl Client {
 
     /// Calls a tool, which must succeed.
     pub(super) async fn tool(&self, name: &'static str, arguments: Value) -> anyhow::Result<Value> {
-        let result = self.call(name, arguments).await?;
-        let content = result.structured_content.unwrap_or_default();
-        if result.is_error == Some(true) {
-            bail!("{name} was refused: {}", content["message"]);
+        match self.attempt(name, arguments).await? {
+            Ok(content) => Ok(content),
+            Err(refused) => bail!("{name} was refused: {}", refused["message"]),
         }
-        Ok(content)
     }
 
-    /// Calls a tool, which must be refused.
-    pub(super) async fn refusal(
+    /// Calls a tool, which may be refused.
+    pub(super) async fn attempt(
         &self,
         name: &'static str,
         arguments: Value,
-    ) -> anyhow::Result<Value> {
+    ) -> anyhow::Result<Result<Value, Value>> {
         let result = self.call(name, arguments).await?;
-        if result.is_error != Some(true) {
-            bail!("{name} was not refused, though it should have been");
-        }
-        Ok(result.structured_content.unwrap_or_default())
+        let content = result.structured_content.unwrap_or_default();
+        Ok(if result.is_error == Some(true) { Err(content) } else { Ok(content) })
     }
 
     async fn call(&self, name: &'static str, arguments: Value) -> anyhow::Result<CallToolResult> {
