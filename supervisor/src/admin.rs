@@ -18,10 +18,10 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::sync::Semaphore;
 
 pub use self::place::{Place, default_state_dir, find};
-use crate::code::{Code as _, chain};
+use crate::code::{Code, chain};
 use crate::sessions::Sessions;
 use crate::telemetry::{PoolStats, Watch};
-use crate::terminate::{Target, terminate};
+use crate::terminate::{Target, restart, terminate};
 
 /// What an operator asks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,8 +31,13 @@ pub enum Ask {
     Stats,
     /// Every session's process.
     List,
-    /// End a process.
+    /// End a process, and close its sessions.
     Kill {
+        /// A session's handle, or a process id.
+        id: String,
+    },
+    /// Give a session another process.
+    Restart {
         /// A session's handle, or a process id.
         id: String,
     },
@@ -146,18 +151,24 @@ async fn carry_out(ask: Ask, sessions: &Sessions, watch: &Watch) -> anyhow::Resu
     Ok(Answer::Ok(match ask {
         Ask::Stats => serde_json::to_value(PoolStats::look(watch, sessions).await)?,
         Ask::List => serde_json::to_value(watch.look(sessions).await)?,
-        Ask::Kill { id } => {
-            let target = match id.parse() {
-                Ok(pid) => Target::Pid(pid),
-                Err(_) => Target::Session(id),
-            };
-            match terminate(sessions, target).await {
-                Ok(terminated) => serde_json::to_value(terminated)?,
-                Err(error) => {
-                    let (code, message) = (error.code().to_owned(), chain(&error));
-                    return Ok(Answer::Refused { code, message });
-                }
-            }
-        }
+        Ask::Kill { id } => match terminate(sessions, target(id)).await {
+            Ok(terminated) => serde_json::to_value(terminated)?,
+            Err(error) => return Ok(refused(&error)),
+        },
+        Ask::Restart { id } => match restart(sessions, &target(id)).await {
+            Ok(restarted) => serde_json::to_value(restarted)?,
+            Err(error) => return Ok(refused(&error)),
+        },
     }))
+}
+
+fn target(id: String) -> Target {
+    match id.parse() {
+        Ok(pid) => Target::Pid(pid),
+        Err(_) => Target::Session(id),
+    }
+}
+
+fn refused(error: &impl Code) -> Answer {
+    Answer::Refused { code: error.code().to_owned(), message: chain(error) }
 }

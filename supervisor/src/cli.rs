@@ -82,7 +82,7 @@ struct Common {
     /// The configuration file.
     #[arg(long, env = "SIMWARD_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where the daemon keeps its sockets.
+    /// Where the daemon keeps its sockets, and `serve` its sessions.
     #[arg(long, env = "SIMWARD_STATE_DIR", value_name = "DIR")]
     state_dir: Option<PathBuf>,
     /// First and last port of sessions.

@@ -16,7 +16,7 @@ use crate::{compiler, http, pool, sessions, store};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Where the daemon keeps its sockets; empty means the user's state folder.
+    /// Where the daemon keeps its sockets, and `simward serve` its sessions; empty means the user's state folder.
     pub state_dir: PathBuf,
     /// What is logged.
     pub log: Log,

@@ -85,7 +85,10 @@ pub enum Error {
         error: io::Error,
     },
     /// Compiled models take as much as they may.
-    #[error("compiled models that sessions use take {max} bytes already ({key})")]
+    #[error(
+        "compiled models may take {max} bytes in all, and those that sessions use leave too little \
+         of that ({key})"
+    )]
     ModelsFull {
         /// The limit.
         max: u64,

@@ -10,7 +10,7 @@ use super::print;
 use super::table::{bytes, seconds, table};
 use crate::admin::{self, Ask};
 use crate::telemetry::{PoolStats, ProcessReport, Processes};
-use crate::terminate::Terminated;
+use crate::terminate::{Restarted, Terminated};
 
 #[derive(Debug, Args)]
 pub(super) struct PoolArgs {
@@ -37,8 +37,14 @@ enum Action {
         #[arg(long)]
         watch: bool,
     },
-    /// End a process and close its session.
+    /// End a process and close its sessions, for good.
     Kill {
+        /// A session's handle, or a process id.
+        id: String,
+    },
+    /// Give a session another process, in the state that was last acknowledged. One that is parked
+    /// is revived.
+    Restart {
         /// A session's handle, or a process id.
         id: String,
     },
@@ -54,6 +60,7 @@ pub(super) fn run(args: PoolArgs) -> anyhow::Result<()> {
     match action {
         Action::Stats => show.once(&Ask::Stats, stats),
         Action::Kill { id } => show.once(&Ask::Kill { id }, killed),
+        Action::Restart { id } => show.once(&Ask::Restart { id }, restarted),
         Action::List { watch: false } => show.once(&Ask::List, list),
         Action::List { watch: true } => loop {
             if !show.json {
@@ -162,4 +169,10 @@ fn killed(terminated: &Terminated) -> String {
     let pid = pid.map_or_else(|| "no process".to_owned(), |pid| format!("process {pid}"));
     let ending = ending.clone().unwrap_or_default();
     format!("{pid} ended: {ending}\nclosed {}\n", sessions_closed.join(", "))
+}
+
+fn restarted(restarted: &Restarted) -> String {
+    let Restarted { session_id, pid_before, pid } = restarted;
+    let process = |pid: &Option<u32>| pid.map_or_else(|| "none".to_owned(), |pid| pid.to_string());
+    format!("{session_id} has process {}, and had {}\n", process(pid), process(pid_before))
 }

@@ -118,6 +118,9 @@ impl Code for Error {
             Self::WorkerLost { ending, .. } if ending.kind == worker::Kind::Spinning => {
                 "one step may have taken longer than pool.hang_after_secs; load a smaller model"
             }
+            Self::WorkerLost { ending, .. } if ending.kind == worker::Kind::Greedy => {
+                "the call needs more than the session may use: make the model or the call smaller"
+            }
             Self::WorkerLost { .. } => "make the call again if you still want it",
             Self::Parked { .. } => "revive_session gives it another worker; close_session ends it",
             Self::Closed { .. } => "call create_session to start a new one",

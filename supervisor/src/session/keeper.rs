@@ -118,7 +118,8 @@ impl Keeper {
                     self.apply(Event::Gone);
                 }
                 State::Closed(why) => {
-                    tracing::info!(session_id = %self.plan.id, ?why, "session closed");
+                    let is_kept = self.is_kept_after(why);
+                    tracing::info!(session_id = %self.plan.id, ?why, is_kept, "session closed");
                     return;
                 }
             }
@@ -320,12 +321,17 @@ impl Keeper {
     async fn clear_up(&self, why: Closed) {
         self.give_port_back();
         self.publish.send_modify(|status| status.worker = None);
-        if why == Closed::Shutdown && self.holdings.store().is_durable() {
+        if self.is_kept_after(why) {
             self.rest().await;
             return;
         }
         let holdings = Arc::clone(&self.holdings);
         tokio::task::spawn_blocking(move || holdings.forget()).await.ok();
+    }
+
+    /// Whether the session is there again after a restart of the daemon.
+    fn is_kept_after(&self, why: Closed) -> bool {
+        why == Closed::Shutdown && self.holdings.store().is_durable()
     }
 
     /// No worker writes the session's checkpoints for a while.

@@ -36,6 +36,15 @@ fn an_operator_looks_at_the_pool_and_ends_a_process() {
     assert!(pool(&["stats"]).contains("1 of 8192"));
     let stats: Value = serde_json::from_str(&pool(&["stats", "--json"])).unwrap();
     assert_eq!(stats["workers"], 1);
+    let restarted: Value = serde_json::from_str(&pool(&[
+        "restart",
+        session["session_id"].as_str().unwrap(),
+        "--json",
+    ]))
+    .unwrap();
+    assert_eq!(restarted["pid_before"], session["pid"]);
+    assert_ne!(restarted["pid"], session["pid"]);
+    daemon.workers();
     let killed: Value =
         serde_json::from_str(&pool(&["kill", session["session_id"].as_str().unwrap(), "--json"]))
             .unwrap();
