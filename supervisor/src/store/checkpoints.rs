@@ -58,8 +58,7 @@ impl Checkpoints {
             }
         };
         if self.folder.is_none() {
-            let taken = fallocate(&file, FallocateFlags::empty(), 0, bytes);
-            taken.map_err(|error| Error::of(WHAT)(error.into()))?;
+            take_space(&file, bytes).map_err(Error::of(WHAT))?;
         }
         Ok(self.remember(id, number, file))
     }
@@ -148,7 +147,7 @@ fn file_of(path: &Path, bytes: u64) -> io::Result<OwnedFd> {
         files::private_folder(folder)?;
     }
     let file = OwnedFd::from(files::create(path)?);
-    fallocate(&file, FallocateFlags::empty(), 0, bytes)?;
+    take_space(&file, bytes)?;
     lock_within(&file, Duration::ZERO)?;
     Ok(file)
 }
@@ -157,8 +156,7 @@ fn file_of(path: &Path, bytes: u64) -> io::Result<OwnedFd> {
 pub(crate) fn scratch(values: u64) -> Result<Arc<OwnedFd>, Error> {
     let bytes = checkpoint::file_bytes(values).unwrap_or(0);
     let file = memory_file().map_err(Error::of(WHAT))?;
-    let taken = fallocate(&file, FallocateFlags::empty(), 0, bytes);
-    taken.map_err(|error| Error::of(WHAT)(error.into()))?;
+    take_space(&file, bytes).map_err(Error::of(WHAT))?;
     Ok(Arc::new(file))
 }
 
@@ -178,6 +176,27 @@ pub(crate) fn copy(from: &OwnedFd, to: &OwnedFd, values: u64) -> Result<(), Erro
         Ok(())
     })();
     copied.map_err(Error::of(WHAT))
+}
+
+/// Gives an empty file its length, and takes the space for it: what is mapped must not run out of it.
+fn take_space(file: &OwnedFd, bytes: u64) -> io::Result<()> {
+    match fallocate(file, FallocateFlags::empty(), 0, bytes) {
+        // Some file systems take space only for what is written.
+        Err(rustix::io::Errno::OPNOTSUPP) => write_zeros(file, bytes),
+        taken => Ok(taken?),
+    }
+}
+
+fn write_zeros(file: &OwnedFd, bytes: u64) -> io::Result<()> {
+    let file = File::from(file.try_clone()?);
+    let zeros = vec![0; 64 << 10];
+    let mut place = 0;
+    while place < bytes {
+        let length = usize::try_from(bytes - place).unwrap_or(usize::MAX).min(zeros.len());
+        file.write_all_at(&zeros[..length], place)?;
+        place += length as u64;
+    }
+    Ok(())
 }
 
 fn memory_file() -> io::Result<OwnedFd> {
@@ -201,5 +220,17 @@ fn lock_within(file: &OwnedFd, patience: Duration) -> io::Result<()> {
             }
             Err(error) => return Err(error.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn space_is_taken_by_writing_where_it_cannot_be_otherwise() {
+        let file = memory_file().unwrap();
+        write_zeros(&file, 100_000).unwrap();
+        assert_eq!(rustix::fs::fstat(&file).unwrap().st_size, 100_000);
     }
 }
