@@ -218,17 +218,18 @@ impl Crew {
         if let Ok(seat) = Arc::clone(&self.seats).try_acquire_owned() {
             return Ok(seat);
         }
-        let begun = Instant::now();
+        let (begun, none) = (Instant::now(), || Error::NoSeat { max: self.seats_max });
+        // One wait for all rounds: whoever came first is first.
+        let mut seat = std::pin::pin!(Arc::clone(&self.seats).acquire_owned());
         while begun.elapsed() < SEAT_PATIENCE {
             // One that is in use now may be idle soon.
             self.short.notify_one();
-            let seat = Arc::clone(&self.seats).acquire_owned();
-            // The semaphore is never closed.
-            if let Ok(Ok(seat)) = tokio::time::timeout(SEAT_ROUND, seat).await {
-                return Ok(seat);
+            if let Ok(seat) = tokio::time::timeout(SEAT_ROUND, &mut seat).await {
+                // The semaphore is never closed.
+                return seat.map_err(|_closed| none());
             }
         }
-        Err(Error::NoSeat { max: self.seats_max })
+        Err(none())
     }
 
     async fn shared_berth(&self, plan: &Plan, seat: OwnedSemaphorePermit) -> Result<Berth, Error> {
