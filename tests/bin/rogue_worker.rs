@@ -11,7 +11,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::{Pid, getsid, setsid};
+use nix::unistd::{Pid, getsid};
+use rustix::process::setsid;
 use simward_protocol::call::Reply;
 use simward_protocol::compile::{Compile, Compiled};
 use simward_protocol::ending;
@@ -242,7 +243,8 @@ fn leak_grandchild() -> io::Result<()> {
     let mut command = Command::new(std::env::current_exe()?);
     // Standard input would be the socket: then the supervisor never saw its end.
     let child = command.arg(How::Grandchild.name()).stdin(Stdio::null()).spawn()?;
-    let pid = Pid::from_child(&child);
+    // Not by rustix: until then its session may be one outside this PID namespace, which is 0.
+    let pid = Pid::from_raw(child.id().cast_signed());
     while getsid(Some(pid)) != Ok(pid) {
         sleep(Duration::from_millis(1));
     }
