@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::fault::Fault;
 use crate::model::{
-    DescribeModel, ListModels, LoadModel, ModelDescription, ModelSummary, Models, RestoreModel,
-    Restored, SaveModel, Saved, UnloadModel, Unloaded,
+    AdoptState, DescribeModel, ListModels, LoadModel, ModelDescription, ModelSummary, Models,
+    RestoreModel, Restored, SaveModel, Saved, UnloadModel, Unloaded,
 };
 use crate::session::{CloseSession, Listen, OpenSession, SessionClosed, SessionOpened};
 use crate::simulation::{Applied, Pause, Reset, Run, RunStatus, Step, Stepped};
@@ -95,6 +95,7 @@ calls! {
     LoadModel => ModelSummary,
     RestoreModel => Restored,
     SaveModel => Saved,
+    AdoptState => Applied,
     ListModels => Models,
     DescribeModel => ModelDescription,
     UnloadModel => Unloaded,

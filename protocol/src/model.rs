@@ -53,6 +53,14 @@ pub struct Saved {
     pub time_secs: Real,
 }
 
+/// Brings a loaded model to the state of another checkpoint of the same compiled model, which
+/// travels with the call. What was counted of the model stays.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdoptState {
+    /// The model's id.
+    pub model_id: String,
+}
+
 /// What a loaded model is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

@@ -17,6 +17,7 @@ mod keeping;
 mod pendulum;
 mod pulse;
 mod simulate;
+mod unserved;
 mod world;
 
 use std::fs::File;

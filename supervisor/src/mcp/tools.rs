@@ -24,8 +24,21 @@ use serde_json::Value;
 
 use super::McpServer;
 
-/// Every tool of every family.
+/// Every tool of every family, as clients see it: the schemas of results say shapes and nothing
+/// else, because a client hands the whole list to its model. What a field means is in its name
+/// and, in full, in the documentation.
 pub(super) fn all() -> ToolRouter<McpServer> {
+    let mut router = documented();
+    for route in router.map.values_mut() {
+        if let Some(schema) = &mut route.attr.output_schema {
+            strip_words(Arc::make_mut(schema));
+        }
+    }
+    router
+}
+
+/// Every tool of every family, with all that can be said of it.
+pub(super) fn documented() -> ToolRouter<McpServer> {
     let mut router = McpServer::server_tools()
         + McpServer::session_tools()
         + McpServer::model_tools()
@@ -40,6 +53,25 @@ pub(super) fn all() -> ToolRouter<McpServer> {
         }
     });
     router
+}
+
+/// Removes what is only there to be read.
+fn strip_words(schema: &mut JsonObject) {
+    for word in ["description", "title", "$schema", "minimum", "default"] {
+        // A property may bear such a name.
+        if !schema.get(word).is_some_and(Value::is_object) {
+            schema.remove(word);
+        }
+    }
+    schema.values_mut().for_each(strip_words_below);
+}
+
+fn strip_words_below(value: &mut Value) {
+    match value {
+        Value::Object(schema) => strip_words(schema),
+        Value::Array(values) => values.iter_mut().for_each(strip_words_below),
+        _ => (),
+    }
 }
 
 /// Removes the formats that JSON Schema does not know, such as `uint64`: strict clients warn of

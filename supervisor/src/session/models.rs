@@ -1,16 +1,18 @@
 //! Models come into a session and go: what its worker has loaded, and what the session holds, are
 //! the same, whatever ends meanwhile.
 
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use simward_protocol::call::Call;
+use simward_protocol::fault::Fault;
 use simward_protocol::model::{
     ListModels, LoadModel, ModelSummary, RestoreModel, SaveModel, UnloadModel, Unloaded,
 };
 
 use super::crew::{Error as StartError, LOAD_PATIENCE, Unrestorable};
-use super::holdings::Fresh;
+use super::holdings::{Fresh, Held};
 use super::usage::Asking;
 use super::{Error, Session};
 use crate::store::checkpoints::scratch;
@@ -24,6 +26,24 @@ pub const MODEL_ID_CHARS_MAX: usize = 64;
 pub fn is_model_id(id: &str) -> bool {
     (1..=MODEL_ID_CHARS_MAX).contains(&id.len())
         && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
+}
+
+/// The model that a call means, as a worker would say: the one it names, or the only one.
+fn pick(
+    mut models: BTreeMap<String, Held>,
+    model_id: Option<&str>,
+) -> Result<(String, Held), Fault> {
+    let known = || models.keys().cloned().collect();
+    let model_id = match model_id {
+        _ if models.is_empty() => return Err(Fault::NoModel),
+        Some(model_id) => model_id.to_owned(),
+        None if models.len() == 1 => models.keys().next().cloned().unwrap_or_default(),
+        None => return Err(Fault::ModelAmbiguous { known: known() }),
+    };
+    match models.remove(&model_id) {
+        Some(held) => Ok((model_id, held)),
+        None => Err(Fault::ModelUnknown { model_id, known: models.into_keys().collect() }),
+    }
 }
 
 /// A model as it was at one moment.
@@ -113,18 +133,30 @@ impl Session {
         let _awake = Asking::enter(&self.inner.usage);
         let mut copies = Vec::new();
         for (model_id, held) in self.inner.holdings.models() {
-            let Some(model) = held.model else {
-                let why = Unrestorable::Gone;
-                return Err(Error::NoWorker(Arc::new(StartError::Model { model_id, why })));
-            };
-            let values = model.about.state_values;
-            let state = self.inner.holdings.store().run(move |_| scratch(values)).await?;
-            // The worker keeps what it is given: it is never given what becomes another's.
-            let options = Options { attached: vec![Arc::clone(&state)], ..Options::default() };
-            self.call(SaveModel { model_id: model_id.clone() }, options).await?;
-            copies.push(Copied { model_id, model, state });
+            copies.push(self.copy_held(model_id, held).await?);
         }
         Ok(copies)
+    }
+
+    /// The state of the model that a call means, as it is at one moment.
+    pub(crate) async fn copy_one(&self, model_id: Option<&str>) -> Result<Copied, Error> {
+        let _awake = Asking::enter(&self.inner.usage);
+        let (model_id, held) =
+            pick(self.inner.holdings.models(), model_id).map_err(Error::Fault)?;
+        self.copy_held(model_id, held).await
+    }
+
+    async fn copy_held(&self, model_id: String, held: Held) -> Result<Copied, Error> {
+        let Some(model) = held.model else {
+            let why = Unrestorable::Gone;
+            return Err(Error::NoWorker(Arc::new(StartError::Model { model_id, why })));
+        };
+        let values = model.about.state_values;
+        let state = self.inner.holdings.store().run(move |_| scratch(values)).await?;
+        // The worker keeps what it is given: it is never given what becomes another's.
+        let options = Options { attached: vec![Arc::clone(&state)], ..Options::default() };
+        self.call(SaveModel { model_id: model_id.clone() }, options).await?;
+        Ok(Copied { model_id, model, state })
     }
 
     /// The worker names the model; but not as it likes.

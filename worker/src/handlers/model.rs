@@ -8,10 +8,11 @@ use std::os::unix::fs::FileExt as _;
 use simward_protocol::call::Serve;
 use simward_protocol::fault::{Fault, cut};
 use simward_protocol::model::{
-    DescribeModel, ListModels, LoadModel, ModelDescription, ModelSummary, Models, RestoreModel,
-    Restored, SaveModel, Saved, UnloadModel, Unloaded,
+    AdoptState, DescribeModel, ListModels, LoadModel, ModelDescription, ModelSummary, Models,
+    RestoreModel, Restored, SaveModel, Saved, UnloadModel, Unloaded,
 };
 use simward_protocol::real::Real;
+use simward_protocol::simulation::Applied;
 
 use crate::world::background::Background;
 use crate::world::describe::describe;
@@ -60,6 +61,16 @@ impl Serve<SaveModel> for World {
         let (model_id, simulation) = self.model(slot, Some(&model_id))?;
         simulation.save(&model_id, &file)?;
         Ok(Saved { time_secs: Real(simulation.time_secs()) })
+    }
+}
+
+impl Serve<AdoptState> for World {
+    fn serve(&mut self, slot: u32, AdoptState { model_id }: AdoptState) -> Result<Applied, Fault> {
+        let file = self.attached.pop().ok_or_else(|| unreadable("no checkpoint came along"))?;
+        let (model_id, simulation) = self.still_model(slot, Some(&model_id))?;
+        let values_set = simulation.adopt(&model_id, &file)?;
+        let time_secs = Real(simulation.time_secs());
+        Ok(Applied { model_id, time_secs, values_set, clamped: Vec::new() })
     }
 }
 

@@ -14,9 +14,13 @@ use crate::world::values::{self, Target};
 impl Serve<Run> for World {
     fn serve(&mut self, slot: u32, call: Run) -> Result<RunStatus, Fault> {
         let Run { model_id, duration_secs, real_time_factor, control } = call;
-        in_range("duration_secs", duration_secs, (f64::MIN_POSITIVE, Run::DURATION_SECS_MAX))?;
+        values::in_range(
+            "duration_secs",
+            duration_secs,
+            (f64::MIN_POSITIVE, Run::DURATION_SECS_MAX),
+        )?;
         if let Some(factor) = real_time_factor {
-            in_range("real_time_factor", factor, Run::REAL_TIME_FACTOR)?;
+            values::in_range("real_time_factor", factor, Run::REAL_TIME_FACTOR)?;
         }
         let (model_id, simulation) = self.still_model(slot, model_id.as_deref())?;
         if let Some(control) = control {
@@ -58,14 +62,4 @@ impl Serve<Pause> for World {
         simulation.touch();
         Ok(run.status(simulation, false))
     }
-}
-
-fn in_range(field: &str, value: f64, (min, max): (f64, f64)) -> Result<(), Fault> {
-    if (min..=max).contains(&value) {
-        return Ok(());
-    }
-    if !value.is_finite() {
-        return Err(Fault::NotFinite { field: field.into(), at: "it".into() });
-    }
-    Err(Fault::OutOfRange { field: field.into(), value, min, max })
 }

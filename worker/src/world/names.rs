@@ -13,31 +13,58 @@ pub(crate) enum Kind {
     Joint,
     Actuator,
     Keyframe,
+    Body,
+    Geom,
+    Site,
+    Sensor,
+    Camera,
+    Tendon,
 }
 
 impl Kind {
-    fn word(self) -> &'static str {
+    /// What a client calls it.
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Joint => "joint",
             Self::Actuator => "actuator",
             Self::Keyframe => "keyframe",
+            Self::Body => "body",
+            Self::Geom => "geom",
+            Self::Site => "site",
+            Self::Sensor => "sensor",
+            Self::Camera => "camera",
+            Self::Tendon => "tendon",
         }
     }
 
-    fn object(self) -> MjtObjBase {
+    /// What MuJoCo calls it.
+    pub(crate) fn object(self) -> MjtObjBase {
         match self {
             Self::Joint => MjtObjBase::mjOBJ_JOINT,
             Self::Actuator => MjtObjBase::mjOBJ_ACTUATOR,
             Self::Keyframe => MjtObjBase::mjOBJ_KEY,
+            Self::Body => MjtObjBase::mjOBJ_BODY,
+            Self::Geom => MjtObjBase::mjOBJ_GEOM,
+            Self::Site => MjtObjBase::mjOBJ_SITE,
+            Self::Sensor => MjtObjBase::mjOBJ_SENSOR,
+            Self::Camera => MjtObjBase::mjOBJ_CAMERA,
+            Self::Tendon => MjtObjBase::mjOBJ_TENDON,
         }
     }
 
-    fn count(self, model: &MjModel) -> usize {
+    /// How many of them a model has.
+    pub(crate) fn count(self, model: &MjModel) -> usize {
         let ffi = model.ffi();
         usize::try_from(match self {
             Self::Joint => ffi.njnt,
             Self::Actuator => ffi.nactuator,
             Self::Keyframe => ffi.nkey,
+            Self::Body => ffi.nbody,
+            Self::Geom => ffi.ngeom,
+            Self::Site => ffi.nsite,
+            Self::Sensor => ffi.nsensor,
+            Self::Camera => ffi.ncam,
+            Self::Tendon => ffi.ntendon,
         })
         .unwrap_or(0)
     }

@@ -112,6 +112,18 @@ impl Simulation {
         Ok(())
     }
 
+    /// Takes over the state that another checkpoint holds; tells how many values that is.
+    pub(crate) fn adopt(&mut self, model_id: &str, file: &OwnedFd) -> Result<u64, Fault> {
+        let values = self.data.model().state_size(INTEGRATION);
+        let (_, found) =
+            Checkpoint::reopen(file, values).map_err(|detail| unusable(model_id, detail))?;
+        self.data
+            .set_state(&found.state, INTEGRATION)
+            .map_err(|error| unusable(model_id, error.to_string()))?;
+        self.changed = true;
+        Ok(values as u64)
+    }
+
     pub(crate) fn time_secs(&self) -> f64 {
         self.data.time()
     }

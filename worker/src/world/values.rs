@@ -149,6 +149,17 @@ fn check(field: &str, at: impl Fn(usize) -> String, values: &[f64], max: f64) ->
     Ok(())
 }
 
+/// Refuses a number that lies outside its bounds.
+pub(crate) fn in_range(field: &str, value: f64, (min, max): (f64, f64)) -> Result<(), Fault> {
+    if (min..=max).contains(&value) {
+        return Ok(());
+    }
+    if !value.is_finite() {
+        return Err(Fault::NotFinite { field: field.into(), at: "it".into() });
+    }
+    Err(Fault::OutOfRange { field: field.into(), value, min, max })
+}
+
 fn wrong_length(field: &str, expected: usize, got: usize) -> Fault {
     Fault::WrongLength { field: field.into(), expected: expected as u64, got: got as u64 }
 }
