@@ -6,11 +6,16 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::actuation::{
+    ActuatorInfos, Actuators, ApplyForce, DescribeActuators, ForceApplied, Joints, ReadActuators,
+    ReadJoints,
+};
 use crate::fault::Fault;
 use crate::model::{
     AdoptState, DescribeModel, ListModels, LoadModel, ModelDescription, ModelSummary, Models,
     RestoreModel, Restored, SaveModel, Saved, UnloadModel, Unloaded,
 };
+use crate::modify::{ModelModified, ModifyModel};
 use crate::session::{CloseSession, Listen, OpenSession, SessionClosed, SessionOpened};
 use crate::simulation::{Applied, Pause, Reset, Run, RunStatus, Step, Stepped};
 use crate::state::{GetState, SetState, State};
@@ -96,6 +101,7 @@ calls! {
     RestoreModel => Restored,
     SaveModel => Saved,
     AdoptState => Applied,
+    ModifyModel => ModelModified,
     ListModels => Models,
     DescribeModel => ModelDescription,
     UnloadModel => Unloaded,
@@ -105,4 +111,8 @@ calls! {
     Reset => Applied,
     GetState => State,
     SetState => Applied,
+    ReadJoints => Joints,
+    ReadActuators => Actuators,
+    DescribeActuators => ActuatorInfos,
+    ApplyForce => ForceApplied,
 }

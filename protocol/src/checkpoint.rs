@@ -14,21 +14,29 @@
 //! | 2 | the call that made the change, by its id in its worker; 0 for none |
 //! | 3 | how many values the state has |
 //! | 4 | the CRC-32 of words 1 to 3 and of all that follows, in the lower half |
-//! | 5… | what was counted, the simulation in the background, the state's values |
+//! | 5 | how many fields of the compiled model were changed |
+//! | 6… | what was counted, the simulation in the background, the state's values, changed fields |
+//!
+//! A changed field is two words: which one ([`Modified::place`]), and its value.
 //!
 //! This module reads and writes slots; it never opens, maps or syncs a file.
 
 /// The first word of a slot.
-pub const MAGIC: u64 = u64::from_le_bytes(*b"SIMWARD1");
+pub const MAGIC: u64 = u64::from_le_bytes(*b"SIMWARD2");
 
 /// Words before the counters.
-const HEADER_WORDS: usize = 5;
+const HEADER_WORDS: usize = 6;
+/// The word with the checksum; what follows it is covered.
+const SUM_WORD: usize = 4;
 /// Steps, automatic resets, and the engine's warnings by kind.
 const COUNT_WORDS: usize = 2 + WARNINGS;
 /// Whether there is one, its end, its pace, its steps, and the counts at its beginning.
 const RUN_WORDS: usize = 4 + COUNT_WORDS;
 /// Words before the state's values.
 const FIXED_WORDS: usize = HEADER_WORDS + COUNT_WORDS + RUN_WORDS;
+
+/// The most fields of a compiled model that can differ from what was compiled.
+pub const MODIFIED_MAX: usize = 512;
 
 /// How many kinds of warnings the engine counts.
 pub const WARNINGS: usize = 7;
@@ -41,7 +49,7 @@ pub const VALUES_MAX: u64 = 64 << 20;
 
 /// The words of one slot.
 pub fn slot_words(values: usize) -> usize {
-    let used = FIXED_WORDS.saturating_add(values);
+    let used = (FIXED_WORDS + 2 * MODIFIED_MAX).saturating_add(values);
     used.checked_next_multiple_of(PAGE_WORDS).unwrap_or(usize::MAX)
 }
 
@@ -75,13 +83,45 @@ pub struct Run {
     pub before: Counts,
 }
 
+/// A value of a compiled model that was changed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Modified {
+    /// The field, by the worker's own number of it.
+    pub field: u16,
+    /// Which of its values.
+    pub index: u32,
+    /// What it is now.
+    pub value: f64,
+}
+
+impl Modified {
+    /// Field and index in one word.
+    pub fn place(&self) -> u64 {
+        u64::from(self.field) << 32 | u64::from(self.index)
+    }
+
+    /// As two words.
+    pub fn words(&self) -> [u64; 2] {
+        [self.place(), self.value.to_bits()]
+    }
+
+    /// Out of two words; nothing if the field's number cannot be one.
+    pub fn of_words([place, bits]: [u64; 2]) -> Option<Self> {
+        let field = u16::try_from(place >> 32).ok()?;
+        let index = u32::try_from(place & u64::from(u32::MAX)).ok()?;
+        Some(Self { field, index, value: f64::from_bits(bits) })
+    }
+}
+
 /// What a checkpoint holds beside the state's values.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Kept {
+pub struct Kept<'a> {
     /// What was counted.
     pub counts: Counts,
     /// What was under way in the background.
     pub run: Option<Run>,
+    /// What was changed of the compiled model, as words; at most [`MODIFIED_MAX`] of them count.
+    pub modified: &'a [[u64; 2]],
 }
 
 /// A slot that was read.
@@ -92,7 +132,7 @@ pub struct Slot<'a> {
     /// Its sequence number.
     pub sequence: u64,
     /// What it holds.
-    pub kept: Kept,
+    pub kept: Kept<'a>,
     /// The state's values, by their bits.
     pub values: &'a [u64],
 }
@@ -122,13 +162,15 @@ pub fn write(
     slot: &mut [u64],
     (sequence, call): (u64, u64),
     values: usize,
-    kept: &Kept,
+    kept: &Kept<'_>,
     fill: impl FnOnce(&mut [u64]),
 ) {
     slot[0] = MAGIC;
     slot[1] = sequence;
     slot[2] = call;
     slot[3] = values as u64;
+    let modified = &kept.modified[..kept.modified.len().min(MODIFIED_MAX)];
+    slot[5] = modified.len() as u64;
     put_counts(&mut slot[HEADER_WORDS..], &kept.counts);
     let run = &mut slot[HEADER_WORDS + COUNT_WORDS..FIXED_WORDS];
     run.fill(0);
@@ -140,7 +182,10 @@ pub fn write(
         put_counts(&mut run[4..], before);
     }
     fill(&mut slot[FIXED_WORDS..FIXED_WORDS + values]);
-    slot[4] = checksum(&slot[..FIXED_WORDS + values]);
+    let words = modified.as_flattened();
+    let used = FIXED_WORDS + values + words.len();
+    slot[FIXED_WORDS + values..used].copy_from_slice(words);
+    slot[SUM_WORD] = checksum(&slot[..used]);
 }
 
 /// Finds the newest state in a whole checkpoint, leaving out what the call `unanswered` did.
@@ -173,8 +218,10 @@ pub fn next_sequence(words: &[u64], values: usize) -> u64 {
 
 /// A slot and its call, if it is whole.
 fn read(index: usize, slot: &[u64], values: usize) -> Option<(Slot<'_>, u64)> {
-    let used = slot.get(..FIXED_WORDS + values)?;
-    let [magic, sequence, call, length, sum] = *used.first_chunk()?;
+    let fixed = FIXED_WORDS.checked_add(values)?;
+    let [magic, sequence, call, length, sum, modified] = *slot.first_chunk()?;
+    let modified = usize::try_from(modified).ok().filter(|count| *count <= MODIFIED_MAX)?;
+    let used = slot.get(..fixed.checked_add(2 * modified)?)?;
     if magic != MAGIC || length != values as u64 || sum != checksum(used) {
         return None;
     }
@@ -189,8 +236,9 @@ fn read(index: usize, slot: &[u64], values: usize) -> Option<(Slot<'_>, u64)> {
             before: get_counts(&run[4..]),
         }
     });
-    let kept = Kept { counts, run };
-    Some((Slot { index, sequence, kept, values: &used[FIXED_WORDS..] }, call))
+    let (values, modified) = used[FIXED_WORDS..].split_at(values);
+    let kept = Kept { counts, run, modified: modified.as_chunks().0 };
+    Some((Slot { index, sequence, kept, values }, call))
 }
 
 fn put_counts(words: &mut [u64], counts: &Counts) {
@@ -207,8 +255,8 @@ fn get_counts(words: &[u64]) -> Counts {
 
 fn checksum(used: &[u64]) -> u64 {
     let mut sum = crc32fast::Hasher::new();
-    sum.update(bytemuck::cast_slice(&used[1..4]));
-    sum.update(bytemuck::cast_slice(&used[HEADER_WORDS..]));
+    sum.update(bytemuck::cast_slice(&used[1..SUM_WORD]));
+    sum.update(bytemuck::cast_slice(&used[SUM_WORD + 1..]));
     sum.finalize().into()
 }
 
@@ -230,7 +278,7 @@ mod tests {
         let sequence = next_sequence(words, VALUES);
         let slot = words.chunks_exact_mut(slot_words(VALUES)).nth(older).unwrap();
         let counts = Counts { steps_total: value, ..Counts::default() };
-        let kept = Kept { counts, run: None };
+        let kept = Kept { counts, ..Kept::default() };
         write(slot, (sequence, call), VALUES, &kept, |values| values.fill(value));
     }
 
@@ -283,18 +331,23 @@ mod tests {
     fn a_background_simulation_comes_back_as_it_was() {
         let before = Counts { steps_total: 1, auto_resets: 2, warnings: [1, 2, 3, 4, 5, 6, 7] };
         let run = Run { until_secs: 1.5, real_time_factor: Some(0.5), steps_done: 9, before };
-        let kept = Kept { counts: before, run: Some(run) };
+        let modified = [Modified { field: 3, index: 9, value: -0.5 }.words(); 3];
+        let kept = Kept { counts: before, run: Some(run), modified: &modified };
         let mut words = empty();
         let (slot, _) = words.split_at_mut(slot_words(VALUES));
         write(slot, (1, 1), VALUES, &kept, |_| ());
         assert_eq!(newest(&words, VALUES, None).unwrap().kept, kept);
+        let [one, ..] = modified;
+        let value = Modified { field: 3, index: 9, value: -0.5 };
+        assert_eq!(Modified::of_words(one), Some(value));
+        assert_eq!(Modified::of_words([u64::MAX, 0]), None);
     }
 
     #[test]
     fn a_state_that_is_too_large_has_no_checkpoint() {
         assert_eq!(file_bytes(VALUES_MAX + 1), None);
-        assert_eq!(file_bytes(0), Some(8192));
-        assert_eq!(file_bytes(233), Some(8192));
+        assert_eq!(file_bytes(0), Some(24_576));
+        assert_eq!(file_bytes(233), Some(24_576));
     }
 
     proptest! {
@@ -329,7 +382,7 @@ mod tests {
 
         #[test]
         fn hostile_words_do_no_harm(
-            mut words in prop::collection::vec(any::<u64>(), 2 * PAGE_WORDS),
+            mut words in prop::collection::vec(any::<u64>(), 2 * slot_words(VALUES)),
             values in prop_oneof![0_usize..PAGE_WORDS, Just(usize::MAX), Just(usize::MAX / 2)],
             unanswered: Option<u64>
         ) {

@@ -104,6 +104,14 @@ pub enum Fault {
         /// The largest accepted value.
         max: f64,
     },
+    /// Arguments that do not go together.
+    #[error("`{field}` cannot be used: {problem}")]
+    Invalid {
+        /// The argument's name.
+        field: String,
+        /// What is wrong with it, and what would be right.
+        problem: String,
+    },
     /// The model is being advanced in the background.
     #[error("the simulation of `{model_id}` is running in the background")]
     Running {
@@ -140,6 +148,7 @@ impl Fault {
             Self::NotFinite { .. } => "not_finite",
             Self::NameUnknown { .. } => "name_unknown",
             Self::OutOfRange { .. } => "out_of_range",
+            Self::Invalid { .. } => "invalid_argument",
             Self::Running { .. } => "simulation_running",
             Self::NotRunning => "simulation_not_running",
             Self::Cancelled => "cancelled",

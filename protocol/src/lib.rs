@@ -4,20 +4,25 @@
 //! performs no I/O beyond reading and writing frames, knows nothing of MCP, and does not link
 //! MuJoCo.
 //!
-//! Reading order: [`call`] (what can be asked), [`model`], [`simulation`], [`state`], [`session`]
-//! and [`compile`] (the values that travel), [`fault`] (how a worker says no), [`wire`] (how a
-//! frame is laid out), [`checkpoint`] (how a state is kept), [`handshake`] (how two builds agree that they may talk), [`ending`] (how a worker exits), [`real`] (numbers
-//! that survive JSON).
+//! Reading order: [`call`] (what can be asked), [`model`], [`modify`], [`simulation`], [`state`],
+//! [`actuation`], [`condition`], [`session`] and [`compile`] (the values that travel), [`fault`] (how a worker says no), [`wire`] (how a
+//! frame is laid out), [`checkpoint`] (how a state is kept), [`handshake`] (how two builds agree
+//! that they may talk), [`ending`] (how a worker exits), [`real`] and [`named`] (numbers that
+//! survive JSON).
 
 #![forbid(unsafe_code)]
 
+pub mod actuation;
 pub mod call;
 pub mod checkpoint;
 pub mod compile;
+pub mod condition;
 pub mod ending;
 pub mod fault;
 pub mod handshake;
 pub mod model;
+pub mod modify;
+pub mod named;
 pub mod real;
 pub mod session;
 pub mod simulation;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::condition::Condition;
 use crate::real::Real;
 use crate::state::{Part, State, Values};
 
@@ -14,6 +15,8 @@ pub struct Step {
     pub steps: u64,
     /// Controls to set first; they stay until they are set again.
     pub control: Option<Values>,
+    /// What ends the call early, looked at after each step.
+    pub stop_when: Option<Box<Condition>>,
     /// What to report of the state afterwards, beside the time.
     pub include: Vec<Part>,
     /// Milliseconds after which the call ends with what it has done so far.
@@ -52,6 +55,8 @@ pub struct Stepped {
 pub enum StoppedBy {
     /// All steps were taken.
     Steps,
+    /// The condition of `stop_when` was met.
+    Condition,
     /// The caller withdrew the call.
     Cancelled,
     /// The call's time was over.

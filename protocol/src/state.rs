@@ -5,6 +5,7 @@ use std::fmt;
 use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::named::OneOrMore;
 use crate::real::{Real, Reals};
 
 /// Asks for a model's state.
@@ -160,57 +161,11 @@ impl<'de> Visitor<'de> for ValuesVisitor {
     }
 }
 
-fn bounded<E: de::Error>(length: usize) -> Result<(), E> {
+pub(crate) fn bounded<E: de::Error>(length: usize) -> Result<(), E> {
     if length < VALUES_MAX {
         Ok(())
     } else {
         Err(E::custom(format!("more than {VALUES_MAX} values")))
-    }
-}
-
-struct OneOrMore(Vec<f64>);
-
-impl<'de> Deserialize<'de> for OneOrMore {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(OneOrMoreVisitor).map(Self)
-    }
-}
-
-struct OneOrMoreVisitor;
-
-impl<'de> Visitor<'de> for OneOrMoreVisitor {
-    type Value = Vec<f64>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a number or a list of numbers")
-    }
-
-    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Self::Value, E> {
-        Ok(vec![value])
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "JSON has one kind of number")]
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Self::Value, E> {
-        Ok(vec![value as f64])
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "JSON has one kind of number")]
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Self::Value, E> {
-        Ok(vec![value as f64])
-    }
-
-    fn visit_str<E: de::Error>(self, value: &str) -> Result<Self::Value, E> {
-        let text = de::value::StrDeserializer::<E>::new(value);
-        Real::deserialize(text).map(|Real(value)| vec![value])
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let mut values = Vec::new();
-        while let Some(Real(value)) = seq.next_element()? {
-            bounded(values.len())?;
-            values.push(value);
-        }
-        Ok(values)
     }
 }
 

@@ -12,6 +12,7 @@ mod keeper;
 pub mod lifecycle;
 mod models;
 mod restart;
+mod snapshots;
 mod usage;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,6 +34,7 @@ use self::lifecycle::{Closed, State};
 pub(crate) use self::models::Copied;
 pub use self::models::{MODEL_ID_CHARS_MAX, is_model_id};
 pub use self::restart::Config as RestartConfig;
+pub use self::snapshots::{SNAPSHOTS_MAX, Snapshot};
 use self::usage::{Asking, Usage, Using};
 use crate::limits::Limits;
 use crate::pool::ports;

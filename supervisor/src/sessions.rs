@@ -6,6 +6,7 @@ mod fork;
 mod handle;
 mod janitor;
 mod plan;
+mod snapshots;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,6 +1,8 @@
 //! How each call is carried out, one module per family.
 
+mod actuation;
 mod model;
+mod modify;
 mod run;
 mod session;
 mod state;

@@ -4,8 +4,11 @@
 //! simulation thread.
 
 pub(crate) mod background;
+pub(crate) mod condition;
 pub(crate) mod describe;
+pub(crate) mod fields;
 pub(crate) mod keeping;
+pub(crate) mod modified;
 pub(crate) mod names;
 pub(crate) mod pace;
 pub(crate) mod simulation;

@@ -9,11 +9,13 @@
     reason = "the comments are the descriptions that language models read, as plain text"
 )]
 
+mod actuation;
 mod models;
 mod pool;
 mod server;
 mod sessions;
 mod simulation;
+mod snapshots;
 mod state;
 
 use std::sync::Arc;
@@ -44,6 +46,8 @@ pub(super) fn documented() -> ToolRouter<McpServer> {
         + McpServer::model_tools()
         + McpServer::simulation_tools()
         + McpServer::state_tools()
+        + McpServer::actuation_tools()
+        + McpServer::snapshot_tools()
         + McpServer::pool_tools();
     router.map.values_mut().for_each(|route| {
         let tool = &mut route.attr;

@@ -56,6 +56,21 @@ pub enum Error {
         /// The limit.
         max: usize,
     },
+    /// There are as many snapshots as there may be.
+    #[error("the session keeps {max} snapshots already")]
+    SnapshotsFull {
+        /// The limit.
+        max: usize,
+    },
+    /// The caller has no snapshot of that handle.
+    #[error("snapshot `{0}` does not exist, or its session has ended")]
+    SnapshotUnknown(String),
+    /// The snapshot belongs to another compiled model.
+    #[error("the snapshot is not one of the model `{model_id}`: it was taken of another model")]
+    SnapshotOfAnother {
+        /// The model that was to be brought to it.
+        model_id: String,
+    },
     /// The worker answered another question.
     #[error("the worker answered another question")]
     WrongReply,
@@ -107,6 +122,9 @@ impl Code for Error {
             Self::Restarting => "worker_starting",
             Self::Closed { .. } => "session_unknown",
             Self::Busy { .. } => "busy",
+            Self::SnapshotsFull { .. } => "limit_exceeded",
+            Self::SnapshotUnknown(_) => "snapshot_unknown",
+            Self::SnapshotOfAnother { .. } => "snapshot_of_another_model",
             Self::WrongReply => "internal_error",
             Self::Store(error) => error.code(),
         }
@@ -123,6 +141,11 @@ impl Code for Error {
             }
             Self::WorkerLost { .. } => "make the call again if you still want it",
             Self::Parked { .. } => "revive_session gives it another worker; close_session ends it",
+            Self::SnapshotsFull { .. } => "delete_snapshot frees one",
+            Self::SnapshotUnknown(_) => "call get_snapshot to take one",
+            Self::SnapshotOfAnother { .. } => {
+                "load the same source in this session; a snapshot fits the model it was taken of"
+            }
             Self::Closed { .. } => "call create_session to start a new one",
             Self::NoWorker(error) => return error.hint(),
             Self::Store(error) => return error.hint(),

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use simward_protocol::checkpoint;
 
-use crate::store::{self, Key, Model, Record, RecordedModel, Store};
+use super::snapshots::Taken;
+use crate::store::{self, Key, Model, Record, RecordedModel, RecordedSnapshot, Store};
 use crate::tenants::Tenant;
 
 /// What a session holds. Its methods wait for files; tasks call them through [`Store::run`].
@@ -20,6 +21,7 @@ pub(crate) struct Holdings {
 struct Inner {
     record: Record,
     models: BTreeMap<String, Held>,
+    snapshots: BTreeMap<String, Taken>,
     /// Whether the record is kept: not before the session has come to be.
     is_kept: bool,
     /// What is taken for models that are being loaded, by the number of their checkpoints.
@@ -47,7 +49,7 @@ pub(crate) struct Fresh {
 impl Holdings {
     /// Of a session that does not hold anything yet, and is not kept yet.
     pub(crate) fn new(store: Store, record: Record) -> Self {
-        Self::holding(store, record, BTreeMap::new(), false)
+        Self::holding(store, record, BTreeMap::new(), BTreeMap::new(), false)
     }
 
     /// Of a session whose record was kept.
@@ -59,17 +61,24 @@ impl Holdings {
             (id.clone(), Held { model, checkpoint: recorded.checkpoint })
         };
         let models = record.models.iter().map(held).collect();
-        Self::holding(store, record, models, true)
+        let taken = |(id, recorded): (&String, &RecordedSnapshot)| {
+            let model = store.models().get(&tenant, &Key::parse(&recorded.key)?)?;
+            Some((id.clone(), Taken::new(model, recorded.checkpoint)))
+        };
+        let snapshots = record.snapshots.iter().filter_map(taken).collect();
+        Self::holding(store, record, models, snapshots, true)
     }
 
     fn holding(
         store: Store,
         record: Record,
         models: BTreeMap<String, Held>,
+        snapshots: BTreeMap<String, Taken>,
         is_kept: bool,
     ) -> Self {
         let (reserved, has_ended) = (BTreeMap::new(), false);
-        Self { store, inner: Mutex::new(Inner { record, models, is_kept, reserved, has_ended }) }
+        let inner = Inner { record, models, snapshots, is_kept, reserved, has_ended };
+        Self { store, inner: Mutex::new(inner) }
     }
 
     pub(crate) fn store(&self) -> &Store {
@@ -187,6 +196,60 @@ impl Holdings {
         Ok(())
     }
 
+    /// How many snapshots there are.
+    pub(crate) fn snapshots(&self) -> usize {
+        self.lock().snapshots.len()
+    }
+
+    /// The snapshot of that id.
+    pub(crate) fn snapshot(&self, id: &str) -> Option<Taken> {
+        self.lock().snapshots.get(id).cloned()
+    }
+
+    /// A snapshot was written. If that cannot be kept, it is not held.
+    pub(crate) fn add_snapshot(
+        &self,
+        id: &str,
+        recorded: RecordedSnapshot,
+        model: Arc<Model>,
+    ) -> Result<(), store::Error> {
+        let mut inner = self.lock();
+        inner.check_life()?;
+        let checkpoint = recorded.checkpoint;
+        inner.record.snapshots.insert(id.to_owned(), recorded);
+        if inner.is_kept
+            && let Err(error) = self.store.save(&inner.record)
+        {
+            inner.record.snapshots.remove(id);
+            return Err(error);
+        }
+        inner.reserved.remove(&checkpoint);
+        inner.snapshots.insert(id.to_owned(), Taken::new(model, checkpoint));
+        self.store.checkpoints().seal(&inner.record.id, checkpoint);
+        Ok(())
+    }
+
+    /// Forgets a snapshot; tells if there was one. If that cannot be kept, it is still held.
+    pub(crate) fn remove_snapshot(&self, id: &str) -> Result<bool, store::Error> {
+        let mut inner = self.lock();
+        inner.check_life()?;
+        let Some(recorded) = inner.record.snapshots.remove(id) else { return Ok(false) };
+        let saved = if inner.is_kept { self.store.save(&inner.record) } else { Ok(()) };
+        if let Err(error) = saved {
+            inner.record.snapshots.insert(id.to_owned(), recorded);
+            return Err(error);
+        }
+        inner.snapshots.remove(id);
+        self.store.checkpoints().remove(&inner.record.id, recorded.checkpoint);
+        Ok(true)
+    }
+
+    /// Opens a checkpoint that nobody writes, to be read.
+    pub(crate) fn read(&self, number: u32) -> Result<Arc<OwnedFd>, store::Error> {
+        let id = self.lock().record.id.clone();
+        self.store.checkpoints().read(&id, number)
+    }
+
     /// No worker writes the checkpoints, and none will soon.
     pub(crate) fn rest(&self) {
         let id = self.lock().record.id.clone();
@@ -214,6 +277,7 @@ impl Inner {
     fn checkpoint_bytes(&self) -> u64 {
         let values = |held: &Held| held.model.as_ref().map(|model| model.about.state_values);
         let held = self.models.values().filter_map(values).filter_map(checkpoint::file_bytes);
-        held.chain(self.reserved.values().copied()).fold(0, u64::saturating_add)
+        let taken = self.snapshots.values().filter_map(Taken::bytes);
+        held.chain(taken).chain(self.reserved.values().copied()).fold(0, u64::saturating_add)
     }
 }

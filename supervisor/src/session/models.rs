@@ -10,6 +10,7 @@ use simward_protocol::fault::Fault;
 use simward_protocol::model::{
     ListModels, LoadModel, ModelSummary, RestoreModel, SaveModel, UnloadModel, Unloaded,
 };
+use simward_protocol::real::Real;
 
 use super::crew::{Error as StartError, LOAD_PATIENCE, Unrestorable};
 use super::holdings::{Fresh, Held};
@@ -29,7 +30,7 @@ pub fn is_model_id(id: &str) -> bool {
 }
 
 /// The model that a call means, as a worker would say: the one it names, or the only one.
-fn pick(
+pub(super) fn pick(
     mut models: BTreeMap<String, Held>,
     model_id: Option<&str>,
 ) -> Result<(String, Held), Fault> {
@@ -53,6 +54,8 @@ pub(crate) struct Copied {
     pub(crate) model: Arc<Model>,
     /// Its checkpoint, which belongs to nobody.
     pub(crate) state: Arc<OwnedFd>,
+    /// The simulated time then, in seconds.
+    pub(crate) time_secs: f64,
 }
 
 impl Session {
@@ -155,8 +158,9 @@ impl Session {
         let state = self.inner.holdings.store().run(move |_| scratch(values)).await?;
         // The worker keeps what it is given: it is never given what becomes another's.
         let options = Options { attached: vec![Arc::clone(&state)], ..Options::default() };
-        self.call(SaveModel { model_id: model_id.clone() }, options).await?;
-        Ok(Copied { model_id, model, state })
+        let saved = self.call(SaveModel { model_id: model_id.clone() }, options).await?;
+        let Real(time_secs) = saved.time_secs;
+        Ok(Copied { model_id, model, state, time_secs })
     }
 
     /// The worker names the model; but not as it likes.
@@ -170,7 +174,7 @@ impl Session {
         Err(Error::WrongReply)
     }
 
-    async fn discard(&self, number: u32) {
+    pub(super) async fn discard(&self, number: u32) {
         let holdings = Arc::clone(&self.inner.holdings);
         tokio::task::spawn_blocking(move || holdings.discard(number)).await.ok();
     }

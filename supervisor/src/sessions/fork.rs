@@ -88,7 +88,7 @@ impl Sessions {
 }
 
 fn fill(holdings: &Holdings, models: Vec<Copied>, max: u64) -> Result<(), store::Error> {
-    for Copied { model_id, model, state } in models {
+    for Copied { model_id, model, state, .. } in models {
         let fresh = holdings.fresh(&model, max)?;
         copy(&state, &fresh.file, model.about.state_values)?;
         holdings.add(&model_id, model, fresh.number)?;

@@ -63,6 +63,7 @@ pub(super) fn record(tenant: &Tenant, request: Request, config: &Config) -> Resu
         created_millis: now_millis(),
         is_default,
         models: BTreeMap::new(),
+        snapshots: BTreeMap::new(),
         next_checkpoint: 0,
     })
 }
@@ -78,6 +79,7 @@ pub(super) fn copy_of(record: Record, name: Option<String>) -> Record {
         created_millis: now_millis(),
         is_default: false,
         models: BTreeMap::new(),
+        snapshots: BTreeMap::new(),
         next_checkpoint: 0,
         ..record
     }

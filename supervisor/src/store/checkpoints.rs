@@ -82,6 +82,26 @@ impl Checkpoints {
         Ok(self.remember(id, number, file))
     }
 
+    /// Opens one that nobody writes, to be read.
+    pub(crate) fn read(&self, id: &str, number: u32) -> Result<Arc<OwnedFd>, Error> {
+        let Some(path) = self.path(id, number) else { return self.open(id, number) };
+        let file = File::open(path).map_err(|error| Error::Damaged {
+            what: WHAT.to_owned(),
+            problem: error.to_string(),
+        })?;
+        Ok(Arc::new(file.into()))
+    }
+
+    /// One is written for good.
+    pub(crate) fn seal(&self, id: &str, number: u32) {
+        if self.folder.is_some()
+            && let Some(file) = self.lock().get_mut(id).and_then(|of| of.remove(&number))
+        {
+            flock(&file, FlockOperation::Unlock).ok();
+            self.unsynced.add(file);
+        }
+    }
+
     /// Undoes what a call did whose answer nobody got. Its worker must be gone.
     pub(crate) fn undo(&self, id: &str, number: u32, values: u64, call: u64) -> Result<(), Error> {
         let file = File::from(self.open(id, number)?.try_clone().map_err(Error::of(WHAT))?);

@@ -45,6 +45,9 @@ pub struct Record {
     pub is_default: bool,
     /// Its models, by id.
     pub models: BTreeMap<String, RecordedModel>,
+    /// States that are kept for later, by handle.
+    #[serde(default)]
+    pub snapshots: BTreeMap<String, RecordedSnapshot>,
     /// The number of the next checkpoint.
     pub next_checkpoint: u32,
 }
@@ -57,6 +60,20 @@ pub struct RecordedModel {
     pub key: String,
     /// The number of its checkpoint.
     pub checkpoint: u32,
+}
+
+/// A state that is kept for later.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordedSnapshot {
+    /// The id that the model had.
+    pub model_id: String,
+    /// The compiled model's key.
+    pub key: String,
+    /// The number of its checkpoint.
+    pub checkpoint: u32,
+    /// The simulated time that it holds, in seconds.
+    pub time_secs: f64,
 }
 
 /// Writes a record into a session's folder.
@@ -117,6 +134,12 @@ mod tests {
 
     fn record() -> Record {
         let model = RecordedModel { key: "ab".repeat(32), checkpoint: 3 };
+        let snapshot = RecordedSnapshot {
+            model_id: "arm".into(),
+            key: "ab".repeat(32),
+            checkpoint: 2,
+            time_secs: 0.1 + 0.2,
+        };
         Record {
             id: "sim_1".into(),
             tenant: "local".into(),
@@ -129,6 +152,7 @@ mod tests {
             created_millis: 1,
             is_default: false,
             models: BTreeMap::from([("arm".into(), model)]),
+            snapshots: BTreeMap::from([("snap_1".into(), snapshot)]),
             next_checkpoint: 4,
         }
     }

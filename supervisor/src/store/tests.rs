@@ -22,6 +22,7 @@ fn record(id: &str) -> Record {
         created_millis: 0,
         is_default: false,
         models: std::collections::BTreeMap::new(),
+        snapshots: std::collections::BTreeMap::new(),
         next_checkpoint: 0,
     }
 }

@@ -51,7 +51,7 @@ impl Pendulum {
     /// As a checkpoint says it was.
     pub(crate) fn restored(
         checkpoint: Checkpoint,
-        kept: Kept,
+        kept: Kept<'_>,
         [time_secs, qpos, qvel, ctrl]: [f64; VALUES],
         resume: bool,
     ) -> Self {
@@ -84,7 +84,8 @@ impl Pendulum {
     pub(crate) fn keep_in(&self, into: &mut Checkpoint, call: u64, run: Option<checkpoint::Run>) {
         let counts = Counts { steps_total: self.steps_total, ..Counts::default() };
         let state = [self.time_secs, self.qpos, self.qvel, self.ctrl];
-        into.keep(call, &Kept { counts, run }, state).expect("a checkpoint can be written");
+        into.keep(call, &Kept { counts, run, ..Kept::default() }, state)
+            .expect("a checkpoint can be written");
     }
 
     /// How long the background simulation, if there is one, can wait.

@@ -4,7 +4,7 @@
 
 use simward_protocol::call::{Call, Serve};
 use simward_protocol::fault::Fault;
-use simward_protocol::model;
+use simward_protocol::{actuation, model, modify};
 
 use super::world::World;
 
@@ -26,4 +26,9 @@ macro_rules! unserved {
 
 unserved! {
     model::AdoptState,
+    modify::ModifyModel,
+    actuation::ReadJoints,
+    actuation::ReadActuators,
+    actuation::DescribeActuators,
+    actuation::ApplyForce,
 }

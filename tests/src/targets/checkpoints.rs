@@ -1,7 +1,7 @@
 //! Checkpoints, which a worker that was killed at any moment has left.
 
 use simward_protocol::checkpoint::{
-    Counts, Error, Kept, MAGIC, Run, newest, next_sequence, slot_words, write,
+    Counts, Error, Kept, MAGIC, MODIFIED_MAX, Run, newest, next_sequence, slot_words, write,
 };
 
 use super::Taker;
@@ -12,8 +12,8 @@ pub fn checkpoint(bytes: &[u8]) {
     if taker.byte().is_multiple_of(2) { hostile(taker) } else { written(taker) }
 }
 
-/// Words before the values: five of the header, nine counters, and four and nine of a run.
-const FIXED_WORDS: usize = 27;
+/// Words before the values: six of the header, nine counters, and four and nine of a run.
+const FIXED_WORDS: usize = 28;
 
 /// Values are few here, so that slots have one page. Any number is asked for.
 const VALUES_MAX: usize = 64;
@@ -26,16 +26,19 @@ fn hostile(mut taker: Taker<'_>) {
     let values = asked % VALUES_MAX;
     let mut words = vec![0; 2 * slot_words(values)];
     for (index, slot) in words.chunks_exact_mut(slot_words(values)).enumerate() {
-        slot[..FIXED_WORDS + values].fill_with(|| taker.word());
+        let modified = usize::from(taker.byte()) % 4;
+        let used = FIXED_WORDS + values + 2 * modified;
+        slot[..used].fill_with(|| taker.word());
         let put_right = |flag: u8| flags & (flag << index) != 0;
         if put_right(2) {
             slot[0] = MAGIC;
         }
         if put_right(8) {
             slot[3] = values as u64;
+            slot[5] = modified as u64;
         }
         if put_right(32) {
-            slot[4] = checksum(&slot[..FIXED_WORDS + values]);
+            slot[4] = checksum(&slot[..used]);
         }
     }
     newest(&words, asked, unanswered).ok();
@@ -44,11 +47,13 @@ fn hostile(mut taker: Taker<'_>) {
     let next = next_sequence(&words, values);
     let Ok(slot) = found else { return };
     let begin = slot.index * slot_words(values);
-    let whole = &words[begin..begin + FIXED_WORDS + values];
+    let modified = slot.kept.modified.len();
+    assert!(modified <= MODIFIED_MAX);
+    let whole = &words[begin..begin + FIXED_WORDS + values + 2 * modified];
     let header = [whole[0], whole[1], whole[3], whole[4]];
     assert_eq!(header, [MAGIC, slot.sequence, values as u64, checksum(whole)]);
     assert!(whole[2] == 0 || Some(whole[2]) != unanswered, "what nobody was told was kept");
-    assert_eq!(slot.values, &whole[FIXED_WORDS..]);
+    assert_eq!(slot.values, &whole[FIXED_WORDS..FIXED_WORDS + values]);
     assert!(next == 0 || slot.sequence < next);
 }
 
@@ -62,16 +67,19 @@ fn written(mut taker: Taker<'_>) {
     let place = usize::from(taker.byte() % 2);
     let (place_hit, mask) = (usize::from(taker.byte()), taker.word());
     let states = [(place, sequence), (1 - place, sequence + 1)].map(|(place, sequence)| {
+        let modified = modified(&mut taker);
         let kept = kept(&mut taker);
         let state: Vec<u64> = (0..values).map(|_| taker.word()).collect();
         let slot = words.chunks_exact_mut(slot_words(values)).nth(place).unwrap();
-        write(slot, (sequence, call), values, &kept, |to| to.copy_from_slice(&state));
-        (place, sequence, kept, state)
+        let whole = Kept { modified: &modified, ..kept };
+        write(slot, (sequence, call), values, &whole, |to| to.copy_from_slice(&state));
+        (place, sequence, kept, state, modified)
     });
-    let expect = |words: &[u64], (place, sequence, kept, state): &(usize, u64, Kept, Vec<u64>)| {
+    let expect = |words: &[u64], (place, sequence, kept, state, modified): &Written| {
         let slot = newest(words, values, None).unwrap();
         assert_eq!((slot.index, slot.sequence, slot.values), (*place, *sequence, &state[..]));
         // NaN is not itself.
+        let kept = Kept { modified, ..*kept };
         assert_eq!(format!("{:?}", slot.kept), format!("{kept:?}"));
     };
     let [before, last] = &states;
@@ -89,7 +97,14 @@ fn written(mut taker: Taker<'_>) {
     }
 }
 
-fn kept(taker: &mut Taker<'_>) -> Kept {
+/// What was written into one slot: its place, its sequence number, and what it holds.
+type Written = (usize, u64, Kept<'static>, Vec<u64>, Vec<[u64; 2]>);
+
+fn modified(taker: &mut Taker<'_>) -> Vec<[u64; 2]> {
+    (0..taker.byte() % 4).map(|_| [taker.word(), taker.word()]).collect()
+}
+
+fn kept(taker: &mut Taker<'_>) -> Kept<'static> {
     let has_run = taker.byte() % 2 == 1;
     let counts = counts(taker);
     let run = has_run.then(|| {
@@ -102,7 +117,7 @@ fn kept(taker: &mut Taker<'_>) -> Kept {
             before: self::counts(taker),
         }
     });
-    Kept { counts, run }
+    Kept { counts, run, ..Kept::default() }
 }
 
 fn counts(taker: &mut Taker<'_>) -> Counts {

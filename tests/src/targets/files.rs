@@ -86,7 +86,17 @@ pub(super) fn a_record() -> Record {
         created_millis: 1,
         is_default: true,
         models: std::iter::once(("arm".to_owned(), a_model())).collect(),
+        snapshots: std::iter::once(("snap_0".to_owned(), a_snapshot())).collect(),
         next_checkpoint: 4,
+    }
+}
+
+fn a_snapshot() -> simward_supervisor::store::RecordedSnapshot {
+    simward_supervisor::store::RecordedSnapshot {
+        model_id: "arm".into(),
+        key: "ab".repeat(32),
+        checkpoint: 2,
+        time_secs: 0.5,
     }
 }
 

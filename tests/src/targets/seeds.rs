@@ -4,6 +4,7 @@
 use serde::Serialize;
 use simward_protocol::call::{Reply, Request};
 use simward_protocol::compile::{Asset, Compile, Compiled};
+use simward_protocol::condition::{Condition, Quantity};
 use simward_protocol::fault::Fault;
 use simward_protocol::handshake::{Hello, VERSION};
 use simward_protocol::model::{LoadModel, RestoreModel};
@@ -47,6 +48,12 @@ fn frame<T: Serialize>(kind: u8, value: &T) -> Vec<u8> {
 fn to_worker() -> Vec<Vec<u8>> {
     let model_id = Some("arm".to_owned());
     let control = Some(Values::Named(vec![("elbow".into(), vec![0.5, f64::NAN])]));
+    let stop_when = Condition {
+        quantity: Some(Quantity::Time),
+        above: Some(2.5),
+        for_secs: 0.5,
+        ..Condition::default()
+    };
     let requests: [Request; 6] = [
         OpenSession {
             session_id: "sim_1".into(),
@@ -62,6 +69,7 @@ fn to_worker() -> Vec<Vec<u8>> {
             model_id,
             steps: 300,
             control: control.clone(),
+            stop_when: Some(Box::new(stop_when)),
             include: vec![Part::Qpos, Part::MocapQuat],
             budget_millis: 30_000,
         }

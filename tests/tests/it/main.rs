@@ -4,8 +4,10 @@
 #![expect(clippy::disallowed_methods, reason = "tests start processes and wait for them")]
 #![expect(clippy::needless_pass_by_value, reason = "arguments are written in place")]
 
+mod actuation;
 mod cli;
 mod clients;
+mod conditions;
 mod containment;
 mod corpus;
 mod durability;
@@ -15,11 +17,13 @@ mod http;
 mod isolation;
 mod lifetimes;
 mod limits;
+mod modify;
 mod pool;
 mod recovery;
 mod reference;
 mod rogues;
 mod simulation;
+mod snapshots;
 mod stdio;
 mod targets;
 mod tidy;

@@ -9,6 +9,7 @@ use simward_protocol::real::Real;
 use simward_protocol::simulation::{Step, Stepped, StoppedBy};
 
 use crate::world::World;
+use crate::world::condition::Watch;
 use crate::world::simulation::between;
 use crate::world::values::{self, Target};
 
@@ -45,20 +46,21 @@ impl Slices {
 
 impl Serve<Step> for World {
     fn serve(&mut self, slot: u32, call: Step) -> Result<Stepped, Fault> {
-        let Step { model_id, steps, control, include, budget_millis } = call;
+        let Step { model_id, steps, control, stop_when, include, budget_millis } = call;
         if !(1..=Step::STEPS_MAX).contains(&steps) {
             return Err(steps_out_of_range(steps));
         }
         let (model_id, simulation) = self.still_model(slot, model_id.as_deref())?;
+        let model = simulation.data.model();
+        let watch = stop_when.map(|condition| Watch::new(model, &condition)).transpose()?;
         if let Some(control) = control {
-            let model = simulation.data.model();
             let placed = values::place(model, Target::Ctrl, "control", control, f64::MAX)?;
             values::put(&placed, simulation.data.ctrl_mut());
             simulation.touch();
         }
         let before = simulation.counts();
         let budget = Duration::from_millis(budget_millis);
-        let (steps_done, stopped_by) = self.step(slot, &model_id, steps, budget)?;
+        let (steps_done, stopped_by) = self.step(slot, &model_id, steps, watch, budget)?;
         let (_, simulation) = self.model(slot, Some(&model_id))?;
         let (warnings, auto_resets) = between(&before, &simulation.counts());
         let time_secs = Real(simulation.time_secs());
@@ -74,6 +76,7 @@ impl World {
         slot: u32,
         model_id: &str,
         steps: u64,
+        mut watch: Option<Watch>,
         budget: Duration,
     ) -> Result<(u64, StoppedBy), Fault> {
         let shared = Arc::clone(&self.shared);
@@ -91,10 +94,16 @@ impl World {
             let Some(simulation) = room.models.get_mut(model_id) else {
                 return Err(Fault::NoModel);
             };
-            let taken = simulation.advance(wanted, &shared.pulse, done);
+            let (taken, is_met) = match &mut watch {
+                None => (simulation.advance(wanted, &shared.pulse, done), false),
+                Some(watch) => simulation.advance_until(wanted, watch, &shared.pulse, done),
+            };
             done += taken;
             let now = Instant::now();
             room.pace.took(now, taken, now - slice_begun);
+            if is_met {
+                return Ok((done, StoppedBy::Condition));
+            }
             if taken < wanted {
                 return Ok((done, StoppedBy::Cancelled));
             }

@@ -101,7 +101,8 @@ fn joint(model: &MjModel, index: usize) -> Joint {
     }
 }
 
-fn actuator(model: &MjModel, index: usize) -> Actuator {
+/// What an actuator acts on, and within which bounds.
+pub(crate) fn actuator(model: &MjModel, index: usize) -> Actuator {
     let kind = model.actuator_trntype()[index];
     let (word, object) = match kind {
         MjtTrn::mjTRN_JOINT | MjtTrn::mjTRN_JOINTINPARENT => ("joint", MjtObjBase::mjOBJ_JOINT),

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
-use simward_protocol::checkpoint::{self, Kept};
+use simward_protocol::checkpoint::{self, Counts, Kept, Run};
 
 /// An open checkpoint.
 #[derive(Debug)]
@@ -23,7 +23,9 @@ pub struct Checkpoint {
 
 /// What a checkpoint held.
 pub(crate) struct Found {
-    pub(crate) kept: Kept,
+    pub(crate) counts: Counts,
+    pub(crate) run: Option<Run>,
+    pub(crate) modified: Vec<[u64; 2]>,
     pub(crate) state: Vec<f64>,
 }
 
@@ -41,7 +43,8 @@ impl Checkpoint {
         let newest = checkpoint::newest(words, values, None);
         let newest = newest.map_err(|error| error.to_string())?;
         let state = newest.values.iter().copied().map(f64::from_bits).collect();
-        let found = Found { kept: newest.kept, state };
+        let Kept { counts, run, modified } = newest.kept;
+        let found = Found { counts, run, modified: modified.to_vec(), state };
         let slot = 1 - newest.index;
         checkpoint.sequence = checkpoint::next_sequence(words, values);
         checkpoint.slot = slot;
@@ -49,7 +52,7 @@ impl Checkpoint {
     }
 
     /// Keeps a change that the call of that id has made, or (0) no call. `fill` writes the state.
-    pub fn keep(&mut self, call: u64, kept: &Kept, fill: impl FnOnce(&mut [f64])) {
+    pub fn keep(&mut self, call: u64, kept: &Kept<'_>, fill: impl FnOnce(&mut [f64])) {
         let (values, place) = (self.values, (self.sequence, call));
         let slot_words = checkpoint::slot_words(values);
         let begin = self.slot * slot_words;

@@ -102,3 +102,21 @@ pub(crate) fn of(model: &MjModel, object: MjtObjBase, index: usize) -> String {
         _ => format!("#{index}"),
     }
 }
+
+/// The indices of what is asked for by name, or of everything, with what a bound leaves out.
+pub(crate) fn pick(
+    model: &MjModel,
+    kind: Kind,
+    names: &[String],
+    items_max: u32,
+) -> Result<(Vec<usize>, u32), Fault> {
+    let items_max = items_max as usize;
+    let (wanted, count) = if names.is_empty() {
+        let count = kind.count(model);
+        ((0..count.min(items_max)).collect(), count)
+    } else {
+        let found = names.iter().take(items_max).map(|name| find(model, kind, name));
+        (found.collect::<Result<Vec<_>, _>>()?, names.len())
+    };
+    Ok((wanted, u32::try_from(count.saturating_sub(items_max)).unwrap_or(u32::MAX)))
+}

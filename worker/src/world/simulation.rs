@@ -12,7 +12,10 @@ use simward_protocol::real::{Real, Reals};
 use simward_protocol::simulation::Warning;
 use simward_protocol::state::{Part, State};
 
-use super::keeping::Checkpoint;
+use super::condition::Watch;
+use super::fields::{FIELDS, Spot};
+use super::keeping::{Checkpoint, Found};
+use super::modified::{self, Modifications, Wanted};
 use crate::pulse::Pulse;
 
 /// The bounds of a model's timestep, in seconds. The engine itself takes zero, negative numbers
@@ -42,6 +45,8 @@ const DIVERGENCES: std::ops::Range<usize> = 3..6;
 /// A model, its data, and what was counted so far.
 pub(crate) struct Simulation {
     pub(crate) data: MjData<Box<MjModel>>,
+    /// What was changed of its model.
+    modified: Modifications,
     /// Where its state is kept.
     checkpoint: Checkpoint,
     /// Whether it has changed since it was last kept.
@@ -59,7 +64,8 @@ impl Simulation {
         let values = data.model().state_size(INTEGRATION);
         let checkpoint = Checkpoint::create(file, values);
         let checkpoint = checkpoint.map_err(|detail| unusable(model_id, detail))?;
-        Ok(Self { data, checkpoint, changed: true, counts: Counts::default(), diverged: 0 })
+        let (modified, counts) = (Modifications::default(), Counts::default());
+        Ok(Self { data, modified, checkpoint, changed: true, counts, diverged: 0 })
     }
 
     /// Loads compiled model bytes and brings the model to the state of its checkpoint. Tells what was
@@ -73,10 +79,14 @@ impl Simulation {
         let values = data.model().state_size(INTEGRATION);
         let (checkpoint, found) =
             Checkpoint::reopen(file, values).map_err(|detail| unusable(model_id, detail))?;
+        let mut modified = Modifications::default();
+        modified
+            .take_over(&mut data, &found.modified)
+            .map_err(|problem| unusable(model_id, problem.to_owned()))?;
         data.set_state(&found.state, INTEGRATION)
             .map_err(|error| unusable(model_id, error.to_string()))?;
-        let Kept { counts, run } = found.kept;
-        Ok((Self { data, checkpoint, changed: true, counts, diverged: 0 }, run))
+        let Found { counts, run, .. } = found;
+        Ok((Self { data, modified, checkpoint, changed: true, counts, diverged: 0 }, run))
     }
 
     /// Whether it has changed since it was last kept.
@@ -91,8 +101,9 @@ impl Simulation {
 
     /// Keeps its state, as the call of that id has left it.
     pub(crate) fn keep(&mut self, call: u64, run: Option<checkpoint::Run>) {
-        let kept = Kept { counts: self.counts(), run };
-        let Self { data, checkpoint, .. } = self;
+        let counts = self.counts();
+        let Self { data, modified, checkpoint, .. } = self;
+        let kept = Kept { counts, run, modified: modified.words() };
         checkpoint.keep(call, &kept, |state| {
             data.read_state_into(INTEGRATION, state);
         });
@@ -105,7 +116,7 @@ impl Simulation {
         let values = self.data.model().state_size(INTEGRATION);
         let other = Checkpoint::create(file, values);
         let mut other = other.map_err(|detail| unusable(model_id, detail))?;
-        let kept = Kept { counts: self.counts(), run: None };
+        let kept = Kept { counts: self.counts(), run: None, modified: self.modified.words() };
         other.keep(0, &kept, |state| {
             self.data.read_state_into(INTEGRATION, state);
         });
@@ -117,11 +128,43 @@ impl Simulation {
         let values = self.data.model().state_size(INTEGRATION);
         let (_, found) =
             Checkpoint::reopen(file, values).map_err(|detail| unusable(model_id, detail))?;
+        self.modified
+            .take_over(&mut self.data, &found.modified)
+            .map_err(|problem| unusable(model_id, problem.to_owned()))?;
         self.data
             .set_state(&found.state, INTEGRATION)
             .map_err(|error| unusable(model_id, error.to_string()))?;
         self.changed = true;
         Ok(values as u64)
+    }
+
+    /// Changes numbers of the model that were checked.
+    pub(crate) fn modify(&mut self, wanted: &Wanted) -> Result<(), Fault> {
+        self.modified.set(&mut self.data, wanted)?;
+        self.changed = true;
+        Ok(())
+    }
+
+    /// How many values of the model differ from what was compiled.
+    pub(crate) fn modified_total(&self) -> u32 {
+        u32::try_from(self.modified.words().len()).unwrap_or(u32::MAX)
+    }
+
+    /// What was compiled, where something else stands now.
+    pub(crate) fn compiled_values(&self) -> Wanted {
+        self.modified.all_compiled()
+    }
+
+    /// A field's value as it was compiled.
+    pub(crate) fn compiled_value(&mut self, field: usize, index: usize) -> f64 {
+        let now = || FIELDS[field].values(modified::model(&mut self.data))[index];
+        self.modified.compiled(field, index).unwrap_or_else(now)
+    }
+
+    /// The values at a spot, as they are now.
+    pub(crate) fn field_values(&mut self, spot: &Spot) -> &[f64] {
+        let values = FIELDS[spot.field].values(modified::model(&mut self.data));
+        &values[spot.begin..spot.begin + spot.count]
     }
 
     pub(crate) fn time_secs(&self) -> f64 {
@@ -148,6 +191,26 @@ impl Simulation {
         }
         self.counts.steps_total += steps;
         steps
+    }
+
+    /// Takes up to `steps` steps and looks after each of them; tells how many, and whether what is
+    /// watched for is met.
+    pub(crate) fn advance_until(
+        &mut self,
+        steps: u64,
+        watch: &mut Watch,
+        pulse: &Pulse,
+        done_before: u64,
+    ) -> (u64, bool) {
+        for taken in 0..steps {
+            if self.advance(1, pulse, done_before + taken) == 0 {
+                return (taken, false);
+            }
+            if watch.is_met(self) {
+                return (taken + 1, true);
+            }
+        }
+        (steps, false)
     }
 
     #[cold]
@@ -237,6 +300,12 @@ impl Simulation {
             Part::MocapPos => state.mocap_pos = Some(flat(data.mocap_pos())),
             Part::MocapQuat => state.mocap_quat = Some(flat(data.mocap_quat())),
         }
+    }
+
+    /// Where a body's centre of mass is, in the world, in metres.
+    pub(crate) fn centre_of_mass(&mut self, body: usize) -> [f64; 3] {
+        self.derive();
+        self.data.xipos()[body]
     }
 
     /// Derives what follows from the state, and puts the state back: `mj_forward` moves the

@@ -42,17 +42,21 @@ impl Target {
         .unwrap_or(0)
     }
 
+    /// Where a joint's positions or velocities begin, and how many they are.
+    pub(crate) fn of_joint(self, model: &MjModel, joint: usize) -> (usize, usize) {
+        let (positions, velocities) = joint_widths(model.jnt_type()[joint]);
+        match self {
+            Self::Qpos => (at(model.jnt_qposadr()[joint]), positions),
+            _ => (at(model.jnt_dofadr()[joint]), velocities),
+        }
+    }
+
     /// Where the values of what has that name begin, and how many they are.
     fn place(self, model: &MjModel, name: &str) -> Result<(usize, usize), Fault> {
         match self {
             Self::Qpos | Self::Qvel => {
                 let joint = names::find(model, Kind::Joint, name)?;
-                let (positions, velocities) = joint_widths(model.jnt_type()[joint]);
-                if matches!(self, Self::Qpos) {
-                    Ok((at(model.jnt_qposadr()[joint]), positions))
-                } else {
-                    Ok((at(model.jnt_dofadr()[joint]), velocities))
-                }
+                Ok(self.of_joint(model, joint))
             }
             Self::Ctrl => {
                 let actuator = names::find(model, Kind::Actuator, name)?;
@@ -136,7 +140,13 @@ pub(crate) fn clamped(model: &MjModel, ctrl: &[f64]) -> Vec<String> {
         .collect()
 }
 
-fn check(field: &str, at: impl Fn(usize) -> String, values: &[f64], max: f64) -> Result<(), Fault> {
+/// Refuses what is not finite, or larger than `max`.
+pub(crate) fn check(
+    field: &str,
+    at: impl Fn(usize) -> String,
+    values: &[f64],
+    max: f64,
+) -> Result<(), Fault> {
     for (index, value) in values.iter().copied().enumerate() {
         if !value.is_finite() {
             return Err(Fault::NotFinite { field: field.into(), at: at(index) });

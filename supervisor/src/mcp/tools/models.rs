@@ -9,6 +9,7 @@ use rmcp::{tool, tool_router};
 use serde::Deserialize;
 use simward_protocol::compile::Asset;
 use simward_protocol::model::{DescribeModel, ListModels, ModelDescription, Models, Unloaded};
+use simward_protocol::modify::{Change, ModelModified, ModifyModel};
 
 use crate::compiler::Author;
 use crate::mcp::McpServer;
@@ -96,12 +97,38 @@ struct UnloadArgs {
     model_id: Option<String>,
 }
 
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ModifyArgs {
+    /// The session; without it your default session.
+    #[serde(default)]
+    session_id: Option<String>,
+    /// The model; needed only if the session has several.
+    #[serde(default)]
+    model_id: Option<String>,
+    /// What to change, up to 512 changes.
+    #[serde(default)]
+    changes: Vec<Change>,
+    /// Bring everything back to what was compiled, before the changes.
+    #[serde(default)]
+    reset: bool,
+}
+
 /// How many entries of each list a model can read at ease.
-fn items_max() -> u32 {
+pub(super) fn items_max() -> u32 {
     200
 }
 
 const ITEMS_MAX: u32 = 10_000;
+
+/// Refuses a list that nobody can want.
+pub(super) fn check_items(max_items: u32) -> Result<(), Refusal> {
+    if max_items <= ITEMS_MAX {
+        return Ok(());
+    }
+    let message = format!("`max_items` must be at most {ITEMS_MAX}, and is {max_items}");
+    Err(Refusal::argument(message))
+}
 
 #[tool_router(router = model_tools, vis = "pub(super)")]
 impl McpServer {
@@ -211,11 +238,33 @@ impl McpServer {
         Parameters(args): Parameters<DescribeArgs>,
     ) -> Result<Json<ModelDescription>, Refusal> {
         let DescribeArgs { session_id, model_id, max_items } = args;
-        if ITEMS_MAX < max_items {
-            let message = format!("`max_items` must be at most {ITEMS_MAX}, and is {max_items}");
-            return Err(Refusal::argument(message));
-        }
+        check_items(max_items)?;
         let call = DescribeModel { model_id, items_max: max_items };
+        Ok(Json(self.ask(&caller, session_id.as_deref(), call).await?))
+    }
+
+    /// Change numbers of a compiled model at run time, such as {"field": "body_mass", "name":
+    /// "torso", "scale": 1.2} or {"field": "gravity", "value": [0, 0, -1.6]}. Fields: timestep,
+    /// gravity, wind, density, viscosity, impratio, body_mass, body_inertia, geom_friction,
+    /// geom_solref, jnt_stiffness, jnt_range, dof_damping, dof_frictionloss, dof_armature (the last
+    /// three by joint), actuator_gainprm, actuator_biasprm, actuator_ctrlrange,
+    /// actuator_forcerange, actuator_gear. All changes are made or none; the state stays.
+    #[tool(
+        title = "Modify a model",
+        annotations(
+            read_only_hint = false,
+            destructive_hint = true,
+            idempotent_hint = true,
+            open_world_hint = false
+        )
+    )]
+    async fn modify_model(
+        &self,
+        caller: Caller,
+        Parameters(args): Parameters<ModifyArgs>,
+    ) -> Result<Json<ModelModified>, Refusal> {
+        let ModifyArgs { session_id, model_id, changes, reset } = args;
+        let call = ModifyModel { model_id, reset, changes };
         Ok(Json(self.ask(&caller, session_id.as_deref(), call).await?))
     }
 

@@ -3,6 +3,7 @@
 use rmcp::handler::server::wrapper::{Json, Parameters};
 use rmcp::{tool, tool_router};
 use serde::Deserialize;
+use simward_protocol::condition::Condition;
 use simward_protocol::simulation::{Applied, Pause, Reset, Run, RunStatus, Step, Stepped};
 use simward_protocol::state::{Part, Values, values_from_json};
 
@@ -29,6 +30,11 @@ struct StepArgs {
     #[serde(default, deserialize_with = "values_from_json")]
     #[schemars(with = "Option<ValuesSchema>")]
     control: Option<Values>,
+    /// End early when this holds after a step, such as {"quantity": "contact_force", "name":
+    /// "ball", "above": 1} or {"any": [{"quantity": "joint_position", "name": "elbow", "above":
+    /// 1.5}, {"quantity": "max_velocity", "below": 0.001, "for_secs": 0.1}]}.
+    #[serde(default)]
+    stop_when: Option<Box<Condition>>,
     /// Parts of the state to return with the result, such as ["qpos", "sensordata"].
     #[serde(default)]
     include: Vec<Part>,
@@ -105,9 +111,9 @@ impl McpServer {
         caller: Caller,
         Parameters(args): Parameters<StepArgs>,
     ) -> Result<Json<Stepped>, Refusal> {
-        let StepArgs { session_id, model_id, steps, control, include } = args;
+        let StepArgs { session_id, model_id, steps, control, stop_when, include } = args;
         let budget_millis = self.call_budget_millis();
-        let call = Step { model_id, steps, control, include, budget_millis };
+        let call = Step { model_id, steps, control, stop_when, include, budget_millis };
         Ok(Json(self.ask(&caller, session_id.as_deref(), call).await?))
     }
 

@@ -5,10 +5,14 @@ use std::borrow::Cow;
 use rmcp::handler::server::wrapper::{Json, Parameters};
 use rmcp::{tool, tool_router};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use simward_protocol::actuation::{Joints, ReadJoints};
+use simward_protocol::named::Named;
+use simward_protocol::real::Real;
 use simward_protocol::simulation::Applied;
 use simward_protocol::state::{GetState, Part, SetState, State, Values, values_from_json};
 
+use super::models::{check_items, items_max};
 use crate::mcp::McpServer;
 use crate::mcp::caller::Caller;
 use crate::mcp::refusal::Refusal;
@@ -134,6 +138,50 @@ struct VelocitiesArgs {
     velocities: Option<Values>,
 }
 
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct JointsArgs {
+    /// The session; without it your default session.
+    #[serde(default)]
+    session_id: Option<String>,
+    /// The model; needed only if the session has several.
+    #[serde(default)]
+    model_id: Option<String>,
+    /// The joints by name; without them all joints.
+    #[serde(default)]
+    joints: Vec<String>,
+    /// The most joints of the answer; what was cut is counted.
+    #[serde(default = "items_max")]
+    #[schemars(range(min = 1, max = 10_000))]
+    max_items: u32,
+}
+
+/// Joint positions by name.
+#[derive(Debug, Serialize, JsonSchema)]
+struct JointPositions {
+    /// The model.
+    model_id: String,
+    /// Simulated time, in seconds.
+    time_secs: Real,
+    /// By joint name: a number (rad or m), 4 for a ball joint, 7 for a free joint.
+    positions: Named,
+    /// How many joints were left out.
+    items_cut: u32,
+}
+
+/// Joint velocities by name.
+#[derive(Debug, Serialize, JsonSchema)]
+struct JointVelocities {
+    /// The model.
+    model_id: String,
+    /// Simulated time, in seconds.
+    time_secs: Real,
+    /// By joint name: a number (rad/s or m/s), 3 for a ball joint, 6 for a free joint.
+    velocities: Named,
+    /// How many joints were left out.
+    items_cut: u32,
+}
+
 #[tool_router(router = state_tools, vis = "pub(super)")]
 impl McpServer {
     /// Read a simulation's state. Numbers are exact to the last bit; NaN and infinities are
@@ -200,6 +248,53 @@ impl McpServer {
         let argument = Some("control".to_owned());
         let call = SetState { model_id, ctrl, argument, ..SetState::default() };
         Ok(Json(self.ask(&caller, session_id.as_deref(), call).await?))
+    }
+
+    /// Read joint positions by name.
+    #[tool(
+        title = "Get joint positions",
+        annotations(
+            read_only_hint = true,
+            destructive_hint = false,
+            idempotent_hint = true,
+            open_world_hint = false
+        )
+    )]
+    async fn get_joint_positions(
+        &self,
+        caller: Caller,
+        Parameters(args): Parameters<JointsArgs>,
+    ) -> Result<Json<JointPositions>, Refusal> {
+        let Joints { model_id, time_secs, positions, items_cut, .. } =
+            self.read_joints(&caller, args).await?;
+        Ok(Json(JointPositions { model_id, time_secs, positions, items_cut }))
+    }
+
+    /// Read joint velocities by name.
+    #[tool(
+        title = "Get joint velocities",
+        annotations(
+            read_only_hint = true,
+            destructive_hint = false,
+            idempotent_hint = true,
+            open_world_hint = false
+        )
+    )]
+    async fn get_joint_velocities(
+        &self,
+        caller: Caller,
+        Parameters(args): Parameters<JointsArgs>,
+    ) -> Result<Json<JointVelocities>, Refusal> {
+        let Joints { model_id, time_secs, velocities, items_cut, .. } =
+            self.read_joints(&caller, args).await?;
+        Ok(Json(JointVelocities { model_id, time_secs, velocities, items_cut }))
+    }
+
+    async fn read_joints(&self, caller: &Caller, args: JointsArgs) -> Result<Joints, Refusal> {
+        let JointsArgs { session_id, model_id, joints, max_items } = args;
+        check_items(max_items)?;
+        let call = ReadJoints { model_id, joints, items_max: max_items };
+        self.ask(caller, session_id.as_deref(), call).await
     }
 
     /// Set joint positions at once, as if the robot were placed so; velocities stay as they are.

@@ -1,0 +1,47 @@
+//! Snapshots, by handles that mean the same in every session of a tenant.
+
+use simward_protocol::simulation::Applied;
+
+use super::{Sessions, handle};
+use crate::session::{self, Session, Snapshot};
+use crate::tenants::Tenant;
+
+impl Sessions {
+    /// Keeps the state of a model; tells the snapshot's handle.
+    pub async fn take_snapshot(
+        &self,
+        session: &Session,
+        model_id: Option<&str>,
+    ) -> Result<(String, Snapshot), session::Error> {
+        let id = handle::new("snap_");
+        let snapshot = session.take_snapshot(id.clone(), model_id).await?;
+        Ok((id, snapshot))
+    }
+
+    /// Brings a model of a session to the state of one of its tenant's snapshots.
+    pub async fn restore_snapshot(
+        &self,
+        session: &Session,
+        snapshot_id: &str,
+        model_id: Option<&str>,
+    ) -> Result<Applied, session::Error> {
+        let from = self.holder(&session.plan().tenant, snapshot_id)?;
+        session.restore_snapshot(&from, snapshot_id, model_id).await
+    }
+
+    /// Forgets one of a tenant's snapshots.
+    pub async fn delete_snapshot(
+        &self,
+        tenant: &Tenant,
+        snapshot_id: &str,
+    ) -> Result<(), session::Error> {
+        self.holder(tenant, snapshot_id)?.delete_snapshot(snapshot_id).await
+    }
+
+    /// The session that holds a snapshot.
+    fn holder(&self, tenant: &Tenant, snapshot_id: &str) -> Result<Session, session::Error> {
+        let holds = |session: &Session| session.holdings().snapshot(snapshot_id).is_some();
+        let unknown = || session::Error::SnapshotUnknown(snapshot_id.chars().take(80).collect());
+        self.list(tenant).into_iter().find(holds).ok_or_else(unknown)
+    }
+}
