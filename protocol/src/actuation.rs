@@ -45,6 +45,7 @@ pub struct ReadActuators {
 /// The answer to [`ReadActuators`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[expect(clippy::struct_field_names, reason = "what a client reads")]
 pub struct Actuators {
     /// The model.
     pub model_id: String,

@@ -16,6 +16,7 @@ use crate::model::{
     RestoreModel, Restored, SaveModel, Saved, UnloadModel, Unloaded,
 };
 use crate::modify::{ModelModified, ModifyModel};
+use crate::rollout::{RolledOut, Rollout};
 use crate::session::{CloseSession, Listen, OpenSession, SessionClosed, SessionOpened};
 use crate::simulation::{Applied, Pause, Reset, Run, RunStatus, Step, Stepped};
 use crate::state::{GetState, SetState, State};
@@ -115,4 +116,5 @@ calls! {
     ReadActuators => Actuators,
     DescribeActuators => ActuatorInfos,
     ApplyForce => ForceApplied,
+    Rollout => RolledOut,
 }

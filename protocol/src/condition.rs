@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Condition {
     /// True if one of these is.
-    pub any: Vec<Condition>,
+    pub any: Vec<Self>,
     /// True if all of these are.
-    pub all: Vec<Condition>,
+    pub all: Vec<Self>,
     /// What is compared.
     pub quantity: Option<Quantity>,
     /// The joint, sensor, body or geom that it is a quantity of.
@@ -137,15 +137,11 @@ impl Condition {
         if self.other.is_some() && !(quantity.is_of_contacts() && self.name.is_some()) {
             return Err("`other` goes with contacts, and with a `name`".to_owned());
         }
-        let given = [self.above, self.below].into_iter().flatten();
-        match given.clone().count() {
-            0 => return Err("give `above`, `below` or both".to_owned()),
-            _ if given.clone().any(|bound| !bound.is_finite()) => {
-                return Err("`above` and `below` must be finite".to_owned());
-            }
-            _ => (),
+        if [self.above, self.below].into_iter().flatten().any(|bound| !bound.is_finite()) {
+            return Err("`above` and `below` must be finite".to_owned());
         }
         match (self.above, self.below) {
+            (None, None) => Err("give `above`, `below` or both".to_owned()),
             (Some(above), Some(below)) if below <= above => {
                 Err(format!("nothing is above {above} and below {below}"))
             }

@@ -13,6 +13,8 @@ pub struct Step {
     pub model_id: Option<String>,
     /// How many steps, from 1 to [`Step::STEPS_MAX`].
     pub steps: u64,
+    /// Instead of `steps`: how much simulated time, in seconds.
+    pub duration_secs: Option<f64>,
     /// Controls to set first; they stay until they are set again.
     pub control: Option<Values>,
     /// What ends the call early, looked at after each step.

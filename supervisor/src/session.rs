@@ -11,6 +11,7 @@ mod holdings;
 mod keeper;
 pub mod lifecycle;
 mod models;
+mod plan;
 mod restart;
 mod snapshots;
 mod usage;
@@ -33,6 +34,7 @@ pub(crate) use self::keeper::{Parts, open, take_up};
 use self::lifecycle::{Closed, State};
 pub(crate) use self::models::Copied;
 pub use self::models::{MODEL_ID_CHARS_MAX, is_model_id};
+pub use self::plan::{Birth, Plan};
 pub use self::restart::Config as RestartConfig;
 pub use self::snapshots::{SNAPSHOTS_MAX, Snapshot};
 use self::usage::{Asking, Usage, Using};
@@ -85,60 +87,6 @@ struct Inner {
 
 /// Where a session keeps its port, which outlives its workers.
 pub(crate) type Place = Mutex<Option<Arc<ports::Lease>>>;
-
-/// What a session is, decided when it is created.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// Its handle.
-    pub id: Arc<str>,
-    /// Whose it is.
-    pub tenant: Tenant,
-    /// What its owner calls it.
-    pub name: Option<String>,
-    /// Whether it has its worker to itself.
-    pub isolation: Isolation,
-    /// What it may use.
-    pub limits: Limits,
-    /// How many threads its worker may have.
-    pub threads_max: Option<u64>,
-    /// How many models it may hold.
-    pub models_max: u32,
-    /// How much the checkpoints of its models may take, in bytes.
-    pub checkpoint_bytes_max: u64,
-    /// How long a call may take in all, whatever progress its worker claims.
-    pub call_within: Duration,
-    /// What a client of its port must present.
-    pub token: Arc<str>,
-    /// How long it may be unused.
-    pub idle_timeout: Duration,
-    /// How long it may live.
-    pub max_age: Duration,
-    /// When it was created.
-    pub birth: Birth,
-}
-
-/// When something began, possibly before this daemon.
-#[derive(Clone, Copy, Debug)]
-pub struct Birth {
-    /// By the calendar.
-    pub at: SystemTime,
-    /// How old it was when this daemon got it, and when that was.
-    seen: (Duration, Instant),
-}
-
-impl Birth {
-    /// At a time that has passed.
-    pub fn at(at: SystemTime) -> Self {
-        // A clock that was set back makes things young, and no more.
-        Self { at, seen: (at.elapsed().unwrap_or_default(), Instant::now()) }
-    }
-
-    /// How long ago.
-    pub fn age(&self) -> Duration {
-        let (before, seen) = self.seen;
-        before + seen.elapsed()
-    }
-}
 
 /// How a session stands.
 #[derive(Clone, Debug, Default)]

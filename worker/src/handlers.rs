@@ -3,6 +3,7 @@
 mod actuation;
 mod model;
 mod modify;
+mod rollout;
 mod run;
 mod session;
 mod state;

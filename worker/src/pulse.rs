@@ -32,6 +32,13 @@ impl Pulse {
         self.call_steps.store(steps, Relaxed);
     }
 
+    /// Several simulations took steps together: so many by now, of the current call.
+    pub(crate) fn stepped_together(&self, steps: u64, steps_of_call: u64) {
+        add(&self.progress, steps);
+        add(&self.steps_total, steps);
+        self.call_steps.store(steps_of_call, Relaxed);
+    }
+
     /// It rests between two steps, because it may not go faster: that is no hang.
     pub(crate) fn rested(&self) {
         add(&self.progress, 1);

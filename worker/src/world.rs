@@ -4,9 +4,11 @@
 //! simulation thread.
 
 pub(crate) mod background;
+pub(crate) mod batch;
 pub(crate) mod condition;
 pub(crate) mod describe;
 pub(crate) mod fields;
+pub(crate) mod futures;
 pub(crate) mod keeping;
 pub(crate) mod modified;
 pub(crate) mod names;

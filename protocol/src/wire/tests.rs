@@ -33,6 +33,7 @@ fn every_request() -> Vec<Request> {
             model_id: model_id.clone(),
             steps: 300,
             control: control.clone(),
+            duration_secs: None,
             stop_when: None,
             include: vec![Part::Qpos, Part::MocapQuat],
             budget_millis: 30_000,

@@ -14,12 +14,16 @@ use crate::code::{Code, chain};
 ///
 /// Tools spell out `Result<Json<T>, Refusal>`: the `#[tool]` macro looks for `Json` in the text of
 /// the signature, and behind a type alias it would publish no output schema.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub(super) struct Refusal {
+    /// What went wrong, in one word that never changes.
     code: &'static str,
+    /// What went wrong, in a sentence.
     message: String,
+    /// What can be done about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<String>,
+    /// When it is worth trying again, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_ms: Option<u64>,
 }

@@ -11,6 +11,7 @@
 
 mod actuation;
 mod models;
+mod parallel;
 mod pool;
 mod server;
 mod sessions;
@@ -31,11 +32,11 @@ use super::McpServer;
 /// and, in full, in the documentation.
 pub(super) fn all() -> ToolRouter<McpServer> {
     let mut router = documented();
-    for route in router.map.values_mut() {
+    router.map.values_mut().for_each(|route| {
         if let Some(schema) = &mut route.attr.output_schema {
             strip_words(Arc::make_mut(schema));
         }
-    }
+    });
     router
 }
 
@@ -48,6 +49,7 @@ pub(super) fn documented() -> ToolRouter<McpServer> {
         + McpServer::state_tools()
         + McpServer::actuation_tools()
         + McpServer::snapshot_tools()
+        + McpServer::parallel_tools()
         + McpServer::pool_tools();
     router.map.values_mut().for_each(|route| {
         let tool = &mut route.attr;

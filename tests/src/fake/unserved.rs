@@ -4,7 +4,7 @@
 
 use simward_protocol::call::{Call, Serve};
 use simward_protocol::fault::Fault;
-use simward_protocol::{actuation, model, modify};
+use simward_protocol::{actuation, model, modify, rollout};
 
 use super::world::World;
 
@@ -31,4 +31,5 @@ unserved! {
     actuation::ReadActuators,
     actuation::DescribeActuators,
     actuation::ApplyForce,
+    rollout::Rollout,
 }

@@ -252,7 +252,7 @@ impl Serve<UnloadModel> for World {
 
 impl Serve<Step> for World {
     fn serve(&mut self, slot: u32, call: Step) -> Result<Stepped, Fault> {
-        let Step { model_id, steps, control, stop_when: _, include, budget_millis } = call;
+        let Step { model_id, steps, control, include, budget_millis, .. } = call;
         #[expect(clippy::cast_precision_loss, reason = "only for the message")]
         let (value, steps_max) = (steps as f64, Step::STEPS_MAX as f64);
         in_range("steps", value, (1.0, steps_max))?;

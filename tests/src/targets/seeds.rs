@@ -68,6 +68,7 @@ fn to_worker() -> Vec<Vec<u8>> {
         Step {
             model_id,
             steps: 300,
+            duration_secs: None,
             control: control.clone(),
             stop_when: Some(Box::new(stop_when)),
             include: vec![Part::Qpos, Part::MocapQuat],

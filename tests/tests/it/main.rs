@@ -18,6 +18,7 @@ mod isolation;
 mod lifetimes;
 mod limits;
 mod modify;
+mod parallel;
 mod pool;
 mod recovery;
 mod reference;

@@ -18,7 +18,10 @@ use crate::world::values::{self, Target};
 /// Begins small and grows to what takes about [`Slices::AIM`], so that a small model pays for few
 /// looks and a large one still answers soon.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Slices(u64);
+pub(crate) struct Slices {
+    steps: u64,
+    aim: Duration,
+}
 
 impl Slices {
     const FIRST: u64 = 8;
@@ -26,31 +29,41 @@ impl Slices {
     const MAX: u64 = 1 << 16;
 
     pub(crate) fn new() -> Self {
-        Self(Self::FIRST)
+        Self { steps: Self::FIRST, aim: Self::AIM }
+    }
+
+    /// For slices that take about that long, of steps that may be costly.
+    pub(crate) fn aiming_at(aim: Duration) -> Self {
+        Self { steps: 1, aim }
     }
 
     /// The next slice's length, in steps.
     pub(crate) fn next(self) -> u64 {
-        self.0
+        self.steps
     }
 
     /// The slice took that long.
     pub(crate) fn took(&mut self, elapsed: Duration) {
-        if elapsed < Self::AIM / 2 {
-            self.0 = (self.0 * 4).min(Self::MAX);
-        } else if Self::AIM < elapsed {
-            self.0 = (self.0 / 2).max(1);
+        if elapsed < self.aim / 2 {
+            self.steps = (self.steps * 4).min(Self::MAX);
+        } else if self.aim < elapsed {
+            self.steps = (self.steps / 2).max(1);
         }
     }
 }
 
 impl Serve<Step> for World {
     fn serve(&mut self, slot: u32, call: Step) -> Result<Stepped, Fault> {
-        let Step { model_id, steps, control, stop_when, include, budget_millis } = call;
+        let Step { model_id, steps, duration_secs, control, stop_when, include, budget_millis } =
+            call;
+        let (model_id, simulation) = self.still_model(slot, model_id.as_deref())?;
+        let steps = match duration_secs {
+            None => steps,
+            Some(secs) => steps_of(secs, simulation.data.model().opt().timestep)?,
+        };
         if !(1..=Step::STEPS_MAX).contains(&steps) {
             return Err(steps_out_of_range(steps));
         }
-        let (model_id, simulation) = self.still_model(slot, model_id.as_deref())?;
         let model = simulation.data.model();
         let watch = stop_when.map(|condition| Watch::new(model, &condition)).transpose()?;
         if let Some(control) = control {
@@ -119,7 +132,11 @@ impl World {
     }
 
     /// Rests as long as the session owes for what it did; tells if the call ends meanwhile.
-    fn rest(&mut self, slot: u32, deadline: Instant) -> Result<Option<StoppedBy>, Fault> {
+    pub(crate) fn rest(
+        &mut self,
+        slot: u32,
+        deadline: Instant,
+    ) -> Result<Option<StoppedBy>, Fault> {
         loop {
             let now = Instant::now();
             let Some(owed) = self.slot(slot)?.pace.owed(now) else { return Ok(None) };
@@ -140,6 +157,16 @@ impl World {
 
 /// The longest rest between two looks for a withdrawal.
 const REST_MAX: Duration = Duration::from_millis(20);
+
+/// The steps of a stretch of simulated time, to the nearest one.
+fn steps_of(duration_secs: f64, timestep_secs: f64) -> Result<u64, Fault> {
+    #[expect(clippy::cast_precision_loss, reason = "a million is exact")]
+    let max = Step::STEPS_MAX as f64 * timestep_secs;
+    values::in_range("duration_secs", duration_secs, (timestep_secs / 2.0, max))?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in its range")]
+    let steps = (duration_secs / timestep_secs).round() as u64;
+    Ok(steps.max(1))
+}
 
 #[expect(clippy::cast_precision_loss, reason = "only for the message")]
 fn steps_out_of_range(steps: u64) -> Fault {

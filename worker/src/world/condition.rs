@@ -28,8 +28,8 @@ struct Needs {
 }
 
 enum Node {
-    Any(Vec<Node>),
-    All(Vec<Node>),
+    Any(Vec<Self>),
+    All(Vec<Self>),
     Leaf(Leaf),
 }
 
@@ -103,10 +103,10 @@ impl Node {
         // All of them are looked at: each counts for how long it is true.
         match self {
             Self::Any(nodes) => {
-                nodes.iter_mut().fold(false, |met, node| node.is_met(data, time_secs) || met)
+                nodes.iter_mut().fold(false, |met, node| met | node.is_met(data, time_secs))
             }
             Self::All(nodes) => {
-                nodes.iter_mut().fold(true, |met, node| node.is_met(data, time_secs) && met)
+                nodes.iter_mut().fold(true, |met, node| met & node.is_met(data, time_secs))
             }
             Self::Leaf(leaf) => leaf.is_met(data, time_secs),
         }

@@ -25,6 +25,9 @@ struct StepArgs {
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 1_000_000))]
     steps: u64,
+    /// Instead of `steps`: simulated seconds to advance, to the nearest timestep.
+    #[serde(default)]
+    duration_secs: Option<f64>,
     /// Controls to set first: all of them in the order of the actuators, or some by actuator name.
     /// They stay until they are set again.
     #[serde(default, deserialize_with = "values_from_json")]
@@ -111,9 +114,11 @@ impl McpServer {
         caller: Caller,
         Parameters(args): Parameters<StepArgs>,
     ) -> Result<Json<Stepped>, Refusal> {
-        let StepArgs { session_id, model_id, steps, control, stop_when, include } = args;
+        let StepArgs { session_id, model_id, steps, duration_secs, control, stop_when, include } =
+            args;
         let budget_millis = self.call_budget_millis();
-        let call = Step { model_id, steps, control, stop_when, include, budget_millis };
+        let call =
+            Step { model_id, steps, duration_secs, control, stop_when, include, budget_millis };
         Ok(Json(self.ask(&caller, session_id.as_deref(), call).await?))
     }
 
@@ -177,7 +182,7 @@ impl McpServer {
         Ok(Json(self.ask(&caller, session_id.as_deref(), Reset { model_id, keyframe }).await?))
     }
 
-    fn call_budget_millis(&self) -> u64 {
+    pub(super) fn call_budget_millis(&self) -> u64 {
         let budget = std::time::Duration::from_secs_f64(self.sessions().config().call_budget_secs);
         u64::try_from(budget.as_millis()).unwrap_or(u64::MAX)
     }

@@ -23,6 +23,7 @@ struct TakeArgs {
 
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "what a client gives")]
 struct RestoreArgs {
     /// The session whose model is brought to the snapshot; without it your default session.
     #[serde(default)]
