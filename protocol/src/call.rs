@@ -15,11 +15,12 @@ use crate::model::{
     AdoptState, DescribeModel, ListModels, LoadModel, ModelDescription, ModelSummary, Models,
     RestoreModel, Restored, SaveModel, Saved, UnloadModel, Unloaded,
 };
-use crate::modify::{ModelModified, ModifyModel};
+use crate::modify::{ModelModified, ModifyModel, Randomize};
 use crate::rollout::{RolledOut, Rollout};
 use crate::session::{CloseSession, Listen, OpenSession, SessionClosed, SessionOpened};
 use crate::simulation::{Applied, Pause, Reset, Run, RunStatus, Step, Stepped};
 use crate::state::{GetState, SetState, State};
+use crate::sweep::{Sweep, Swept};
 
 /// A request paired, in the type system, with the only reply that can answer it.
 pub trait Call: Into<Request> {
@@ -117,4 +118,6 @@ calls! {
     DescribeActuators => ActuatorInfos,
     ApplyForce => ForceApplied,
     Rollout => RolledOut,
+    Sweep => Swept,
+    Randomize => ModelModified,
 }

@@ -4,7 +4,7 @@
 //! performs no I/O beyond reading and writing frames, knows nothing of MCP, and does not link
 //! MuJoCo.
 //!
-//! Reading order: [`call`] (what can be asked), [`model`], [`modify`], [`simulation`], [`rollout`], [`state`],
+//! Reading order: [`call`] (what can be asked), [`model`], [`modify`], [`simulation`], [`rollout`], [`sweep`], [`state`],
 //! [`actuation`], [`condition`], [`session`] and [`compile`] (the values that travel), [`fault`] (how a worker says no), [`wire`] (how a
 //! frame is laid out), [`checkpoint`] (how a state is kept), [`handshake`] (how two builds agree
 //! that they may talk), [`ending`] (how a worker exits), [`real`] and [`named`] (numbers that
@@ -28,4 +28,5 @@ pub mod rollout;
 pub mod session;
 pub mod simulation;
 pub mod state;
+pub mod sweep;
 pub mod wire;

@@ -113,3 +113,31 @@ pub struct Changed {
     /// The values now.
     pub after: Reals,
 }
+
+/// Draws factors for values of a compiled model: the same seed draws the same ones.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Randomize {
+    /// Which model; may be left out where there is only one.
+    pub model_id: Option<String>,
+    /// What to draw, one factor for each object.
+    pub ranges: Vec<ScaleRange>,
+    /// The seed.
+    pub seed: u64,
+}
+
+/// Factors on what was compiled.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ScaleRange {
+    /// MuJoCo's name of the field, as in modify_model.
+    pub field: String,
+    /// The body, geom, joint or actuator; without it all of them.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Which value of several; without it all of them, by one factor.
+    #[serde(default)]
+    pub component: Option<u32>,
+    /// The smallest and the largest factor.
+    pub scale: (f64, f64),
+}

@@ -17,7 +17,7 @@ mod snapshots;
 mod usage;
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use simward_protocol::call::{Call, Reply, Request};
@@ -38,9 +38,7 @@ pub use self::plan::{Birth, Plan};
 pub use self::restart::Config as RestartConfig;
 pub use self::snapshots::{SNAPSHOTS_MAX, Snapshot};
 use self::usage::{Asking, Usage, Using};
-use crate::limits::Limits;
 use crate::pool::ports;
-use crate::tenants::Tenant;
 use crate::worker::{self, Ending, Options, Worker};
 
 /// Whether a session has its worker to itself.

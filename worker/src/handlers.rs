@@ -8,3 +8,4 @@ mod run;
 mod session;
 mod state;
 pub(crate) mod step;
+mod sweep;

@@ -4,7 +4,7 @@
 
 use simward_protocol::call::{Call, Serve};
 use simward_protocol::fault::Fault;
-use simward_protocol::{actuation, model, modify, rollout};
+use simward_protocol::{actuation, model, modify, rollout, sweep};
 
 use super::world::World;
 
@@ -32,4 +32,6 @@ unserved! {
     actuation::DescribeActuators,
     actuation::ApplyForce,
     rollout::Rollout,
+    sweep::Sweep,
+    modify::Randomize,
 }

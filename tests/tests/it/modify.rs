@@ -200,3 +200,34 @@ fn a_change_that_makes_no_sense_is_refused_and_nothing_changes() {
     let refused = client.tool("modify_model", json!({ "changes": many })).unwrap_err();
     assert_eq!(refused["code"], "limit_exceeded");
 }
+
+#[test]
+fn a_seed_draws_the_same_factors_within_their_bounds() {
+    let (_daemon, mut client) = daemon();
+    client.tool("load_model", models::arguments("humanoid")).unwrap();
+    let mut draw = |seed: u64| {
+        let ranges = json!([{ "field": "body_mass", "scale": [0.8, 1.2] }]);
+        let drawn = json!({ "ranges": ranges, "seed": seed });
+        client.tool("randomize_dynamics", drawn).unwrap()["changed"].clone()
+    };
+    let masses = |changed: &Value| -> Vec<Value> {
+        changed.as_array().unwrap().iter().map(|change| change["after"].clone()).collect()
+    };
+    let (one, other) = (draw(7), draw(8));
+    let again = draw(7);
+    assert_eq!(masses(&one), masses(&again));
+    assert_ne!(masses(&one), masses(&other));
+    let mut factors = Vec::new();
+    for change in one.as_array().unwrap() {
+        let (before, after) = (number(&change["before"][0]), number(&change["after"][0]));
+        if before != 0.0 {
+            assert!((0.8..=1.2).contains(&(after / before)), "{change}");
+            factors.push(after / before);
+        }
+    }
+    assert!(10 < factors.len() && factors.windows(2).any(|pair| pair[0] != pair[1]));
+    let refused = client
+        .tool("randomize_dynamics", json!({ "ranges": [{ "field": "gravity", "scale": [2, 1] }] }))
+        .unwrap_err();
+    assert_eq!(refused["code"], "invalid_argument");
+}

@@ -203,3 +203,75 @@ fn a_rollout_can_be_withdrawn() {
     let state = client.tool("get_state", json!({})).unwrap();
     assert_eq!(state["time_secs"], 0.0);
 }
+
+#[test]
+fn a_sweep_is_what_modifying_and_stepping_is_to_the_last_bit() {
+    let (_daemon, mut client) = daemon();
+    client.tool("load_model", models::arguments("humanoid")).unwrap();
+    client.tool("step_simulation", json!({ "steps": 100 })).unwrap();
+    let start = client.tool("get_snapshot", json!({})).unwrap()["snapshot_id"].clone();
+    let sweep = json!({
+        "parameters": [
+            { "field": "body_mass", "name": "torso", "values": [5, 9] },
+            { "field": "gravity", "component": 2, "values": [-9.81, -1.62] },
+            { "field": "dof_damping", "name": "knee_left", "values": [3] }
+        ],
+        "steps": 60, "include": ["qpos", "xpos"]
+    });
+    let swept = client.tool("run_sweep", sweep).unwrap();
+    let results = swept["results"].as_array().unwrap();
+    assert_eq!((results.len(), &swept["steps_done"]), (4, &json!(60)));
+    assert_eq!(results[1]["parameters"], json!([5.0, -1.62, 3.0]));
+    for result in results {
+        client.tool("restore_snapshot", json!({ "snapshot_id": start })).unwrap();
+        let [mass, gravity, damping] = [0, 1, 2].map(|at: usize| result["parameters"][at].clone());
+        let changes = json!([
+            { "field": "body_mass", "name": "torso", "value": mass },
+            { "field": "gravity", "component": 2, "value": gravity },
+            { "field": "dof_damping", "name": "knee_left", "value": damping }
+        ]);
+        client.tool("modify_model", json!({ "changes": changes })).unwrap();
+        let step = json!({ "steps": 60, "include": ["qpos", "xpos"] });
+        let stepped = client.tool("step_simulation", step).unwrap();
+        assert_eq!(result["outcome"]["state"], stepped["state"], "{}", result["parameters"]);
+    }
+}
+
+#[test]
+fn what_is_drawn_is_drawn_again_by_the_same_seed() {
+    let (_daemon, mut client) = daemon();
+    client.tool("create_scene", json!({ "scene": "pendulum" })).unwrap();
+    client.tool("set_joint_positions", json!({ "positions": [0.3] })).unwrap();
+    let mut sweep = |seed: u64| {
+        let sweep = json!({
+            "parameters": [{ "field": "gravity", "component": 2, "values": [-12, -2] }],
+            "draws": 20, "seed": seed, "steps": 20
+        });
+        client.tool("run_sweep", sweep).unwrap()["results"].clone()
+    };
+    let one = sweep(1);
+    assert_eq!(one, sweep(1));
+    assert_ne!(one, sweep(2));
+    // The stronger the gravity, the further it has come back.
+    let mut drawn: Vec<(f64, f64)> = one
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|result| {
+            let angle = &result["outcome"]["state"]["qpos"][0];
+            (number(&result["parameters"][0]), number(angle))
+        })
+        .collect();
+    drawn.sort_by(|a, b| a.0.total_cmp(&b.0));
+    assert!(drawn.windows(2).all(|pair| pair[0].1 < pair[1].1), "{drawn:?}");
+    for (bad, code) in [
+        (json!([]), "invalid_argument"),
+        (json!([{ "field": "gravity", "values": [1] }]), "invalid_argument"),
+        (json!([{ "field": "timestep", "values": [0] }]), "out_of_range"),
+        (json!([{ "field": "timestep", "values": vec![0.001; 2000] }]), "limit_exceeded"),
+    ] {
+        let sweep = json!({ "parameters": bad, "steps": 5 });
+        let refused = client.tool("run_sweep", sweep).unwrap_err();
+        assert_eq!(refused["code"], code, "{refused}");
+    }
+}

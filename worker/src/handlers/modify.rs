@@ -2,9 +2,12 @@
 
 use simward_protocol::call::Serve;
 use simward_protocol::fault::Fault;
-use simward_protocol::modify::{Change, Changed, ModelModified, ModifyModel};
+use simward_protocol::modify::{
+    Change, Changed, ModelModified, ModifyModel, Randomize, ScaleRange,
+};
 use simward_protocol::real::{Real, Reals};
 
+use super::sweep::Random;
 use crate::world::World;
 use crate::world::fields::{FIELDS, Spot, check_value, spots};
 use crate::world::modified::Wanted;
@@ -13,30 +16,44 @@ use crate::world::simulation::Simulation;
 impl Serve<ModifyModel> for World {
     fn serve(&mut self, slot: u32, call: ModifyModel) -> Result<ModelModified, Fault> {
         let ModifyModel { model_id, reset, changes } = call;
-        if ModifyModel::CHANGES_MAX < changes.len() {
-            let what = "changes of one call".to_owned();
-            let (value, max) = (changes.len() as u64, ModifyModel::CHANGES_MAX as u64);
-            return Err(Fault::LimitExceeded { what, value, max });
-        }
+        at_most_changes(changes.len())?;
         let (model_id, simulation) = self.still_model(slot, model_id.as_deref())?;
         let plan = Plan::new(simulation, reset, &changes)?;
-        let before = plan.read(simulation);
-        simulation.modify(&plan.wanted)?;
-        let after = plan.read(simulation);
-        let items_cut = plan.spots.len().saturating_sub(ModelModified::ITEMS_MAX);
-        let listed = plan.spots.into_iter().zip(before).zip(after);
-        let changed = listed.take(ModelModified::ITEMS_MAX).map(|((spot, before), after)| {
-            let field = FIELDS[spot.field].name.to_owned();
-            Changed { field, name: spot.name, before, after }
-        });
-        Ok(ModelModified {
-            model_id,
-            time_secs: Real(simulation.time_secs()),
-            changed: changed.collect(),
-            items_cut: u32::try_from(items_cut).unwrap_or(u32::MAX),
-            modified_total: simulation.modified_total(),
-        })
+        plan.carry_out(simulation, model_id)
     }
+}
+
+impl Serve<Randomize> for World {
+    fn serve(&mut self, slot: u32, call: Randomize) -> Result<ModelModified, Fault> {
+        let Randomize { model_id, ranges, seed } = call;
+        at_most_changes(ranges.len())?;
+        let (model_id, simulation) = self.still_model(slot, model_id.as_deref())?;
+        let mut plan = Plan::new(simulation, true, &[])?;
+        let mut random = Random::new(seed);
+        for ScaleRange { field, name, component, scale: (low, high) } in ranges {
+            if !(low <= high && low.is_finite() && high.is_finite()) {
+                let problem =
+                    format!("`scale` must be two factors, the smaller one first: {low}, {high}");
+                return Err(Fault::Invalid { field, problem });
+            }
+            let scale = Some(1.0);
+            let change = Change { field, name, component, value: None, scale };
+            for spot in spots(simulation.data.model(), &change)? {
+                let scale = Some(random.between(low, high));
+                plan.add(simulation, &Change { scale, ..change.clone() }, spot)?;
+            }
+        }
+        plan.carry_out(simulation, model_id)
+    }
+}
+
+fn at_most_changes(count: usize) -> Result<(), Fault> {
+    if count <= ModifyModel::CHANGES_MAX {
+        return Ok(());
+    }
+    let what = "changes of one call".to_owned();
+    let (value, max) = (count as u64, ModifyModel::CHANGES_MAX as u64);
+    Err(Fault::LimitExceeded { what, value, max })
 }
 
 /// Changes that were checked whole, so that they happen whole or not at all.
@@ -89,6 +106,29 @@ impl Plan {
         }
         self.spots.push(spot);
         Ok(())
+    }
+
+    fn carry_out(
+        self,
+        simulation: &mut Simulation,
+        model_id: String,
+    ) -> Result<ModelModified, Fault> {
+        let before = self.read(simulation);
+        simulation.modify(&self.wanted)?;
+        let after = self.read(simulation);
+        let items_cut = self.spots.len().saturating_sub(ModelModified::ITEMS_MAX);
+        let listed = self.spots.into_iter().zip(before).zip(after);
+        let changed = listed.take(ModelModified::ITEMS_MAX).map(|((spot, before), after)| {
+            let field = FIELDS[spot.field].name.to_owned();
+            Changed { field, name: spot.name, before, after }
+        });
+        Ok(ModelModified {
+            model_id,
+            time_secs: Real(simulation.time_secs()),
+            changed: changed.collect(),
+            items_cut: u32::try_from(items_cut).unwrap_or(u32::MAX),
+            modified_total: simulation.modified_total(),
+        })
     }
 
     fn read(&self, simulation: &mut Simulation) -> Vec<Reals> {

@@ -18,19 +18,7 @@ const SLICE: Duration = Duration::from_millis(50);
 
 impl Serve<Rollout> for World {
     fn serve(&mut self, slot: u32, call: Rollout) -> Result<RolledOut, Fault> {
-        let sequences = call.controls.len() as u64;
-        if sequences == 0 {
-            let problem = "give at least one sequence of controls; an empty one keeps the controls";
-            return Err(Fault::Invalid { field: "controls".into(), problem: problem.into() });
-        }
-        at_most("steps of one call, all sequences together", call.steps.saturating_mul(sequences))?;
-        if call.steps == 0 || Rollout::SAMPLES_MAX < call.samples {
-            let problem = format!(
-                "`steps` must be at least 1, and `samples` at most {}",
-                Rollout::SAMPLES_MAX
-            );
-            return Err(Fault::Invalid { field: "steps".into(), problem });
-        }
+        rollout_is_bounded(&call)?;
         let (model_id, simulation) = self.model(slot, call.model_id.as_deref())?;
         let from_secs = Real(simulation.time_secs());
         let mut futures = Futures::new(simulation, &call)?;
@@ -45,7 +33,7 @@ impl Serve<Rollout> for World {
 
 impl World {
     /// Steps all sequences in slices; tells how far they came.
-    fn roll(
+    pub(super) fn roll(
         &mut self,
         slot: u32,
         model_id: &str,
@@ -91,9 +79,22 @@ impl World {
     }
 }
 
-fn at_most(what: &str, value: u64) -> Result<(), Fault> {
-    if value <= Rollout::STEPS_MAX {
+/// Refuses what nobody can wait for.
+pub(super) fn rollout_is_bounded(call: &Rollout) -> Result<(), Fault> {
+    let sequences = call.controls.len() as u64;
+    if sequences == 0 {
+        let problem = "give at least one sequence of controls; an empty one keeps the controls";
+        return Err(Fault::Invalid { field: "controls".into(), problem: problem.into() });
+    }
+    if call.steps == 0 || Rollout::SAMPLES_MAX < call.samples {
+        let samples_max = Rollout::SAMPLES_MAX;
+        let problem = format!("it must be at least 1, and `samples` at most {samples_max}");
+        return Err(Fault::Invalid { field: "steps".into(), problem });
+    }
+    let (value, max) = (call.steps.saturating_mul(sequences), Rollout::STEPS_MAX);
+    if value <= max {
         return Ok(());
     }
-    Err(Fault::LimitExceeded { what: what.into(), value, max: Rollout::STEPS_MAX })
+    let what = "steps of one call, all its simulations together".to_owned();
+    Err(Fault::LimitExceeded { what, value, max })
 }

@@ -50,6 +50,13 @@ unsafe extern "C" {
         elemsize: *mut c_int,
     ) -> *mut c_void;
     fn mjb_nthread(b: *const Opaque) -> c_int;
+    fn mjb_expand(
+        b: *mut Opaque,
+        name: *const c_char,
+        size: *mut c_int,
+        elemsize: *mut c_int,
+    ) -> *mut c_void;
+    fn mjb_setConst(b: *mut Opaque, ids: *const c_int, nid: c_int) -> c_int;
 }
 
 /// How many kinds of warnings the engine counts (`mjNWARNING`).
@@ -191,6 +198,33 @@ impl Batch {
         }
         let values = NonNull::new(values.cast())?;
         Some(Output { values, width: usize::try_from(size).ok()? })
+    }
+
+    /// Gives every simulation its own values of a field of the model: all of them, one row for each
+    /// simulation, and how many values a row has.
+    pub(crate) fn expand(&mut self, name: &str) -> Option<(&mut [f64], usize)> {
+        let name = CString::new(name).ok()?;
+        let (mut size, mut bytes) = (0, 0);
+        // SAFETY: the name ends with a zero, and both numbers are ours.
+        let values = unsafe {
+            mjb_expand(self.batch.as_ptr(), name.as_ptr(), &raw mut size, &raw mut bytes)
+        };
+        let width = usize::try_from(size).ok().filter(|width| *width != 0)?;
+        if usize::try_from(bytes) != Ok(size_of::<f64>()) {
+            return None;
+        }
+        let values = NonNull::new(values.cast::<f64>())?;
+        // SAFETY: the engine's storage has a row of that width for each simulation, lives as long as
+        // the batch, and `self` is borrowed alone.
+        let all = unsafe { std::slice::from_raw_parts_mut(values.as_ptr(), self.sims * width) };
+        Some((all, width))
+    }
+
+    /// Derives, in each of the given simulations' models, the constants that follow from others.
+    pub(crate) fn derive_constants(&mut self, ids: &[c_int]) {
+        self.check_ids(ids);
+        // SAFETY: the ids are of this batch.
+        unsafe { mjb_setConst(self.batch.as_ptr(), ids.as_ptr(), count(ids.len())) };
     }
 
     /// What a field held after the last call.

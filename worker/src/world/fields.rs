@@ -113,6 +113,11 @@ impl Field {
         self
     }
 
+    /// What the engine's batch calls it.
+    pub(crate) fn name_in_batch(&self) -> String {
+        if self.kind.is_none() { format!("opt.{}", self.name) } else { self.name.to_owned() }
+    }
+
     /// All its values.
     pub(crate) fn values<'a>(&self, model: &'a mut MjModel) -> &'a mut [f64] {
         (self.values)(model)

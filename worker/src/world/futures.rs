@@ -12,6 +12,7 @@ use simward_protocol::rollout::{Outcome, Rollout};
 use simward_protocol::state::{Part, State};
 
 use super::batch::{Batch, Output};
+use super::fields::Field;
 use super::simulation::{INTEGRATION, Simulation, between};
 use super::values::check;
 use crate::pulse::Pulse;
@@ -90,6 +91,29 @@ impl Futures {
             check(&field, |index| format!("value {index}"), control, f64::MAX)?;
         }
         Ok(())
+    }
+
+    /// Gives every simulation its own value of a field of the model.
+    pub(crate) fn vary(
+        &mut self,
+        field: &Field,
+        index: usize,
+        values: impl Iterator<Item = f64>,
+    ) -> Result<(), Fault> {
+        let name = field.name_in_batch();
+        let detail = || format!("the engine cannot vary `{name}`");
+        let varied = self.batch.expand(&name).filter(|(_, width)| index < *width);
+        let (all, width) = varied.ok_or_else(|| Fault::ModelUnreadable { detail: detail() })?;
+        for (row, value) in all.chunks_exact_mut(width).zip(values) {
+            row[index] = value;
+        }
+        Ok(())
+    }
+
+    /// Derives the constants that follow from what varies.
+    pub(crate) fn derive_constants(&mut self) {
+        self.batch.derive_constants(&self.alive);
+        self.leave_failed();
     }
 
     /// On how many processors.

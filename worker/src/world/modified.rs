@@ -43,15 +43,16 @@ impl Modifications {
 
     /// Sets values that were checked; refuses if too many would differ from what was compiled.
     pub(crate) fn set(&mut self, data: &mut Data, wanted: &Wanted) -> Result<(), Fault> {
+        // What is wanted last counts; what lies before it was never there.
+        let current: BTreeMap<(usize, usize), f64> =
+            wanted.iter().map(|(field, index, value)| ((*field, *index), *value)).collect();
         let mut compiled = self.compiled.clone();
-        let mut current = BTreeMap::new();
-        for (field, index, value) in wanted {
+        for ((field, index), value) in &current {
             let before = read(data, *field, *index);
             let original = *compiled.entry((*field, *index)).or_insert(before);
             if original.to_bits() == value.to_bits() {
                 compiled.remove(&(*field, *index));
             }
-            current.insert((*field, *index), *value);
         }
         if MODIFIED_MAX < compiled.len() {
             let what = "values of a model that differ from what was compiled".to_owned();

@@ -9,7 +9,7 @@ use rmcp::{tool, tool_router};
 use serde::Deserialize;
 use simward_protocol::compile::Asset;
 use simward_protocol::model::{DescribeModel, ListModels, ModelDescription, Models, Unloaded};
-use simward_protocol::modify::{Change, ModelModified, ModifyModel};
+use simward_protocol::modify::{Change, ModelModified, ModifyModel, Randomize, ScaleRange};
 
 use crate::compiler::Author;
 use crate::mcp::McpServer;
@@ -112,6 +112,22 @@ struct ModifyArgs {
     /// Bring everything back to what was compiled, before the changes.
     #[serde(default)]
     reset: bool,
+}
+
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RandomizeArgs {
+    /// The session; without it your default session.
+    #[serde(default)]
+    session_id: Option<String>,
+    /// The model; needed only if the session has several.
+    #[serde(default)]
+    model_id: Option<String>,
+    /// What to draw.
+    ranges: Vec<ScaleRange>,
+    /// The seed.
+    #[serde(default)]
+    seed: u64,
 }
 
 /// How many entries of each list a model can read at ease.
@@ -265,6 +281,28 @@ impl McpServer {
     ) -> Result<Json<ModelModified>, Refusal> {
         let ModifyArgs { session_id, model_id, changes, reset } = args;
         let call = ModifyModel { model_id, reset, changes };
+        Ok(Json(self.ask(&caller, session_id.as_deref(), call).await?))
+    }
+
+    /// Draw random factors for a model's numbers, for domain randomisation, such as {"field":
+    /// "body_mass", "scale": [0.8, 1.2]}: one for each object, on what was compiled. Everything
+    /// else is brought back to what was compiled. The same seed draws the same factors.
+    #[tool(
+        title = "Randomize a model's dynamics",
+        annotations(
+            read_only_hint = false,
+            destructive_hint = true,
+            idempotent_hint = true,
+            open_world_hint = false
+        )
+    )]
+    async fn randomize_dynamics(
+        &self,
+        caller: Caller,
+        Parameters(args): Parameters<RandomizeArgs>,
+    ) -> Result<Json<ModelModified>, Refusal> {
+        let RandomizeArgs { session_id, model_id, ranges, seed } = args;
+        let call = Randomize { model_id, ranges, seed };
         Ok(Json(self.ask(&caller, session_id.as_deref(), call).await?))
     }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use simward_protocol::rollout::{RolledOut, Rollout};
 use simward_protocol::simulation::{Step, Stepped};
 use simward_protocol::state::{Part, Values, values_from_json};
+use simward_protocol::sweep::{Parameter, Sweep, Swept};
 
 use super::state::ValuesSchema;
 use crate::mcp::McpServer;
@@ -79,6 +80,37 @@ struct RolloutArgs {
     #[serde(default = "one")]
     hold_steps: u64,
     /// Parts of the state to return of each sequence.
+    #[serde(default = "outputs")]
+    include: Vec<Part>,
+    /// How many states to return on the way as well, at equal distances.
+    #[serde(default)]
+    #[schemars(range(max = 1000))]
+    samples: u32,
+}
+
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct SweepArgs {
+    /// The session; without it your default session.
+    #[serde(default)]
+    session_id: Option<String>,
+    /// The model; needed only if the session has several.
+    #[serde(default)]
+    model_id: Option<String>,
+    /// What varies, up to 8 fields and 1024 combinations.
+    parameters: Vec<Parameter>,
+    /// How many combinations to draw between the bounds; without it every combination is tried.
+    #[serde(default)]
+    draws: Option<u32>,
+    /// The seed of what is drawn.
+    #[serde(default)]
+    seed: u64,
+    /// How many timesteps each combination takes.
+    steps: u64,
+    /// Controls, all nu of them; without it as they are.
+    #[serde(default)]
+    control: Option<Vec<f64>>,
+    /// Parts of the state to return of each combination.
     #[serde(default = "outputs")]
     include: Vec<Part>,
     /// How many states to return on the way as well, at equal distances.
@@ -214,6 +246,40 @@ impl McpServer {
             budget_millis: self.call_budget_millis(),
         };
         Ok(Json(self.ask(&caller, session_id.as_deref(), call).await?))
+    }
+
+    /// Simulate a model's present state under many parameters at once and return where each
+    /// combination ends. `parameters` are fields as in modify_model, such as {"field": "body_mass",
+    /// "name": "torso", "values": [5, 7, 9]}; with `draws` the values are two bounds to draw
+    /// between. The model itself stays as it is.
+    #[tool(
+        title = "Sweep parameters",
+        annotations(
+            read_only_hint = true,
+            destructive_hint = false,
+            idempotent_hint = true,
+            open_world_hint = false
+        )
+    )]
+    async fn run_sweep(
+        &self,
+        caller: Caller,
+        Parameters(args): Parameters<SweepArgs>,
+    ) -> Result<Json<Swept>, Refusal> {
+        let session = self.session(&caller, args.session_id.as_deref()).await?;
+        let call = Sweep {
+            model_id: args.model_id,
+            parameters: args.parameters,
+            draws: args.draws,
+            seed: args.seed,
+            steps: args.steps,
+            control: args.control,
+            outputs: args.include,
+            samples: args.samples,
+            threads: session.plan().threads_of_work(),
+            budget_millis: self.call_budget_millis(),
+        };
+        Ok(Json(self.ask(&caller, args.session_id.as_deref(), call).await?))
     }
 
     async fn step_all(&self, caller: &Caller, steps: Vec<(Option<String>, Step)>) -> Outcomes {
