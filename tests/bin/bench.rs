@@ -46,6 +46,8 @@ mod recovery;
 mod report;
 #[path = "bench/restarting.rs"]
 mod restarting;
+#[path = "bench/rolling.rs"]
+mod rolling;
 #[path = "bench/rooms.rs"]
 mod rooms;
 #[path = "bench/server.rs"]
@@ -81,7 +83,7 @@ struct Bench {
 type Measure = fn(&Bench, &mut Report);
 
 /// The measurements, by the number of the promise that they check.
-const PARTS: [(u32, &str, Measure); 13] = [
+const PARTS: [(u32, &str, Measure); 14] = [
     (1, "sessions created and closed in sequence", starting::measure),
     (2, "memory", memory::measure),
     (3, "humanoid steps", stepping::humanoid),
@@ -95,6 +97,7 @@ const PARTS: [(u32, &str, Measure); 13] = [
     (9, "checkpoints", keeping::measure),
     (10, "minutes of disturbances", soak::measure),
     (11, "hibernated sessions", hibernating::measure),
+    (13, "rollouts", rolling::measure),
 ];
 
 fn main() -> ExitCode {

@@ -30,6 +30,9 @@ use simward_protocol::ending;
 /// For the measurement of what a checkpoint costs, and for nothing else.
 #[doc(hidden)]
 pub use self::world::keeping::Checkpoint;
+/// For the measurement of what a rollout costs, and for nothing else.
+#[doc(hidden)]
+pub use self::world::{batch::Batch, simulation::INTEGRATION};
 /// For the fuzz targets.
 #[doc(hidden)]
 pub use crate::compile::scan;

@@ -19,9 +19,19 @@ pub(crate) struct Bare {
 impl Bare {
     /// Starts it; returns once the model is loaded.
     pub(crate) fn start(programs: &Programs, model: &Path, steps: u32) -> Self {
-        let mut child = Command::new(&programs.bare_loop)
+        Self::of(&programs.bare_loop, model, &[&steps.to_string(), "-"])
+    }
+
+    /// Starts `bare_rollout`, whose batches are of many simulations at once.
+    pub(crate) fn rollout(programs: &Programs, model: &Path, simulations: u32, steps: u32) -> Self {
+        let (simulations, steps) = (simulations.to_string(), steps.to_string());
+        Self::of(&programs.bare_rollout, model, &[&simulations, &steps])
+    }
+
+    fn of(program: &Path, model: &Path, args: &[&str]) -> Self {
+        let mut child = Command::new(program)
             .arg(model)
-            .args([steps.to_string().as_str(), "-"])
+            .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -9,6 +9,7 @@ pub(crate) struct Programs {
     pub(crate) supervisor: PathBuf,
     pub(crate) worker: PathBuf,
     pub(crate) bare_loop: PathBuf,
+    pub(crate) bare_rollout: PathBuf,
     pub(crate) commit_cost: PathBuf,
 }
 
@@ -27,6 +28,7 @@ impl Programs {
             supervisor: built(folder.join("simward"), "-p simward-supervisor")?,
             worker: built(folder.join("simward-worker"), "-p simward-worker")?,
             bare_loop: example("bare_loop")?,
+            bare_rollout: example("bare_rollout")?,
             commit_cost: example("commit_cost")?,
         })
     }

@@ -11,6 +11,7 @@ use mujoco_rs::mujoco_c::{mjModel, mjWarningStat};
 use mujoco_rs::wrappers::mj_model::MjModel;
 
 /// `mjBatch`, which is the engine's own.
+#[derive(Debug)]
 #[repr(C)]
 struct Opaque {
     _private: [u8; 0],
@@ -67,7 +68,8 @@ const STAGE_NONE: c_int = 0;
 const STAGE_ALL: c_int = 3;
 
 /// A batch of simulations, which has the model as it was when it was made.
-pub(crate) struct Batch {
+#[derive(Debug)]
+pub struct Batch {
     batch: NonNull<Opaque>,
     sims: usize,
     width: usize,
@@ -83,12 +85,7 @@ pub(crate) struct Output {
 #[expect(unsafe_code, reason = "calls functions of the engine that the bindings lack")]
 impl Batch {
     /// A batch of `sims` simulations, all in that state.
-    pub(crate) fn new(
-        model: &MjModel,
-        sims: usize,
-        threads: u32,
-        state: &[f64],
-    ) -> Result<Self, String> {
+    pub fn new(model: &MjModel, sims: usize, threads: u32, state: &[f64]) -> Result<Self, String> {
         let nsim = c_int::try_from(sims).map_err(|error| error.to_string())?;
         let nthread = c_int::try_from(threads.max(1)).map_err(|error| error.to_string())?;
         let config = Config { nthread, persistent: false };
@@ -142,7 +139,7 @@ impl Batch {
     }
 
     /// Advances the given simulations.
-    pub(crate) fn step(&mut self, ids: &[c_int], steps: u64) {
+    pub fn step(&mut self, ids: &[c_int], steps: u64) {
         let (nid, nstep) = (count(ids.len()), c_int::try_from(steps).unwrap_or(c_int::MAX));
         self.check_ids(ids);
         // SAFETY: the ids are of this batch.

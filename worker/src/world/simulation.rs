@@ -26,7 +26,7 @@ pub(crate) const TIMESTEP_SECS: (f64, f64) = (1e-9, 10.0);
 pub(crate) const COORDINATE_MAX: f64 = mujoco_rs::mujoco_c::mjMAXVAL;
 
 /// The integration state: what continues bit by bit where it was taken.
-pub(crate) const INTEGRATION: u32 = mjtState::mjSTATE_INTEGRATION as u32;
+pub const INTEGRATION: u32 = mjtState::mjSTATE_INTEGRATION as u32;
 
 /// The engine's warnings, in its order: our code and what it means.
 const WARNINGS: [(&str, &str); checkpoint::WARNINGS] = [
