@@ -14,6 +14,7 @@ use crate::model::{
 use crate::session::{CloseSession, Listen, OpenSession, SessionClosed, SessionOpened};
 use crate::simulation::{Applied, Pause, Reset, Run, RunStatus, Step, Stepped};
 use crate::state::{GetState, SetState, State};
+use crate::viewer::{AdmitViewers, ViewersAdmitted};
 
 /// A request paired, in the type system, with the only reply that can answer it.
 pub trait Call: Into<Request> {
@@ -92,6 +93,7 @@ calls! {
     OpenSession => SessionOpened,
     Listen => SessionOpened,
     CloseSession => SessionClosed,
+    AdmitViewers => ViewersAdmitted,
     LoadModel => ModelSummary,
     RestoreModel => Restored,
     SaveModel => Saved,

@@ -4,8 +4,8 @@
 //! performs no I/O beyond reading and writing frames, knows nothing of MCP, and does not link
 //! MuJoCo.
 //!
-//! Reading order: [`call`] (what can be asked), [`model`], [`simulation`], [`state`], [`session`]
-//! and [`compile`] (the values that travel), [`fault`] (how a worker says no), [`wire`] (how a
+//! Reading order: [`call`] (what can be asked), [`model`], [`simulation`], [`state`], [`session`],
+//! [`viewer`] and [`compile`] (the values that travel), [`fault`] (how a worker says no), [`wire`] (how a
 //! frame is laid out), [`checkpoint`] (how a state is kept), [`handshake`] (how two builds agree that they may talk), [`ending`] (how a worker exits), [`real`] (numbers
 //! that survive JSON).
 
@@ -22,4 +22,5 @@ pub mod real;
 pub mod session;
 pub mod simulation;
 pub mod state;
+pub mod viewer;
 pub mod wire;

@@ -13,6 +13,7 @@ pub mod lifecycle;
 mod models;
 mod restart;
 mod usage;
+mod viewers;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -34,6 +35,7 @@ pub(crate) use self::models::Copied;
 pub use self::models::{MODEL_ID_CHARS_MAX, is_model_id};
 pub use self::restart::Config as RestartConfig;
 use self::usage::{Asking, Usage, Using};
+pub use self::viewers::Viewer;
 use crate::limits::Limits;
 use crate::pool::ports;
 use crate::tenants::Tenant;

@@ -5,3 +5,4 @@ mod run;
 mod session;
 mod state;
 pub(crate) mod step;
+mod viewer;

@@ -15,6 +15,7 @@ mod server;
 mod sessions;
 mod simulation;
 mod state;
+mod viewer;
 
 use std::sync::Arc;
 
@@ -44,6 +45,7 @@ pub(super) fn documented() -> ToolRouter<McpServer> {
         + McpServer::model_tools()
         + McpServer::simulation_tools()
         + McpServer::state_tools()
+        + McpServer::viewer_tools()
         + McpServer::pool_tools();
     router.map.values_mut().for_each(|route| {
         let tool = &mut route.attr;

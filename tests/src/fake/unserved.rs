@@ -4,7 +4,7 @@
 
 use simward_protocol::call::{Call, Serve};
 use simward_protocol::fault::Fault;
-use simward_protocol::model;
+use simward_protocol::{model, viewer};
 
 use super::world::World;
 
@@ -26,4 +26,5 @@ macro_rules! unserved {
 
 unserved! {
     model::AdoptState,
+    viewer::AdmitViewers,
 }
