@@ -42,6 +42,8 @@ pub(crate) enum Ask {
         /// Where to, in the world's.
         to: [f64; 3],
     },
+    /// To let go of it.
+    LetGo,
 }
 
 impl Ask {
@@ -54,6 +56,7 @@ impl Ask {
             Self::Step { .. } => "step",
             Self::Reset => "reset",
             Self::Pull { .. } => "pull",
+            Self::LetGo => "let_go",
         }
     }
 }

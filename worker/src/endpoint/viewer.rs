@@ -30,7 +30,9 @@ const MESSAGE_BYTES_MAX: usize = 4 * 1024;
 /// The most messages that are heard in the time of a frame.
 const MESSAGES_MAX: usize = 64;
 
-/// The most frames that a viewer may have got and not yet asked to follow.
+/// How many frames a viewer gets that has not asked for more, and the most that it may have asked
+/// for and not got.
+const CREDIT_FIRST: u32 = 2;
 const CREDIT_MAX: u32 = 4;
 
 /// A shape is sent in pieces of so many bytes.
@@ -107,7 +109,7 @@ fn stay(mut client: TcpStream, visit: &Visit, page: &Page) -> Result<(), Error> 
         token: &visit.token,
         seat,
         socket,
-        credit: 1,
+        credit: CREDIT_FIRST,
         seen: 0,
         last: Bytes::new(),
         edition: None,
@@ -234,7 +236,7 @@ impl Viewer<'_> {
             Ask::Pause => Some(Deed::Pause),
             Ask::Step { steps } => Some(Deed::Step(steps)),
             Ask::Reset => Some(Deed::Reset),
-            Ask::Pull { .. } => None,
+            Ask::Pull { .. } | Ask::LetGo => None,
         };
         let name = ask.name();
         if self.right() != Some(Right::Steer) {
@@ -242,13 +244,17 @@ impl Viewer<'_> {
             return self.tell(&Tell::Refused { ask: name, why });
         }
         let (pulse, jobs) = (&self.page.shared.pulse, &self.page.jobs);
-        if let Ask::Pull { body, at, to } = *ask {
-            let Some(pull) = Pull::new(body, at, to) else {
+        let Some(deed) = deed else {
+            let pull = match *ask {
+                Ask::Pull { body, at, to } => Pull::new(body, at, to),
+                _ => Some(Pull::none()),
+            };
+            let Some(pull) = pull else {
                 return self.tell(&Tell::Refused { ask: name, why: "a number makes no sense" });
             };
             self.seat.pull(pull, pulse, jobs);
-        }
-        let Some(deed) = deed else { return Ok(()) };
+            return Ok(());
+        };
         if self.order.is_some() {
             let why = "what was asked before is not done yet";
             return self.tell(&Tell::Refused { ask: name, why });

@@ -36,6 +36,11 @@ impl Pull {
         Some(Self { body, at, to, until })
     }
 
+    /// No hand: whatever pulled lets go.
+    pub(crate) fn none() -> Self {
+        Self { body: 0, at: [0.0; 3], to: [0.0; 3], until: Instant::now() }
+    }
+
     /// Whether it lets go.
     pub(crate) fn is_over(&self, now: Instant) -> bool {
         self.until < now
