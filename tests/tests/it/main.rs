@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests start processes and wait for them")]
 #![expect(clippy::needless_pass_by_value, reason = "arguments are written in place")]
 
+mod browser;
 mod cli;
 mod clients;
 mod containment;
@@ -24,3 +25,4 @@ mod stdio;
 mod targets;
 mod tidy;
 mod undone;
+mod viewer;
