@@ -12,8 +12,9 @@ RUSTFMT_CONFIG := --config imports_granularity=Module --config group_imports=Std
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
-setup: ## fetch libmujoco and the models into third_party/ (once)
+setup: ## fetch libmujoco and the models into third_party/, and build the viewer's page (once)
 	@scripts/setup
+	@scripts/build-web
 
 setup-tests: ## fetch what only the tests need (once)
 	@scripts/setup-tests

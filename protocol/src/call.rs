@@ -21,6 +21,7 @@ use crate::session::{CloseSession, Listen, OpenSession, SessionClosed, SessionOp
 use crate::simulation::{Applied, Pause, Reset, Run, RunStatus, Step, Stepped};
 use crate::state::{GetState, SetState, State};
 use crate::sweep::{Sweep, Swept};
+use crate::viewer::{AdmitViewers, ViewersAdmitted};
 
 /// A request paired, in the type system, with the only reply that can answer it.
 pub trait Call: Into<Request> {
@@ -99,6 +100,7 @@ calls! {
     OpenSession => SessionOpened,
     Listen => SessionOpened,
     CloseSession => SessionClosed,
+    AdmitViewers => ViewersAdmitted,
     LoadModel => ModelSummary,
     RestoreModel => Restored,
     SaveModel => Saved,

@@ -4,11 +4,11 @@
 //! performs no I/O beyond reading and writing frames, knows nothing of MCP, and does not link
 //! MuJoCo.
 //!
-//! Reading order: [`call`] (what can be asked), [`model`], [`modify`], [`simulation`], [`rollout`], [`sweep`], [`state`],
-//! [`actuation`], [`condition`], [`session`] and [`compile`] (the values that travel), [`fault`] (how a worker says no), [`wire`] (how a
-//! frame is laid out), [`checkpoint`] (how a state is kept), [`handshake`] (how two builds agree
-//! that they may talk), [`ending`] (how a worker exits), [`real`] and [`named`] (numbers that
-//! survive JSON).
+//! Reading order: [`call`] (what can be asked), the values that travel with each family of calls
+//! ([`model`], [`modify`], [`simulation`], [`state`] and so on), [`session`], [`compile`], [`fault`]
+//! (how a worker says no), [`wire`] (how a frame is laid out), [`checkpoint`] (how a state is kept),
+//! [`handshake`] (how two builds agree that they may talk), [`ending`] (how a worker exits),
+//! [`real`] and [`named`] (numbers that survive JSON).
 
 #![forbid(unsafe_code)]
 
@@ -29,4 +29,5 @@ pub mod session;
 pub mod simulation;
 pub mod state;
 pub mod sweep;
+pub mod viewer;
 pub mod wire;

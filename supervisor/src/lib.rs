@@ -5,7 +5,8 @@
 //! test checks it:
 //! wiring (`cli`, [`doctor`], `demo`, `daemon`, [`config`]) → [`http`], `stdio`, [`admin`] → [`mcp`] →
 //! [`telemetry`], [`terminate`], [`models`] → [`sessions`] → [`session`] → [`compiler`] →
-//! [`worker`] → [`pool`] → [`store`] → [`scenes`], [`tenants`], [`limits`], [`code`].
+//! [`worker`] → [`pool`] → [`store`] → [`scenes`], [`tenants`], [`limits`], [`code`],
+//! `handle`.
 
 #![forbid(unsafe_code)]
 
@@ -37,6 +38,7 @@ pub mod pool;
 pub mod store;
 
 pub mod code;
+mod handle;
 pub mod limits;
 pub mod scenes;
 pub mod tenants;

@@ -15,6 +15,7 @@ mod plan;
 mod restart;
 mod snapshots;
 mod usage;
+mod viewers;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -38,6 +39,7 @@ pub use self::plan::{Birth, Plan};
 pub use self::restart::Config as RestartConfig;
 pub use self::snapshots::{SNAPSHOTS_MAX, Snapshot};
 use self::usage::{Asking, Usage, Using};
+pub use self::viewers::Viewer;
 use crate::pool::ports;
 use crate::worker::{self, Ending, Options, Worker};
 

@@ -3,7 +3,6 @@
 mod defaults;
 mod error;
 mod fork;
-mod handle;
 mod janitor;
 mod plan;
 mod snapshots;

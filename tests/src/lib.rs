@@ -6,10 +6,12 @@
 #![expect(clippy::disallowed_methods, reason = "tests start processes and wait for them")]
 #![expect(clippy::needless_pass_by_value, reason = "arguments are written in place")]
 
+pub mod browser;
 pub mod client;
 pub mod daemon;
 pub mod fake;
 pub mod http;
 pub mod models;
 pub mod targets;
+pub mod viewer;
 pub mod wait;

@@ -2,10 +2,16 @@
 //!
 //! It answers while the supervisor is busy, and it never makes the simulation wait for a client:
 //! the simulation thread publishes a snapshot when one is wanted, between two slices.
+//!
+//! It also has the viewer: a page, and a WebSocket over which it sees the model move.
 
 mod board;
 mod http;
+mod message;
 mod pages;
+mod site;
+mod stage;
+mod viewer;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd as _;
@@ -15,7 +21,12 @@ use std::sync::mpsc::SyncSender;
 use std::{io, thread};
 
 pub(crate) use self::board::{Board, Glance};
+pub(crate) use self::message::MOMENT;
+use self::pages::Outcome;
+pub(crate) use self::site::HAS_PAGE;
+pub(crate) use self::stage::{Deed, Key, Order, Stage, Wanted};
 use crate::control::Job;
+use crate::pulse::Pulse;
 use crate::simulate::Shared;
 
 /// How many clients one port serves at a time; the next is turned away.
@@ -85,17 +96,35 @@ fn accept(listener: &TcpListener, address: SocketAddr, page: &Arc<Page>) {
     }
 }
 
-fn serve(client: TcpStream, address: SocketAddr, page: &Page, open: Open) {
-    http::serve(client, |request| pages::answer(request, address, page)).ok();
-    drop(open);
+fn serve(mut client: TcpStream, address: SocketAddr, page: &Page, open: Open) {
+    // A client that leaves early needs no answer.
+    let Ok(received) = http::receive(&mut client) else { return };
+    let outcome = received.map(|request| pages::answer(&request, address, page));
+    match outcome {
+        Err(answer) | Ok(Outcome::Answer(answer)) => drop(http::write(&mut client, &answer)),
+        Ok(Outcome::Viewer(visit)) => {
+            // Viewers are counted by themselves.
+            drop(open);
+            viewer::serve(client, &visit, page);
+        }
+    }
 }
 
-/// Counts a client as long as it is served.
+/// Counts a client as long as it is served one answer.
 struct Open(Arc<AtomicUsize>);
 
 impl Drop for Open {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Sees to it that the simulation thread looks around, if it waits for something to do. There is
+/// never more than one nudge in its queue, which the supervisor's questions need.
+fn nudge(pulse: &Pulse, jobs: &SyncSender<Job>) {
+    if pulse.nudge() && jobs.try_send(Job::Nudge).is_err() {
+        // The queue is full: the simulation thread has jobs after which it will look.
+        pulse.forget_nudge();
     }
 }
 

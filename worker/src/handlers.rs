@@ -9,3 +9,4 @@ mod session;
 mod state;
 pub(crate) mod step;
 mod sweep;
+mod viewer;

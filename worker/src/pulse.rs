@@ -2,7 +2,7 @@
 //!
 //! Plain atomics with one writer each, so that telling costs a step nothing.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use simward_protocol::session::Vitals;
@@ -22,6 +22,12 @@ pub(crate) struct Pulse {
     cancelled: AtomicU64,
     /// Written by the port's threads: a snapshot is wanted.
     snapshot_wanted: AtomicBool,
+    /// Written by viewers: a frame is wanted.
+    view_wanted: AtomicBool,
+    /// Written by viewers: something shall be done.
+    order_given: AtomicBool,
+    /// Whether the simulation thread was nudged and has not noticed yet.
+    nudged: AtomicBool,
 }
 
 impl Pulse {
@@ -94,6 +100,37 @@ impl Pulse {
     /// Whether somebody asked for a snapshot, once.
     pub(crate) fn take_snapshot_wish(&self) -> bool {
         self.snapshot_wanted.load(Relaxed) && self.snapshot_wanted.swap(false, Relaxed)
+    }
+
+    /// Asks the simulation thread for what viewers see.
+    pub(crate) fn want_view(&self) {
+        self.view_wanted.store(true, Relaxed);
+    }
+
+    /// Whether viewers want to see something, once.
+    pub(crate) fn take_view_wish(&self) -> bool {
+        self.view_wanted.load(Relaxed) && self.view_wanted.swap(false, Relaxed)
+    }
+
+    /// Tells the simulation thread that a viewer has given an order.
+    pub(crate) fn give_order(&self) {
+        self.order_given.store(true, Relaxed);
+    }
+
+    /// Whether orders were given, once.
+    pub(crate) fn take_order(&self) -> bool {
+        self.order_given.load(Relaxed) && self.order_given.swap(false, Relaxed)
+    }
+
+    /// Whether the simulation thread is to be nudged: not if it will find an earlier nudge, after
+    /// which it sees everything that was wanted before this.
+    pub(crate) fn nudge(&self) -> bool {
+        !self.nudged.swap(true, AcqRel)
+    }
+
+    /// The simulation thread has found the nudge, or none could be sent.
+    pub(crate) fn forget_nudge(&self) {
+        self.nudged.swap(false, AcqRel);
     }
 
     /// Everything at a glance.

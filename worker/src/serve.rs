@@ -34,11 +34,12 @@ pub(crate) fn serve(mut world: World, jobs: &Receiver<Job>, outgoing: &Outgoing)
                 });
                 world.attached.clear();
             }
-            Ok(Job::Nudge) => (),
+            Ok(Job::Nudge) => world.shared.pulse.forget_nudge(),
             Err(TryRecvError::Empty) => world.advance_background(),
             Err(TryRecvError::Disconnected) => return,
         }
         world.publish_if_wanted();
+        world.obey_viewers();
     }
 }
 

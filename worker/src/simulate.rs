@@ -10,7 +10,7 @@ use std::thread;
 use anyhow::Context as _;
 use simward_protocol::handshake::{Hello, VERSION};
 
-use crate::endpoint::Board;
+use crate::endpoint::{Board, Stage};
 use crate::jail::Profile;
 use crate::pulse::Pulse;
 use crate::world::World;
@@ -27,6 +27,7 @@ const CONTROL_STACK_BYTES: usize = 256 * 1024;
 pub(crate) struct Shared {
     pub(crate) pulse: Pulse,
     pub(crate) board: Board,
+    pub(crate) stage: Stage,
     pub(crate) started: OnceLock<std::time::Instant>,
 }
 

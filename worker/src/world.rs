@@ -11,10 +11,14 @@ pub(crate) mod fields;
 pub(crate) mod futures;
 pub(crate) mod keeping;
 pub(crate) mod modified;
+mod moment;
 pub(crate) mod names;
 pub(crate) mod pace;
+pub(crate) mod pull;
+mod shape;
 pub(crate) mod simulation;
 pub(crate) mod values;
+mod viewing;
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -113,8 +117,11 @@ impl World {
         }
     }
 
-    /// Gives the ports what they asked for, if they did.
-    pub(crate) fn publish_if_wanted(&self) {
+    /// Gives the ports and the viewers what they asked for, if they did.
+    pub(crate) fn publish_if_wanted(&mut self) {
+        if self.shared.pulse.take_view_wish() {
+            self.show();
+        }
         if !self.shared.pulse.take_snapshot_wish() {
             return;
         }

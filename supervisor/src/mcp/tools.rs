@@ -18,6 +18,7 @@ mod sessions;
 mod simulation;
 mod snapshots;
 mod state;
+mod viewer;
 
 use std::sync::Arc;
 
@@ -50,6 +51,7 @@ pub(super) fn documented() -> ToolRouter<McpServer> {
         + McpServer::actuation_tools()
         + McpServer::snapshot_tools()
         + McpServer::parallel_tools()
+        + McpServer::viewer_tools()
         + McpServer::pool_tools();
     router.map.values_mut().for_each(|route| {
         let tool = &mut route.attr;

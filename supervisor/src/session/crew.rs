@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use simward_protocol::fault::Fault;
 use simward_protocol::model::{RestoreModel, Restored};
 use simward_protocol::session::{CloseSession, OpenSession};
+use simward_protocol::viewer::AdmitViewers;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::holdings::{Held, Holdings};
@@ -280,6 +281,18 @@ impl Berth {
         let attached = socket.map(Arc::new).into_iter().collect();
         let options = Options { attached, within: WITHIN, ..Options::default() };
         match self.worker.call(self.slot, call, options).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.broken(error).await),
+        }
+    }
+
+    /// Lets those in who may watch.
+    pub(super) async fn admit(&self, viewers: AdmitViewers) -> Result<(), Error> {
+        if viewers == AdmitViewers::default() {
+            return Ok(());
+        }
+        let options = Options { within: WITHIN, ..Options::default() };
+        match self.worker.call(self.slot, viewers, options).await {
             Ok(_) => Ok(()),
             Err(error) => Err(self.broken(error).await),
         }

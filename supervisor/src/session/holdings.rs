@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use simward_protocol::checkpoint;
+use simward_protocol::viewer::AdmitViewers;
 
 use super::snapshots::Taken;
 use crate::store::{self, Key, Model, Record, RecordedModel, RecordedSnapshot, Store};
@@ -15,6 +16,8 @@ use crate::tenants::Tenant;
 pub(crate) struct Holdings {
     store: Store,
     inner: Mutex<Inner>,
+    /// Who may watch.
+    viewers: Mutex<AdmitViewers>,
 }
 
 #[derive(Debug)]
@@ -78,11 +81,26 @@ impl Holdings {
     ) -> Self {
         let (reserved, has_ended) = (BTreeMap::new(), false);
         let inner = Inner { record, models, snapshots, is_kept, reserved, has_ended };
-        Self { store, inner: Mutex::new(inner) }
+        Self { store, inner: Mutex::new(inner), viewers: Mutex::default() }
     }
 
     pub(crate) fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// Changes who may watch; returns also who may then.
+    pub(crate) fn admit<T>(
+        &self,
+        change: impl FnOnce(&mut AdmitViewers) -> T,
+    ) -> (T, AdmitViewers) {
+        let mut viewers = self.viewers.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = change(&mut viewers);
+        (changed, viewers.clone())
+    }
+
+    /// Who may watch.
+    pub(crate) fn admitted(&self) -> AdmitViewers {
+        self.admit(|_| ()).1
     }
 
     /// Keeps the session from now on.

@@ -383,6 +383,7 @@ async fn berth(
             place.clone()
         };
         berth.open(plan, lease.as_deref()).await?;
+        berth.admit(holdings.admitted()).await?;
         berth.restore(holdings, resume).await
     };
     match opened.await {

@@ -59,6 +59,11 @@ pub(crate) struct Copied {
 }
 
 impl Session {
+    /// Refuses the name of a model that the session does not hold.
+    pub fn must_hold(&self, model_id: &str) -> Result<(), Error> {
+        pick(self.inner.holdings.models(), Some(model_id)).map(drop).map_err(Error::Fault)
+    }
+
     /// Loads a compiled model. Once that is acknowledged, the model is never lost.
     pub async fn load(
         &self,

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{Config, Error, handle};
+use super::{Config, Error};
+use crate::handle;
 use crate::limits::Limits;
 use crate::session::{Birth, Isolation, Plan};
 use crate::store::Record;

@@ -2,7 +2,8 @@
 
 use simward_protocol::simulation::Applied;
 
-use super::{Sessions, handle};
+use super::Sessions;
+use crate::handle;
 use crate::session::{self, Session, Snapshot};
 use crate::tenants::Tenant;
 

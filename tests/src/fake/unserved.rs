@@ -4,7 +4,7 @@
 
 use simward_protocol::call::{Call, Serve};
 use simward_protocol::fault::Fault;
-use simward_protocol::{actuation, model, modify, rollout, sweep};
+use simward_protocol::{actuation, model, modify, rollout, sweep, viewer};
 
 use super::world::World;
 
@@ -34,4 +34,5 @@ unserved! {
     rollout::Rollout,
     sweep::Sweep,
     modify::Randomize,
+    viewer::AdmitViewers,
 }

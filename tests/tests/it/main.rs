@@ -5,6 +5,7 @@
 #![expect(clippy::needless_pass_by_value, reason = "arguments are written in place")]
 
 mod actuation;
+mod browser;
 mod cli;
 mod clients;
 mod conditions;
@@ -29,3 +30,4 @@ mod stdio;
 mod targets;
 mod tidy;
 mod undone;
+mod viewer;

@@ -58,7 +58,7 @@ const LAYERS: [&[&str]; 11] = [
     &["worker"],
     &["pool"],
     &["store"],
-    &["scenes", "tenants", "limits", "code"],
+    &["scenes", "tenants", "limits", "code", "handle"],
 ];
 
 #[test]

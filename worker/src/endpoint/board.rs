@@ -5,6 +5,7 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::nudge;
 use crate::control::Job;
 use crate::pulse::Pulse;
 
@@ -43,8 +44,7 @@ impl Board {
         let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
         let before = latest.0;
         pulse.want_snapshot();
-        // If the queue is full, the simulation thread has jobs after which it will look.
-        jobs.try_send(Job::Nudge).ok();
+        nudge(pulse, jobs);
         let (latest, waited) = self
             .changed
             .wait_timeout_while(latest, PATIENCE, |latest| latest.0 == before)

@@ -1,11 +1,18 @@
-//! As much HTTP/1.1 as a health page needs: one request, one answer, the end.
+//! As much HTTP/1.1 as a few pages need: one request, one answer, the end.
 
+use std::borrow::Cow;
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 /// How long a client may take for its request, and for taking the answer.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a client may take for the whole answer.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(20);
+
+/// How much of an answer is written at a time.
+const PIECE_BYTES: usize = 64 * 1024;
 
 /// The longest request.
 const REQUEST_BYTES_MAX: usize = 8 * 1024;
@@ -21,6 +28,9 @@ pub(super) struct Request {
     pub(super) host: Option<String>,
     pub(super) origin: Option<String>,
     pub(super) authorization: Option<String>,
+    pub(super) upgrade: Option<String>,
+    pub(super) websocket_key: Option<String>,
+    pub(super) websocket_version: Option<String>,
 }
 
 /// An answer.
@@ -28,28 +38,25 @@ pub(super) struct Request {
 pub(super) struct Answer {
     pub(super) status: &'static str,
     pub(super) kind: &'static str,
-    pub(super) body: String,
+    pub(super) body: Cow<'static, [u8]>,
 }
 
 impl Answer {
     /// An answer without content but its own name.
     pub(super) fn of(status: &'static str) -> Self {
-        Self { status, kind: "text/plain; charset=utf-8", body: format!("{status}\n") }
+        Self {
+            status,
+            kind: "text/plain; charset=utf-8",
+            body: format!("{status}\n").into_bytes().into(),
+        }
     }
 }
 
-/// Serves one request.
-pub(super) fn serve(
-    mut client: TcpStream,
-    answer: impl FnOnce(&Request) -> Answer,
-) -> io::Result<()> {
+/// Reads a request, or why there is none.
+pub(super) fn receive(client: &mut TcpStream) -> io::Result<Result<Request, Answer>> {
     client.set_write_timeout(Some(PATIENCE))?;
     client.set_nodelay(true)?;
-    let answer = match read(&mut client)? {
-        Ok(request) => answer(&request),
-        Err(refused) => refused,
-    };
-    write(&mut client, &answer)
+    read(client)
 }
 
 /// Tells a client that there are too many.
@@ -103,21 +110,42 @@ fn parse(bytes: &[u8]) -> Option<Result<Request, Answer>> {
             "host" => request.host = Some(value),
             "origin" => request.origin = Some(value),
             "authorization" => request.authorization = Some(value),
+            "upgrade" => request.upgrade = Some(value),
+            "sec-websocket-key" => request.websocket_key = Some(value),
+            "sec-websocket-version" => request.websocket_version = Some(value),
             _ => (),
         }
     }
     Some(Ok(request))
 }
 
-fn write(client: &mut TcpStream, answer: &Answer) -> io::Result<()> {
+/// What a browser may do with what comes from here: load our own files, and talk to us.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+                      connect-src 'self'; img-src 'self' data:; base-uri 'none'; \
+                      form-action 'none'; frame-ancestors 'none'";
+
+/// Writes an answer.
+pub(super) fn write(client: &mut TcpStream, answer: &Answer) -> io::Result<()> {
     let Answer { status, kind, body } = answer;
     let length = body.len();
-    let whole = format!(
+    let head = format!(
         "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\
-         cache-control: no-store\r\nx-content-type-options: nosniff\r\nconnection: close\r\n\r\n\
-         {body}"
+         cache-control: no-store\r\nx-content-type-options: nosniff\r\n\
+         content-security-policy: {POLICY}\r\nreferrer-policy: no-referrer\r\n\
+         cross-origin-resource-policy: same-origin\r\nconnection: close\r\n\r\n"
     );
-    client.write_all(whole.as_bytes())
+    let until = Instant::now() + ANSWER_PATIENCE;
+    let mut first = head.into_bytes();
+    let begin = body.len().min(PIECE_BYTES);
+    first.extend_from_slice(&body[..begin]);
+    client.write_all(&first)?;
+    for piece in body[begin..].chunks(PIECE_BYTES) {
+        if until < Instant::now() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        client.write_all(piece)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

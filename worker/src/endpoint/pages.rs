@@ -8,27 +8,63 @@ use simward_protocol::real::{Real, Reals};
 use subtle::ConstantTimeEq as _;
 
 use super::http::{Answer, Request};
-use super::{Glance, Page};
+use super::viewer::Visit;
+use super::{Glance, Page, site, viewer};
+
+/// What a request leads to.
+pub(super) enum Outcome {
+    /// An answer.
+    Answer(Answer),
+    /// A viewer, who stays.
+    Viewer(Visit),
+}
 
 /// Answers one request.
-pub(super) fn answer(request: &Request, address: SocketAddr, page: &Page) -> Answer {
+pub(super) fn answer(request: &Request, address: SocketAddr, page: &Page) -> Outcome {
+    match judge(request, address, page) {
+        Ok(outcome) => outcome,
+        Err(status) => Outcome::Answer(Answer::of(status)),
+    }
+}
+
+fn judge(request: &Request, address: SocketAddr, page: &Page) -> Result<Outcome, &'static str> {
     if !is_for_us(request, address) {
-        return Answer::of("403 Forbidden");
+        return Err("403 Forbidden");
     }
     if request.method != "GET" {
-        return Answer::of("405 Method Not Allowed");
+        return Err("405 Method Not Allowed");
     }
     let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
-    let is_open = path == "/healthz" && address.ip().is_loopback();
-    if !is_open && !has_token(request, query, &page.token) {
-        return Answer::of("401 Unauthorized");
+    // The same for every session, and without a secret.
+    if let Some(file) = site::file(path) {
+        return Ok(Outcome::Answer(file));
     }
-    match path {
+    let is_open = path == "/healthz" && address.ip().is_loopback();
+    let token = token(request, query);
+    let is_viewer = path == "/viewer" || path == viewer::PATH;
+    let is_let_in = is_open
+        || token.is_some_and(|token| {
+            if is_viewer {
+                page.shared.stage.right(page.slot, token).is_some()
+            } else {
+                token.as_bytes().ct_eq(page.token.as_bytes()).into()
+            }
+        });
+    if !is_let_in {
+        return Err("401 Unauthorized");
+    }
+    let answer = match path {
         "/healthz" => health(page),
         "/state" => state(page),
         "/metrics" => metrics(page),
-        _ => Answer::of("404 Not Found"),
-    }
+        "/viewer" => site::page(),
+        viewer::PATH => {
+            let token = token.unwrap_or_default();
+            return viewer::greet(request, query, token).map(Outcome::Viewer);
+        }
+        _ => return Err("404 Not Found"),
+    };
+    Ok(Outcome::Answer(answer))
 }
 
 /// A page of another site must not reach this port through a browser of this machine: neither by
@@ -44,10 +80,9 @@ fn is_for_us(request: &Request, address: SocketAddr) -> bool {
 }
 
 /// `Authorization: Bearer TOKEN`, or `?token=TOKEN` for what cannot send headers.
-fn has_token(request: &Request, query: &str, token: &str) -> bool {
+fn token<'a>(request: &'a Request, query: &'a str) -> Option<&'a str> {
     let bearer = request.authorization.as_deref().and_then(|value| value.strip_prefix("Bearer "));
-    let given = bearer.or_else(|| query.split('&').find_map(|pair| pair.strip_prefix("token=")));
-    given.is_some_and(|given| given.as_bytes().ct_eq(token.as_bytes()).into())
+    bearer.or_else(|| query.split('&').find_map(|pair| pair.strip_prefix("token=")))
 }
 
 fn health(page: &Page) -> Answer {
@@ -103,7 +138,11 @@ fn metrics(page: &Page) -> Answer {
         let samples: Vec<_> = models.iter().map(sample).collect();
         metric("simward_simulated_seconds", "gauge", "Simulated time.", &samples);
     }
-    Answer { status: "200 OK", kind: "text/plain; version=0.0.4; charset=utf-8", body }
+    Answer {
+        status: "200 OK",
+        kind: "text/plain; version=0.0.4; charset=utf-8",
+        body: body.into_bytes().into(),
+    }
 }
 
 fn glances(page: &Page) -> Option<Vec<Glance>> {
@@ -117,7 +156,11 @@ fn escaped(text: &str) -> String {
 }
 
 fn as_json(value: &Value) -> Answer {
-    Answer { status: "200 OK", kind: "application/json", body: format!("{value}\n") }
+    Answer {
+        status: "200 OK",
+        kind: "application/json",
+        body: format!("{value}\n").into_bytes().into(),
+    }
 }
 
 #[cfg(test)]
@@ -142,9 +185,8 @@ mod tests {
     #[test]
     fn the_token_comes_by_header_or_query() {
         let bearer = Request { authorization: Some("Bearer abc".into()), ..Request::default() };
-        assert!(has_token(&bearer, "", "abc"));
-        assert!(!has_token(&bearer, "", "abd"));
-        assert!(has_token(&Request::default(), "x=1&token=abc", "abc"));
-        assert!(!has_token(&Request::default(), "", ""));
+        assert_eq!(token(&bearer, "token=x"), Some("abc"));
+        assert_eq!(token(&Request::default(), "x=1&token=abc"), Some("abc"));
+        assert_eq!(token(&Request::default(), ""), None);
     }
 }

@@ -1,12 +1,9 @@
 //! Simulations in the background.
 
-use std::time::Instant;
-
 use simward_protocol::call::Serve;
 use simward_protocol::fault::Fault;
 use simward_protocol::simulation::{Pause, Run, RunStatus};
 
-use super::step::Slices;
 use crate::world::World;
 use crate::world::background::Background;
 use crate::world::values::{self, Target};
@@ -28,23 +25,9 @@ impl Serve<Run> for World {
             let placed = values::place(model, Target::Ctrl, "control", control, f64::MAX)?;
             values::put(&placed, simulation.data.ctrl_mut());
         }
-        let from_secs = simulation.time_secs();
-        let run = Background {
-            slot,
-            model_id,
-            until_secs: from_secs + duration_secs,
-            real_time_factor,
-            begun: (Instant::now(), from_secs),
-            steps_done: 0,
-            before: simulation.counts(),
-            kept_at: Instant::now(),
-            slices: Slices::new(),
-        };
-        simulation.touch();
+        let run = Background::begun(slot, model_id, simulation, duration_secs, real_time_factor);
         let status = run.status(simulation, true);
-        self.finished.remove(&(run.slot, run.model_id.clone()));
-        self.runs.push(run);
-        self.shared.pulse.runs(true);
+        self.begin(run);
         Ok(status)
     }
 }
@@ -52,14 +35,35 @@ impl Serve<Run> for World {
 impl Serve<Pause> for World {
     fn serve(&mut self, slot: u32, Pause { model_id }: Pause) -> Result<RunStatus, Fault> {
         let (model_id, _) = self.model(slot, model_id.as_deref())?;
-        let Some(index) = self.runs.iter().position(|run| run.is_of(slot, &model_id)) else {
-            // It may have ended by itself: then this is where that is told.
-            return self.finished.remove(&(slot, model_id)).ok_or(Fault::NotRunning);
+        self.end(slot, &model_id);
+        // It may have ended by itself: then this is where that is told.
+        self.finished.remove(&(slot, model_id)).ok_or(Fault::NotRunning)
+    }
+}
+
+impl World {
+    /// Begins a run.
+    pub(crate) fn begin(&mut self, run: Background) {
+        let room = self.slots.get_mut(&run.slot);
+        if let Some(simulation) = room.and_then(|room| room.models.get_mut(&run.model_id)) {
+            simulation.touch();
+        }
+        self.finished.remove(&(run.slot, run.model_id.clone()));
+        self.runs.push(run);
+        self.shared.pulse.runs(true);
+    }
+
+    /// Ends the run of a model, if there is one, and keeps how it ended.
+    pub(crate) fn end(&mut self, slot: u32, model_id: &str) {
+        let Some(index) = self.runs.iter().position(|run| run.is_of(slot, model_id)) else {
+            return;
         };
         let run = self.runs.remove(index);
         self.shared.pulse.runs(!self.runs.is_empty());
-        let (_, simulation) = self.model(slot, Some(&model_id))?;
-        simulation.touch();
-        Ok(run.status(simulation, false))
+        let room = self.slots.get_mut(&slot);
+        if let Some(simulation) = room.and_then(|room| room.models.get_mut(model_id)) {
+            simulation.touch();
+        }
+        self.finish(&run);
     }
 }

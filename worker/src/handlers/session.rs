@@ -40,6 +40,7 @@ impl Serve<CloseSession> for World {
         self.runs.retain(|run| run.slot != slot);
         self.finished.retain(|(of, _), _| *of != slot);
         self.shared.pulse.runs(!self.runs.is_empty());
+        self.shared.stage.shut(slot);
         if let Some(port) = closed.port {
             port.close();
         }

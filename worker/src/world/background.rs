@@ -61,6 +61,21 @@ impl Background {
         checkpoint::Run { until_secs, real_time_factor, steps_done, before }
     }
 
+    /// Begins where the simulation is.
+    pub(crate) fn begun(
+        slot: u32,
+        model_id: String,
+        simulation: &Simulation,
+        duration_secs: f64,
+        real_time_factor: Option<f64>,
+    ) -> Self {
+        let from_secs = simulation.time_secs();
+        let until_secs = from_secs + duration_secs;
+        let (steps_done, before) = (0, simulation.counts());
+        let run = checkpoint::Run { until_secs, real_time_factor, steps_done, before };
+        Self::resumed(slot, model_id, run, from_secs)
+    }
+
     /// Goes on with what was kept.
     pub(crate) fn resumed(slot: u32, model_id: String, run: checkpoint::Run, from: f64) -> Self {
         let checkpoint::Run { until_secs, real_time_factor, steps_done, before } = run;
@@ -194,7 +209,7 @@ impl World {
     }
 
     /// Keeps how a background simulation ended: as many as there are models.
-    fn finish(&mut self, run: &Background) {
+    pub(crate) fn finish(&mut self, run: &Background) {
         if let Some(simulation) = self.simulation_of(run) {
             let status = run.status(simulation, false);
             self.finished.insert((run.slot, run.model_id.clone()), status);

@@ -1,6 +1,8 @@
 //! One model and its data.
 
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
 
 use mujoco_rs::mujoco_c::{mjtDisableBit, mjtEnableBit, mjtState};
 use mujoco_rs::wrappers::mj_data::MjData;
@@ -16,6 +18,7 @@ use super::condition::Watch;
 use super::fields::{FIELDS, Spot};
 use super::keeping::{Checkpoint, Found};
 use super::modified::{self, Modifications, Wanted};
+use super::pull::Pull;
 use crate::pulse::Pulse;
 
 /// The bounds of a model's timestep, in seconds. The engine itself takes zero, negative numbers
@@ -55,7 +58,14 @@ pub(crate) struct Simulation {
     counts: Counts,
     /// Divergences on the engine's counters at the last look.
     diverged: i64,
+    /// Which one it is of all that this worker has loaded.
+    edition: u32,
+    /// A viewer's hand that pulls at it.
+    pub(crate) pull: Option<Pull>,
 }
+
+/// How many models this worker has loaded.
+static EDITIONS: AtomicU32 = AtomicU32::new(0);
 
 impl Simulation {
     /// Loads compiled model bytes, which our own compile process made, with an empty checkpoint.
@@ -64,8 +74,7 @@ impl Simulation {
         let values = data.model().state_size(INTEGRATION);
         let checkpoint = Checkpoint::create(file, values);
         let checkpoint = checkpoint.map_err(|detail| unusable(model_id, detail))?;
-        let (modified, counts) = (Modifications::default(), Counts::default());
-        Ok(Self { data, modified, checkpoint, changed: true, counts, diverged: 0 })
+        Ok(Self::new(data, Modifications::default(), checkpoint, Counts::default()))
     }
 
     /// Loads compiled model bytes and brings the model to the state of its checkpoint. Tells what was
@@ -86,7 +95,17 @@ impl Simulation {
         data.set_state(&found.state, INTEGRATION)
             .map_err(|error| unusable(model_id, error.to_string()))?;
         let Found { counts, run, .. } = found;
-        Ok((Self { data, modified, checkpoint, changed: true, counts, diverged: 0 }, run))
+        Ok((Self::new(data, modified, checkpoint, counts), run))
+    }
+
+    fn new(
+        data: MjData<Box<MjModel>>,
+        modified: Modifications,
+        checkpoint: Checkpoint,
+        counts: Counts,
+    ) -> Self {
+        let edition = EDITIONS.fetch_add(1, Ordering::Relaxed);
+        Self { data, modified, checkpoint, changed: true, counts, diverged: 0, edition, pull: None }
     }
 
     /// Whether it has changed since it was last kept.
@@ -171,8 +190,39 @@ impl Simulation {
         self.data.time()
     }
 
+    pub(crate) fn timestep_secs(&self) -> f64 {
+        self.data.model().opt().timestep
+    }
+
+    /// Which one it is of all that this worker has loaded: its shape stays the same.
+    pub(crate) fn edition(&self) -> u32 {
+        self.edition
+    }
+
     /// Takes up to `steps` steps, fewer if the current call is withdrawn; tells how many.
     pub(crate) fn advance(&mut self, steps: u64, pulse: &Pulse, done_before: u64) -> u64 {
+        let Some(pull) = self.pull else { return self.take_steps(steps, pulse, done_before) };
+        if pull.is_over(Instant::now()) {
+            self.pull = None;
+            return self.take_steps(steps, pulse, done_before);
+        }
+        let mut taken = 0;
+        // The spring's force changes with every step.
+        while taken < steps {
+            let applied = self.apply(&pull);
+            let done = self.take_steps(1, pulse, done_before + taken);
+            if let Some(applied) = applied {
+                self.let_go(applied);
+            }
+            taken += done;
+            if done == 0 {
+                break;
+            }
+        }
+        taken
+    }
+
+    fn take_steps(&mut self, steps: u64, pulse: &Pulse, done_before: u64) -> u64 {
         self.changed = true;
         for taken in 0..steps {
             if pulse.current_is_cancelled() {
@@ -391,7 +441,7 @@ pub(crate) fn check_timestep(value: f64) -> Result<(), Fault> {
     Err(Fault::OutOfRange { field: "option timestep".into(), value, min, max })
 }
 
-fn model_name(model: &MjModel) -> Option<String> {
+pub(super) fn model_name(model: &MjModel) -> Option<String> {
     // The blob of names begins with the model's own, and ends with a NUL.
     let bytes = model.names().iter().map(|byte| byte.cast_unsigned());
     let name: Vec<u8> = bytes.take_while(|byte| *byte != 0).collect();
