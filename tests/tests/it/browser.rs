@@ -30,7 +30,8 @@ fn catch_up(browser: &mut Browser, client: &mut HttpClient) -> Value {
     let include = json!(["qpos", "xpos", "xquat"]);
     let state = client.tool("get_state", json!({ "include": include })).unwrap();
     wait_until("the page shows the present", || {
-        browser.run("return simward.moment && simward.moment.timeSecs") == state["time_secs"]
+        let shown = browser.run("return simward.moment && simward.moment.timeSecs");
+        shown.as_f64() == state["time_secs"].as_f64()
     });
     state
 }
@@ -139,9 +140,9 @@ fn the_page_draws_the_humanoid_where_it_is_and_as_it_moves() {
 }
 
 #[test]
-fn the_page_draws_meshes_and_steers() {
-    let (_daemon, mut client) = serve("ur5e");
-    let mut browser = open(&mut client, true);
+fn the_page_draws_meshes() {
+    let (_daemon, mut client) = serve("robotiq_2f85");
+    let mut browser = open(&mut client, false);
     let state = catch_up(&mut browser, &mut client);
     assert_drawn_as_told(&mut browser, &state);
     let meshes = browser.run(
@@ -149,37 +150,49 @@ fn the_page_draws_meshes_and_steers() {
              .map((g) => g.geometry.getAttribute('position').count)",
     );
     assert!(meshes.as_array().unwrap().iter().any(|count| count.as_u64() > Some(1000)));
-    keep_picture(&mut browser, "ur5e.png");
+    keep_picture(&mut browser, "meshes.png");
+    assert_eq!(browser.complaints(), Vec::<Value>::new());
+}
 
+/// A box of 2 kg that floats, and nothing that acts on it.
+const FLOATING: &str = r#"<mujoco><option gravity="0 0 0"/><worldbody><body name="box"><freejoint/>
+    <geom type="box" size=".1 .1 .1" mass="2" rgba=".8 .3 .2 1"/></body></worldbody></mujoco>"#;
+
+#[test]
+fn who_may_steer_does_so_on_the_page() {
+    let daemon = Setup::real(&programs!()).serve();
+    let mut client = daemon.client();
+    client.tool("load_model", json!({ "model_xml": FLOATING })).unwrap();
+    let mut browser = open(&mut client, true);
+    browser.click("#step");
+    wait_until("a step is taken", || browser.run("return simward.moment.steps") == 1);
     browser.click("#run");
     wait_until("it runs", || browser.run("return simward.moment.runs") == true);
     browser.click("#run");
     wait_until("it is paused", || browser.run("return simward.moment.runs") == false);
-    let paused = catch_up(&mut browser, &mut client);
-    assert!(0.0 < paused["time_secs"].as_f64().unwrap());
     browser.click("#reset");
-    wait_until("it is reset", || browser.run("return simward.moment.timeSecs") == 0.0);
+    wait_until("it is reset", || {
+        browser.run("return simward.moment.timeSecs").as_f64() == Some(0.0)
+    });
 
-    // Pulled at by its wrist, it turns in its first joint as far as it is pulled.
-    let wrist = browser.run(
-        "const { view } = simward, body = view.model.bodies.length - 1;
-         const at = view.model.bodies[body].position.toArray();
-         return { at, page: simward.onPage(at).map(Math.round) }",
-    );
-    let page: Vec<_> = numbers(&wrist["page"]).into_iter().map(|pixel| pixel as i64).collect();
+    // Pulled to the right, the box goes to the right, as the simulation has it too.
+    let middle = numbers(&browser.run("return simward.onPage([0, 0, 0]).map(Math.round)"));
+    #[expect(clippy::cast_possible_truncation, reason = "whole pixels")]
+    let (x, y) = (middle[0] as i64, middle[1] as i64);
     browser.click("#run");
     wait_until("it runs", || browser.run("return simward.moment.runs") == true);
-    browser.hold_with_ctrl(&[
-        (page[0], page[1]),
-        (page[0] + 60, page[1]),
-        (page[0] + 140, page[1]),
-    ]);
-    let moved = "return simward.onPage(simward.view.model.bodies.at(-1).position.toArray())[0]";
+    browser.hold_with_ctrl(&[(x, y), (x + 60, y), (x + 120, y)]);
+    let at = "return simward.onPage(simward.view.model.bodies[1].position.toArray())[0]";
     wait_until("the hand has moved it", || {
-        numbers(&wrist["page"])[0] + 15.0 < browser.run(moved).as_f64().unwrap()
+        browser.run(at).as_f64().is_some_and(|now| middle[0] + 60.0 < now)
     });
-    keep_picture(&mut browser, "ur5e-pulled.png");
+    keep_picture(&mut browser, "pulled.png");
     browser.let_go();
+    let mut client = daemon.client();
+    client.tool("pause_simulation", json!({})).unwrap();
+    let state = catch_up(&mut browser, &mut client);
+    assert!(0.1 < numbers(&state["xpos"])[3..6].iter().map(|x| x * x).sum::<f64>().sqrt());
+    assert_drawn_as_told(&mut browser, &state);
     assert_eq!(browser.complaints(), Vec::<Value>::new());
 }
 
