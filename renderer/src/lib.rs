@@ -25,13 +25,15 @@ use std::process::ExitCode;
 use simward_protocol::ending;
 use simward_worker::kin::{complain, exit_now, name};
 
-/// Serves the supervisor. The arguments are limits: `--memory-bytes N` and `--cpu-secs N`.
+/// Serves the supervisor (`render`), or only finds out whether anything can be drawn here (`check`).
+/// The other arguments are limits: `--memory-bytes N` and `--cpu-secs N`.
 pub fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     let outcome = match args.next().as_deref() {
         Some("render") => serve::run(args),
+        Some("check") => serve::check(args),
         Some("--version") => return version(),
-        _ => Err(anyhow::anyhow!("the first argument must be `render`")),
+        _ => Err(anyhow::anyhow!("the first argument must be `render` or `check`")),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

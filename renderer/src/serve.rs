@@ -59,6 +59,13 @@ pub(crate) fn run(args: impl Iterator<Item = String>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Finds out whether anything can be drawn here, as [`run`] would.
+pub(crate) fn check(args: impl Iterator<Item = String>) -> anyhow::Result<()> {
+    jail::enter(&Profile::RENDER.with(args)?).context("could not enter the jail")?;
+    Gl::open()?;
+    Ok(())
+}
+
 fn read(incoming: &mut Incoming) -> anyhow::Result<Option<(ToRenderer, Vec<OwnedFd>)>> {
     incoming.read().context("could not read a frame")
 }

@@ -72,8 +72,10 @@ impl Studio {
 
     /// Takes the state that a checkpoint holds.
     pub(crate) fn take_state(&mut self, file: &OwnedFd) -> Result<(), Fault> {
-        let unusable =
-            |detail: String| Fault::CheckpointUnusable { model_id: "model".into(), detail: cut(detail) };
+        let unusable = |detail: String| Fault::CheckpointUnusable {
+            model_id: "model".into(),
+            detail: cut(detail),
+        };
         let values = self.data.model().state_size(INTEGRATION);
         let (_, found) = Checkpoint::reopen(file, values).map_err(unusable)?;
         // Nothing of the picture before.
@@ -147,7 +149,10 @@ impl Studio {
         // the state before it.
         self.data.forward();
         let Self { data, scene, camera, option, .. } = self;
-        scene.update(data, option, &MjvPerturb::default(), camera);
+        // The engine puts the light at the camera where the camera was the time before.
+        for _ in 0..2 {
+            scene.update(data, option, &MjvPerturb::default(), camera);
+        }
         // The lengths agree because the state came from the same data just now.
         self.data.set_state(&kept, INTEGRATION).ok();
         let (_, context) = self.context.as_ref().expect("a picture is prepared before it is drawn");

@@ -47,9 +47,7 @@ pub(crate) fn draw(
         let planes = YUVBuffer::from_rgb8_source(RgbSliceU8::new(&colours, size));
         let encoded = encoder.encode(&planes).map_err(|error| lost(&error))?;
         let is_key = matches!(encoded.frame_type(), FrameType::IDR | FrameType::I);
-        muxer
-            .write_video(at_secs, &encoded.to_vec(), is_key)
-            .map_err(|error| lost(&error))?;
+        muxer.write_video(at_secs, &encoded.to_vec(), is_key).map_err(|error| lost(&error))?;
         progress.tell(index + 1, frames);
     }
     muxer.finish().map_err(|error| lost(&error))?;

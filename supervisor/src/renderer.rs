@@ -23,8 +23,10 @@ use tokio::sync::{oneshot, watch};
 use self::easel::{Easel, Order};
 pub use self::error::Error;
 pub use self::picture::Picture;
-use crate::pool::Pool;
+use crate::pool::launcher::Launch;
+use crate::pool::process::Exit;
 use crate::pool::turns::{Bounds, Names, Turns};
+use crate::pool::{Pool, groups};
 use crate::store::Model;
 use crate::tenants::Tenant;
 
@@ -32,7 +34,8 @@ use crate::tenants::Tenant;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// The renderer's program; empty means `simward-renderer` beside the worker's.
+    /// The renderer's program; empty means the one beside the
+    /// worker's, with `renderer` in its name instead of `worker`.
     pub program: PathBuf,
     /// How many renderers there may be.
     pub concurrent_max: usize,
@@ -127,6 +130,31 @@ impl Renderer {
         answered.await.unwrap_or(Err(Error::Forgotten))
     }
 
+    /// Finds out whether anything can be drawn here; tells what a renderer says if not.
+    pub async fn check(&self) -> Result<(), Error> {
+        let inner = &self.inner;
+        let launch = self.launch("check")?;
+        let launched = inner.pool.launcher().launch(launch).await.map_err(Error::Start)?;
+        let mut process = launched.process;
+        let after = Duration::from_secs_f64(inner.config.timeout_secs);
+        match tokio::time::timeout(after, process.ended()).await {
+            Err(_elapsed) => Err(Error::Timeout { after }),
+            Ok(Exit::Code(0)) => Ok(()),
+            Ok(exit) => Err(Error::Crashed { exit, last_words: process.last_output().await }),
+        }
+    }
+
+    /// How a renderer is started. It keeps to limits of its own, and is ended when it takes long.
+    fn launch(&self, mode: &str) -> Result<Launch, Error> {
+        let program = self.inner.program.clone();
+        if !program.is_file() {
+            return Err(Error::NotInstalled { program });
+        }
+        let memory = self.inner.config.memory_bytes.to_string();
+        let args = [mode, "--memory-bytes", &memory].map(ToOwned::to_owned).into();
+        Ok(Launch { program, args, limits: groups::Limits::default() })
+    }
+
     /// Lets a session's renderer go: the session is gone.
     pub fn forget(&self, session_id: &str) {
         drop(self.lock().remove(session_id));
@@ -170,9 +198,18 @@ impl Renderer {
     }
 }
 
+/// How the program is called, beside a worker that is not called one.
+const OWN_NAME: &str = "simward-renderer";
+
 fn program(configured: &Path, worker: &Path) -> PathBuf {
     if configured.as_os_str().is_empty() {
-        return worker.with_file_name("simward-renderer");
+        let name = worker.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let name = if name.contains("worker") {
+            name.replace("worker", "renderer")
+        } else {
+            OWN_NAME.into()
+        };
+        return worker.with_file_name(name);
     }
     // Processes start in another folder.
     std::path::absolute(configured).unwrap_or_else(|_| configured.to_owned())

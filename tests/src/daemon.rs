@@ -22,8 +22,6 @@ pub struct Programs {
     pub supervisor: PathBuf,
     /// `simward-worker`.
     pub worker: PathBuf,
-    /// `simward-renderer`.
-    pub renderer: PathBuf,
     /// A well-behaved worker without a simulator.
     pub toy: PathBuf,
     /// A worker that misbehaves.
@@ -37,7 +35,6 @@ macro_rules! programs {
         $crate::daemon::Programs {
             supervisor: env!("CARGO_BIN_EXE_supervisor-under-test").into(),
             worker: env!("CARGO_BIN_EXE_worker-under-test").into(),
-            renderer: env!("CARGO_BIN_EXE_renderer-under-test").into(),
             toy: env!("CARGO_BIN_EXE_toy-worker").into(),
             rogue: env!("CARGO_BIN_EXE_rogue-worker").into(),
         }
@@ -70,8 +67,7 @@ impl Setup {
 
     fn with(programs: &Programs, worker: &Path) -> Self {
         let args = vec!["--worker".to_owned(), worker.display().to_string()];
-        let setup = Self { supervisor: programs.supervisor.clone(), args };
-        setup.set("render.program", &format!("\"{}\"", programs.renderer.display()))
+        Self { supervisor: programs.supervisor.clone(), args }
     }
 
     /// With a key of the configuration set.

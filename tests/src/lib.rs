@@ -11,5 +11,6 @@ pub mod daemon;
 pub mod fake;
 pub mod http;
 pub mod models;
+pub mod mp4;
 pub mod targets;
 pub mod wait;

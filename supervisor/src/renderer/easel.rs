@@ -11,9 +11,8 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{Error, Picture, Renderer, Scene, picture};
-use crate::pool::groups;
 use crate::pool::guard::Guard;
-use crate::pool::launcher::{Launch, Launched};
+use crate::pool::launcher::Launched;
 use crate::pool::process::Process;
 use crate::pool::turns::Turn;
 use crate::store::Key;
@@ -217,13 +216,11 @@ impl Painter {
     /// Starts a process and hands it the model.
     async fn open(&self, scene: &Scene, after: Duration) -> Result<Open, Error> {
         let inner = &self.renderer.inner;
-        if !inner.program.is_file() {
-            return Err(Error::NotInstalled { program: inner.program.clone() });
-        }
+        let launch = self.renderer.launch("render")?;
         self.renderer.make_room();
         let turn = inner.turns.enter(&scene.tenant).await?;
         let starting = inner.pool.gate().enter(&scene.tenant).await?;
-        let launched = inner.pool.launcher().launch(self.launch()).await.map_err(Error::Start)?;
+        let launched = inner.pool.launcher().launch(launch).await.map_err(Error::Start)?;
         drop(starting);
         let Launched { process, socket, guard } = launched;
         let link = Link::new(socket).map_err(Error::Start)?;
@@ -237,13 +234,6 @@ impl Painter {
             Ok(Err(talk)) => Err(open.explain(talk, self.memory_bytes()).await),
             Ok(Ok(opened)) => opened.map(|()| open).map_err(Error::Fault),
         }
-    }
-
-    fn launch(&self) -> Launch {
-        let program = self.renderer.inner.program.clone();
-        let args = vec!["render".to_owned(), "--memory-bytes".to_owned(), self.memory_bytes().to_string()];
-        // It serves one session, by its own limits, and is ended when it takes too long.
-        Launch { program, args, limits: groups::Limits::default() }
     }
 
     fn memory_bytes(&self) -> u64 {

@@ -43,8 +43,11 @@ pub(super) fn read(file: &Arc<OwnedFd>, draw: &Draw, drawn: Drawn) -> Result<Pic
     let mut content = vec![0; usize::try_from(bytes).unwrap_or(0)];
     file.read_exact_at(&mut content, 0).map_err(Error::Start)?;
     let is_video = matches!(draw.kind, Kind::Video { .. });
-    let (is_genuine, mime_type) =
-        if is_video { (is_mp4(&content), "video/mp4") } else { (is_png(&content, &drawn), "image/png") };
+    let (is_genuine, mime_type) = if is_video {
+        (is_mp4(&content), "video/mp4")
+    } else {
+        (is_png(&content, &drawn), "image/png")
+    };
     if !is_genuine {
         return Err(Error::BrokeProtocol);
     }
