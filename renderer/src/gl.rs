@@ -24,8 +24,9 @@ pub(crate) struct Gl {
 const SURFACE_PIXELS: NonZeroU32 = NonZeroU32::new(16).expect("16 is not 0");
 
 impl Gl {
-    /// Makes a context current.
+    /// Makes a context current. Nobody else may have a thread yet.
     pub(crate) fn open() -> Result<Self, Fault> {
+        hurry();
         let missing = |detail: String| Fault::NoGraphics { detail: cut(detail) };
         let devices = Device::query_devices()
             .map_err(|error| missing(format!("EGL cannot be used ({error})")))?;
@@ -65,4 +66,12 @@ impl Gl {
         let surface = unsafe { display.create_pbuffer_surface(&config, &size)? };
         Ok(Self { _context: context.make_current(&surface)?, _surface: surface })
     }
+}
+
+/// Has Mesa's software take the code that it makes as it is. The first picture takes half the time,
+/// and those that follow take no more: most of the work is in loops that are the same either way.
+#[expect(unsafe_code, reason = "the environment is read by other threads without a lock")]
+fn hurry() {
+    // SAFETY: this process has one thread until the driver is loaded, which is after this.
+    unsafe { std::env::set_var("GALLIVM_PERF", "nopt") };
 }

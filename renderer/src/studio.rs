@@ -13,7 +13,7 @@ use mujoco_rs::wrappers::mj_rendering::{MjrContext, MjrRectangle};
 use mujoco_rs::wrappers::mj_visualization::{MjvCamera, MjvOption, MjvPerturb, MjvScene};
 use simward_protocol::fault::{Fault, cut};
 use simward_protocol::render::{Draw, Quality, SIDE_PIXELS, STEPS_MAX, View};
-use simward_worker::kin::{Checkpoint, DIVERGENCES, INTEGRATION, check_timestep};
+use simward_worker::kin::{Checkpoint, DIVERGENCES, INTEGRATION, Modifications, check_timestep};
 
 use crate::gl::Gl;
 use crate::serve::lost;
@@ -40,6 +40,8 @@ const CORNERS_MAX: i32 = 64;
 /// One model, ready to be drawn.
 pub(crate) struct Studio {
     data: MjData<Box<MjModel>>,
+    /// What the session has changed of the model.
+    modified: Modifications,
     scene: MjvScene,
     camera: MjvCamera,
     option: MjvOption,
@@ -67,7 +69,8 @@ impl Studio {
         let camera = MjvCamera::new_free(&model);
         let data = MjData::try_new(Box::new(model)).map_err(|error| lost(&error))?;
         let (option, size) = (MjvOption::default(), (0, 0));
-        Ok(Self { data, scene, camera, option, context: None, size, _gl: gl })
+        let modified = Modifications::default();
+        Ok(Self { data, modified, scene, camera, option, context: None, size, _gl: gl })
     }
 
     /// Takes the state that a checkpoint holds.
@@ -78,6 +81,9 @@ impl Studio {
         };
         let values = self.data.model().state_size(INTEGRATION);
         let (_, found) = Checkpoint::reopen(file, values).map_err(unusable)?;
+        self.modified
+            .take_over(&mut self.data, &found.modified)
+            .map_err(|problem| unusable(problem.to_owned()))?;
         // Nothing of the picture before.
         self.data.reset();
         self.data

@@ -44,6 +44,7 @@ pub mod kin {
     pub use crate::engine::{name, speak};
     pub use crate::exit::now as exit_now;
     pub use crate::world::keeping::{Checkpoint, Found};
+    pub use crate::world::modified::Modifications;
     pub use crate::world::simulation::{DIVERGENCES, INTEGRATION, check_timestep};
 
     /// The index of the camera of that name.

@@ -229,10 +229,12 @@ impl Painter {
         let file = file.await.map_err(|_panic| Error::BrokeProtocol)??;
         let (key, bytes) = (scene.model.key.clone(), scene.model.about.bytes);
         let mut open = Open { key, process, link, _guard: guard, _turn: turn };
-        match tokio::time::timeout(after, open.take_up(file, bytes)).await {
+        let required = &inner.pool.config().require_layers;
+        match tokio::time::timeout(after, open.take_up(file, bytes, required)).await {
             Err(_elapsed) => Err(Error::Timeout { after }),
             Ok(Err(talk)) => Err(open.explain(talk, self.memory_bytes()).await),
-            Ok(Ok(opened)) => opened.map(|()| open).map_err(Error::Fault),
+            Ok(Ok(Err(refused))) => Err(refused),
+            Ok(Ok(Ok(()))) => Ok(open),
         }
     }
 
@@ -263,14 +265,23 @@ const EXIT_WITHIN: Duration = Duration::from_secs(1);
 type Faulty<T> = Result<T, simward_protocol::fault::Fault>;
 
 impl Open {
-    async fn take_up(&mut self, file: Arc<OwnedFd>, bytes: u64) -> Result<Faulty<()>, Talk> {
+    async fn take_up(
+        &mut self,
+        file: Arc<OwnedFd>,
+        bytes: u64,
+        required: &[String],
+    ) -> Result<Result<(), Error>, Talk> {
         let hello: Hello = next(&mut self.link).await?;
         if hello.version != VERSION {
             return Err(Talk::Nonsense);
         }
+        let missing = lacking(&hello.layers, required);
+        if !missing.is_empty() {
+            return Ok(Err(Error::Weak { missing }));
+        }
         self.link.send(&ToRenderer::Open { bytes }, vec![file])?;
         match next(&mut self.link).await? {
-            FromRenderer::Opened(opened) => Ok(opened),
+            FromRenderer::Opened(opened) => Ok(opened.map_err(Error::Fault)),
             FromRenderer::LastWords { text } => Err(Talk::LastWords(text)),
             _ => Err(Talk::Nonsense),
         }
@@ -316,6 +327,17 @@ impl Open {
     }
 }
 
+/// What a renderer lacks of the layers that are demanded: of those that it can have, or what stands
+/// for them there.
+fn lacking(layers: &[String], required: &[String]) -> Vec<String> {
+    let meant = |layer: &String| match layer.as_str() {
+        "no_files" => Some("few_files".to_owned()),
+        "empty_root" | "no_writable_code" | "cpu_limit" => None,
+        _ => Some(layer.clone()),
+    };
+    required.iter().filter_map(meant).filter(|layer| !layers.contains(layer)).collect()
+}
+
 async fn next<T: serde::de::DeserializeOwned>(link: &mut Link) -> std::io::Result<T> {
     loop {
         link.flush()?;
@@ -323,5 +345,19 @@ async fn next<T: serde::de::DeserializeOwned>(link: &mut Link) -> std::io::Resul
             return Ok(frame);
         }
         link.ready().await?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_renderer_must_have_what_it_can_have() {
+        let names =
+            |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let required = names(&["no_files", "empty_root", "no_writable_code", "own_user"]);
+        assert_eq!(lacking(&names(&["few_files", "own_user"]), &required), [""; 0]);
+        assert_eq!(lacking(&names(&["own_user"]), &required), ["few_files"]);
     }
 }

@@ -51,6 +51,12 @@ pub enum Error {
     /// The renderer talked nonsense.
     #[error("the renderer broke the protocol")]
     BrokeProtocol,
+    /// It is not jailed as it must be.
+    #[error("a renderer lacks isolation layers that pool.require_layers names: {}", .missing.join(", "))]
+    Weak {
+        /// What is not in force.
+        missing: Vec<String>,
+    },
     /// There is no such program.
     #[error("the renderer is not installed: there is no {}", .program.display())]
     NotInstalled {
@@ -78,7 +84,7 @@ impl Code for Error {
             Self::Memory { .. } => "render_out_of_memory",
             Self::Crashed { .. } => "render_crashed",
             Self::BrokeProtocol => "internal_error",
-            Self::NotInstalled { .. } => "graphics_unavailable",
+            Self::NotInstalled { .. } | Self::Weak { .. } => "graphics_unavailable",
             Self::Start(_) => "worker_start_failed",
             Self::Store(error) => error.code(),
             Self::Forgotten => "session_unknown",

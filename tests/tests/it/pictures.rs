@@ -226,6 +226,25 @@ fn a_strip_shows_what_will_be_and_changes_nothing() {
 }
 
 #[test]
+fn a_strip_knows_what_was_changed_of_the_model() {
+    let (_daemon, mut client) = stage();
+    let arguments = json!({ "camera": "front", "duration_secs": 0.5, "frames": 2 });
+    let middle = |client: &mut HttpClient| {
+        let (_, bytes) = draw(client, "render_strip", arguments.clone()).unwrap();
+        Image::decode(&bytes).part((320, 0), (320, 240)).red().0
+    };
+    assert!((middle(&mut client) - 160.0).abs() < 1.0, "nothing pulls");
+    let pull = json!([{ "field": "gravity", "value": [4, 0, 0] }]);
+    client.tool("modify_model", json!({ "changes": pull })).unwrap();
+    // Half a metre, after half a second.
+    let expected = 160.0 + 0.5 * 120.0 / (DISTANCE * 22.5_f64.to_radians().tan());
+    let pulled = middle(&mut client);
+    assert!((pulled - expected).abs() < 6.0, "{pulled} and {expected}");
+    client.tool("modify_model", json!({ "reset": true })).unwrap();
+    assert!((middle(&mut client) - 160.0).abs() < 1.0, "nothing pulls any more");
+}
+
+#[test]
 fn a_video_can_be_played_and_shows_what_moves() {
     let (_daemon, mut client) = stage();
     client.tool("set_state", json!({ "qpos": [-0.8], "qvel": [1.6] })).unwrap();
