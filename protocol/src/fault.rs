@@ -124,17 +124,17 @@ pub enum Fault {
     /// The call was withdrawn before it began.
     #[error("the call was cancelled before it began")]
     Cancelled,
-    /// Nothing can be drawn on this machine.
-    #[error("nothing can be drawn on this machine: {detail}")]
-    NoGraphics {
-        /// What is missing.
-        detail: String,
-    },
     /// The slot is not open, or open already: the two sides disagree.
     #[error("session slot {slot} is not there to be used that way")]
     Slot {
         /// The slot named by the call.
         slot: u32,
+    },
+    /// Nothing can be drawn on this machine.
+    #[error("nothing can be drawn on this machine: {detail}")]
+    NoGraphics {
+        /// What is missing.
+        detail: String,
     },
 }
 

@@ -57,6 +57,7 @@ pub enum ToRenderer {
 
 /// What the renderer sends, after its hello.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "decoded once and moved once")]
 pub enum FromRenderer {
     /// The model can be drawn, or why not.
     Opened(Result<(), Fault>),

@@ -71,6 +71,7 @@ impl Gl {
 /// Has Mesa's software take the code that it makes as it is. The first picture takes half the time,
 /// and those that follow take no more: most of the work is in loops that are the same either way.
 #[expect(unsafe_code, reason = "the environment is read by other threads without a lock")]
+#[expect(clippy::disallowed_methods, reason = "there are no other threads")]
 fn hurry() {
     // SAFETY: this process has one thread until the driver is loaded, which is after this.
     unsafe { std::env::set_var("GALLIVM_PERF", "nopt") };

@@ -7,7 +7,7 @@
 ///
 /// Panics if it is not such a file.
 pub fn frames(file: &[u8]) -> Vec<Vec<u8>> {
-    let config = find(file, b"avcC").expect("there is a configuration of H.264");
+    let config = find(file, *b"avcC").expect("there is a configuration of H.264");
     let mut head = Vec::new();
     let mut rest = &config[6..];
     // One set of parameters of each kind.
@@ -16,9 +16,9 @@ pub fn frames(file: &[u8]) -> Vec<Vec<u8>> {
         head.extend([&[0, 0, 0, 1], &rest[2..2 + length]].concat());
         rest = rest.get(3 + length..).unwrap_or_default();
     }
-    let sizes = find(file, b"stsz").expect("there are sizes of frames");
+    let sizes = find(file, *b"stsz").expect("there are sizes of frames");
     let count = number(&sizes[8..]);
-    let mut samples = find(file, b"mdat").expect("there are frames");
+    let mut samples = find(file, *b"mdat").expect("there are frames");
     let mut frames = Vec::new();
     for index in 0..count {
         let size = number(&sizes[12 + 4 * index..]);
@@ -43,8 +43,8 @@ fn units(mut sample: &[u8]) -> Vec<u8> {
 }
 
 /// What is in the first box of that name.
-fn find<'a>(file: &'a [u8], name: &[u8; 4]) -> Option<&'a [u8]> {
-    let at = file.windows(4).position(|word| word == name)?;
+fn find<'a>(file: &'a [u8], name: [u8; 4]) -> Option<&'a [u8]> {
+    let at = file.windows(4).position(|word| *word == name)?;
     let length = number(&file[at - 4..]);
     file.get(at + 4..at - 4 + length)
 }

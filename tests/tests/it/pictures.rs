@@ -1,5 +1,7 @@
 //! Pictures: what is in them is where physics and projection say, and the session never notices.
 
+#![expect(clippy::cast_precision_loss, reason = "pixels are few")]
+
 mod harm;
 
 use base64::Engine as _;
@@ -332,7 +334,7 @@ fn who_is_drawn_moves_as_who_is_not_to_the_last_bit() {
         client.tool("load_model", with(&here, models::arguments("humanoid"))).unwrap();
         here
     });
-    for round in 0..6 {
+    for round in 0..6_u8 {
         for here in &twins {
             let step = json!({ "steps": 17, "control": vec![0.1 * f64::from(round); 21] });
             client.tool("step_simulation", with(here, step)).unwrap();
@@ -342,7 +344,7 @@ fn who_is_drawn_moves_as_who_is_not_to_the_last_bit() {
             ("render_depth", json!({})),
             ("render_strip", json!({ "duration_secs": 0.3, "frames": 4 })),
             ("record_video", json!({ "duration_secs": 0.2, "width": 160, "height": 120 })),
-        ][round as usize % 4]
+        ][usize::from(round) % 4]
             .clone();
         draw(&mut client, tool, with(&twins[0], more)).unwrap();
     }

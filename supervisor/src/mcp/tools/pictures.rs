@@ -345,8 +345,9 @@ impl McpServer {
         let Drawing { session_id, model_id, draw } = drawing;
         let session = self.session(caller, session_id.as_deref()).await?;
         let (tell, told) = watch::channel((0, 0));
-        let drawn =
-            pictures::draw(self.sessions(), &session, model_id.as_deref(), draw, Some(tell));
+        let model_id = model_id.as_deref();
+        // A process is started in it, which makes it large.
+        let drawn = Box::pin(pictures::draw(self.sessions(), &session, model_id, draw, Some(tell)));
         let drawn = caller.unless_withdrawn(drawn);
         let (model_id, picture) = caller.hearing_of_progress(told, drawn).await?;
         Ok(Shown::new(model_id, picture))
