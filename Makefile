@@ -20,7 +20,7 @@ setup-tests: ## fetch what only the tests need (once)
 	@scripts/setup-tests
 
 release: setup
-	$(CARGO) build --release -p simward-supervisor -p simward-worker
+	$(CARGO) build --release -p simward-supervisor -p simward-worker -p simward-renderer
 
 run: release ## build, and serve
 	exec $(TARGET_DIR)/release/simward serve $(ARGS)

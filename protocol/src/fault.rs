@@ -130,6 +130,12 @@ pub enum Fault {
         /// The slot named by the call.
         slot: u32,
     },
+    /// Nothing can be drawn on this machine.
+    #[error("nothing can be drawn on this machine: {detail}")]
+    NoGraphics {
+        /// What is missing.
+        detail: String,
+    },
 }
 
 impl Fault {
@@ -152,6 +158,7 @@ impl Fault {
             Self::Running { .. } => "simulation_running",
             Self::NotRunning => "simulation_not_running",
             Self::Cancelled => "cancelled",
+            Self::NoGraphics { .. } => "graphics_unavailable",
             Self::Slot { .. } => "internal_error",
         }
     }
@@ -163,6 +170,10 @@ impl Fault {
             Self::ModelExists { .. } => Some("choose another model_id, or unload_model first"),
             Self::ModelAmbiguous { .. } => Some("pass model_id; get_loaded_models lists them"),
             Self::Running { .. } => Some("call pause_simulation first"),
+            Self::NoGraphics { .. } => Some(
+                "it needs EGL and a driver of OpenGL, in software where there is no graphics card; on \
+                 Debian and Ubuntu: apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri",
+            ),
             Self::WrongLength { .. } | Self::NameUnknown { .. } => {
                 Some("get_model_info lists names and sizes")
             }

@@ -25,6 +25,7 @@ pub mod modify;
 pub mod named;
 pub mod real;
 pub mod rollout;
+pub mod render;
 pub mod session;
 pub mod simulation;
 pub mod state;

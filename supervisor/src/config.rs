@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{compiler, http, pool, sessions, store};
+use crate::{compiler, http, pool, renderer, sessions, store};
 
 /// Everything that the daemon may be told.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -28,6 +28,8 @@ pub struct Config {
     pub pool: pool::Config,
     /// What compiling a model may cost.
     pub compile: compiler::Config,
+    /// What drawing pictures may cost.
+    pub render: renderer::Config,
     /// What is kept, and how.
     pub store: store::Config,
 }
@@ -164,6 +166,9 @@ impl Config {
             ("pool.hang_after_secs", self.pool.hang_after_secs),
             ("compile.timeout_secs", self.compile.timeout_secs),
             ("compile.wait_secs", self.compile.wait_secs),
+            ("render.wait_secs", self.render.wait_secs),
+            ("render.timeout_secs", self.render.timeout_secs),
+            ("render.idle_timeout_secs", self.render.idle_timeout_secs),
             ("http.drain_secs", self.http.drain_secs),
             ("http.legacy_idle_secs", self.http.legacy_idle_secs),
         ];

@@ -14,6 +14,7 @@ use crate::http::{self, Endpoint};
 use crate::mcp::McpServer;
 use crate::pool::Pool;
 use crate::pool::groups::Limits;
+use crate::renderer::Renderer;
 use crate::sessions::Sessions;
 use crate::stdio;
 use crate::store::Store;
@@ -79,7 +80,9 @@ async fn open(config: &Config, store: Store) -> anyhow::Result<(Sessions, Watch)
     let pool = Pool::open(config.pool.clone())?;
     require_layers(&pool).await?;
     let compiler = Compiler::new(pool.clone(), config.compile.clone());
-    Ok((Sessions::open(config.sessions.clone(), pool, compiler, store), Watch::default()))
+    let renderer = Renderer::new(pool.clone(), config.render.clone());
+    let sessions = Sessions::open(config.sessions.clone(), pool, (compiler, renderer), store);
+    Ok((sessions, Watch::default()))
 }
 
 /// Takes as many descriptors as there may be: every session that is awake has a few.

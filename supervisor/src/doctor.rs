@@ -9,12 +9,15 @@ use std::process::ExitCode;
 
 use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
+use simward_protocol::fault::Fault;
 
+use crate::code::Code as _;
 use crate::config::Config;
 use crate::daemon;
 use crate::pool::Pool;
 use crate::pool::groups::Limits;
 use crate::pool::headroom::Level;
+use crate::renderer::{self, Renderer};
 use crate::store::Store;
 use crate::tenants::Tenant;
 use crate::worker::Worker;
@@ -76,6 +79,7 @@ pub(crate) async fn run(config: Config, as_json: bool) -> anyhow::Result<ExitCod
             findings.push(room(&pool));
             findings.push(ports(&pool));
             worker(&pool, &mut findings).await;
+            findings.push(pictures(pool, &config).await);
         }
     }
     let worst = findings.iter().map(|finding| finding.verdict).max();
@@ -190,6 +194,22 @@ async fn worker(pool: &Pool, findings: &mut Vec<Finding>) {
     if !missing.is_empty() {
         let found = format!("pool.require_layers names what is not in force: {missing:?}");
         findings.push(bad("isolation", found, Some("see the layers above")));
+    }
+}
+
+/// Pictures are not needed to simulate.
+async fn pictures(pool: Pool, config: &Config) -> Finding {
+    let what = "pictures";
+    match Renderer::new(pool, config.render.clone()).check().await {
+        Ok(()) => good(what, "OpenGL works".to_owned()),
+        Err(error) => {
+            let found = crate::code::chain(&error);
+            let remedy = match error {
+                renderer::Error::NotInstalled { .. } => error.hint(),
+                _ => Fault::NoGraphics { detail: String::new() }.hint().map(str::to_owned),
+            };
+            Finding { what, verdict: Verdict::Weak, found, remedy }
+        }
     }
 }
 

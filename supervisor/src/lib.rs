@@ -4,9 +4,9 @@
 //! process. Modules may import from those listed after them, never from those listed before, and a
 //! test checks it:
 //! wiring (`cli`, [`doctor`], `demo`, `daemon`, [`config`]) → [`http`], `stdio`, [`admin`] → [`mcp`] →
-//! [`telemetry`], [`terminate`], [`models`] → [`sessions`] → [`session`] → [`compiler`] →
-//! [`worker`] → [`pool`] → [`store`] → [`scenes`], [`tenants`], [`limits`], [`code`],
-//! `handle`.
+//! [`telemetry`], [`terminate`], [`models`], [`pictures`] → [`sessions`] → [`session`] →
+//! [`compiler`], [`renderer`] → [`worker`] → [`pool`] → [`store`] → [`scenes`], [`tenants`],
+//! [`limits`], [`code`], `handle`.
 
 #![forbid(unsafe_code)]
 
@@ -23,6 +23,7 @@ mod stdio;
 pub mod mcp;
 
 pub mod models;
+pub mod pictures;
 pub mod telemetry;
 pub mod terminate;
 
@@ -31,6 +32,7 @@ pub mod sessions;
 pub mod session;
 
 pub mod compiler;
+pub mod renderer;
 pub mod worker;
 
 pub mod pool;

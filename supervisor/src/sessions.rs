@@ -19,6 +19,7 @@ pub use self::plan::{NAME_CHARS_MAX, Request};
 use crate::compiler::Compiler;
 use crate::limits::Allowance;
 use crate::pool::Pool;
+use crate::renderer::Renderer;
 use crate::session::lifecycle::Closed;
 use crate::session::{self, Crew, Holdings, Parts, Plan, RestartConfig, Session};
 use crate::store::{Record, Store};
@@ -85,6 +86,7 @@ struct Inner {
     config: Config,
     pool: Pool,
     compiler: Compiler,
+    renderer: Renderer,
     store: Store,
     crew: Arc<Crew>,
     table: Mutex<Table>,
@@ -104,11 +106,16 @@ struct Table {
 
 impl Sessions {
     /// The sessions that the store knows, asleep; and no others. The table is kept clean.
-    pub fn open(config: Config, pool: Pool, compiler: Compiler, store: Store) -> Self {
+    pub fn open(
+        config: Config,
+        pool: Pool,
+        (compiler, renderer): (Compiler, Renderer),
+        store: Store,
+    ) -> Self {
         let crew = Arc::new(Crew::new(pool.clone(), config.awake_max));
         let (table, defaults) = (Mutex::default(), Defaults::default());
-        let inner = Arc::new(Inner { config, pool, compiler, store, crew, table, defaults });
-        let sessions = Self { inner };
+        let inner = Inner { config, pool, compiler, renderer, store, crew, table, defaults };
+        let sessions = Self { inner: Arc::new(inner) };
         sessions.take_up();
         janitor::start(&sessions.inner);
         sessions
@@ -163,6 +170,11 @@ impl Sessions {
     /// Who compiles models.
     pub fn compiler(&self) -> &Compiler {
         &self.inner.compiler
+    }
+
+    /// Who draws pictures.
+    pub fn renderer(&self) -> &Renderer {
+        &self.inner.renderer
     }
 
     /// Creates a session; returns once it takes calls.
@@ -314,6 +326,7 @@ impl Sessions {
     }
 
     fn forget(&self, session: &Session) {
+        self.inner.renderer.forget(&session.plan().id);
         let known = self.lock().live.remove(&session.plan().id).is_some();
         if known {
             self.stand_up(&session.plan().tenant);

@@ -37,6 +37,21 @@ impl HttpClient {
         structured(&serde_json::from_slice(&answer.body).unwrap())
     }
 
+    /// Calls a tool whose answer has more than words; returns its structured content and the
+    /// blocks after it.
+    pub fn tool_with_content(
+        &mut self,
+        name: &str,
+        arguments: Value,
+    ) -> Result<(Value, Vec<Value>), Refused> {
+        let answer = self.tool_raw(name, arguments);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let answer = serde_json::from_slice(&answer.body).unwrap();
+        let about = structured(&answer)?;
+        let content = answer["result"]["content"].as_array().unwrap();
+        Ok((about, content.iter().skip(1).cloned().collect()))
+    }
+
     /// Calls a tool; returns the HTTP answer.
     pub fn tool_raw(&mut self, name: &str, arguments: Value) -> Answer {
         let params = json!({ "name": name, "arguments": arguments });

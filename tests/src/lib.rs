@@ -12,6 +12,7 @@ pub mod daemon;
 pub mod fake;
 pub mod http;
 pub mod models;
+pub mod mp4;
 pub mod targets;
 pub mod viewer;
 pub mod wait;

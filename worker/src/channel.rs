@@ -19,7 +19,7 @@ use simward_protocol::wire;
 const DESCRIPTORS_MAX: usize = 2;
 
 /// Takes the socket that the supervisor left as standard input.
-pub(crate) fn open() -> anyhow::Result<(Incoming, Outgoing)> {
+pub fn open() -> anyhow::Result<(Incoming, Outgoing)> {
     let socket = io::stdin().as_fd().try_clone_to_owned().context("standard input is closed")?;
     rustix::net::sockopt::socket_type(&socket)
         .context("standard input is not a socket: a worker is started by the supervisor only")?;
@@ -31,7 +31,7 @@ pub(crate) fn open() -> anyhow::Result<(Incoming, Outgoing)> {
 
 /// What the supervisor sends.
 #[derive(Debug)]
-pub(crate) struct Incoming {
+pub struct Incoming {
     stream: Arc<Stream>,
     attached: Vec<OwnedFd>,
     buffer: Vec<u8>,
@@ -42,7 +42,7 @@ const BUFFER_BYTES_KEPT: usize = 256 * 1024;
 
 impl Incoming {
     /// Waits for a frame, and for what travels with it. Nothing means that the supervisor is gone.
-    pub(crate) fn read<T: DeserializeOwned>(&mut self) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
+    pub fn read<T: DeserializeOwned>(&mut self) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
         let mut buffer = std::mem::take(&mut self.buffer);
         let frame = wire::read(self, &mut buffer, wire::TO_WORKER_BYTES_MAX)?;
         if buffer.capacity() <= BUFFER_BYTES_KEPT {
@@ -71,7 +71,7 @@ impl Read for Incoming {
 
 /// What the supervisor hears. Whole frames only, also when two threads speak.
 #[derive(Clone, Debug)]
-pub(crate) struct Outgoing {
+pub struct Outgoing {
     half: Arc<Mutex<Half>>,
 }
 
@@ -83,14 +83,14 @@ struct Half {
 
 impl Outgoing {
     /// Sends a frame.
-    pub(crate) fn write<T: Serialize>(&self, value: &T) -> io::Result<()> {
+    pub fn write<T: Serialize>(&self, value: &T) -> io::Result<()> {
         // A thread that panicked while it wrote has ended the process.
         let mut half = self.half.lock().unwrap_or_else(PoisonError::into_inner);
         half.write(value)
     }
 
     /// Sends a frame unless another thread is sending one: for last words, which must not wait.
-    pub(crate) fn try_write<T: Serialize>(&self, value: &T) -> io::Result<()> {
+    pub fn try_write<T: Serialize>(&self, value: &T) -> io::Result<()> {
         let mut half = self.half.try_lock().map_err(|_busy| io::ErrorKind::WouldBlock)?;
         half.write(value)
     }

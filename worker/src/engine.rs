@@ -24,7 +24,7 @@ static WARNINGS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 const WARNINGS_MAX: usize = 100;
 
 /// The engine's name and version.
-pub(crate) fn name() -> String {
+pub fn name() -> String {
     format!("MuJoCo {}", mujoco_rs::mujoco_version())
 }
 
@@ -39,7 +39,7 @@ pub(crate) fn speak_to(outgoing: &Outgoing) {
 
 /// Makes the engine's errors, and panics of our own, the last words given to `farewell`.
 #[expect(unsafe_code, reason = "installs a global handler of a C library")]
-pub(crate) fn speak(farewell: Farewell) {
+pub fn speak(farewell: Box<dyn Fn(String) + Send + Sync>) {
     FAREWELL.set(farewell).ok();
     std::panic::set_hook(Box::new(|panic| {
         say(format!("the worker has a defect: {panic}"));

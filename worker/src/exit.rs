@@ -3,7 +3,7 @@
 /// Ends the process without unwinding and without the C library's exit handlers, which would run
 /// beside a simulation thread that is still inside the engine.
 #[expect(unsafe_code, reason = "no safe function ends a process without exit handlers")]
-pub(crate) fn now(code: i32) -> ! {
+pub fn now(code: i32) -> ! {
     // SAFETY: `_exit` has no preconditions and does not return.
     unsafe { libc::_exit(code) }
 }

@@ -33,6 +33,26 @@ pub use self::world::keeping::Checkpoint;
 /// For the measurement of what a rollout costs, and for nothing else.
 #[doc(hidden)]
 pub use self::world::{batch::Batch, simulation::INTEGRATION};
+/// For the renderer, which is another program of the same kind.
+#[doc(hidden)]
+pub mod kin {
+    use mujoco_rs::wrappers::mj_model::MjModel;
+    use simward_protocol::fault::Fault;
+
+    pub use crate::channel::{Incoming, Outgoing, open};
+    pub use crate::complain;
+    pub use crate::engine::{name, speak};
+    pub use crate::exit::now as exit_now;
+    pub use crate::world::keeping::{Checkpoint, Found};
+    pub use crate::world::modified::Modifications;
+    pub use crate::world::simulation::{DIVERGENCES, INTEGRATION, check_timestep};
+
+    /// The index of the camera of that name.
+    pub fn camera(model: &MjModel, name: &str) -> Result<usize, Fault> {
+        crate::world::names::find(model, crate::world::names::Kind::Camera, name)
+    }
+}
+
 /// For the fuzz targets.
 #[doc(hidden)]
 pub use crate::compile::scan;
@@ -61,7 +81,8 @@ fn version() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// Says something to standard error.
 #[expect(clippy::print_stderr, reason = "the supervisor keeps it as the last words")]
-fn complain(text: &str) {
+pub fn complain(text: &str) {
     eprintln!("{text}");
 }

@@ -70,6 +70,32 @@ impl Caller {
             () = self.withdrawn.cancelled() => Err(Refusal::cancelled()),
         }
     }
+
+    /// Waits for work, and tells the client how far it has come, if it wants to hear of that.
+    pub(super) async fn hearing_of_progress<T>(
+        &self,
+        mut told: watch::Receiver<(u64, u64)>,
+        work: impl Future<Output = T>,
+    ) -> T {
+        let Some((token, peer)) = &self.progress else { return work.await };
+        tokio::pin!(work);
+        let mut last = 0;
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                Ok(()) = told.changed() => {
+                    let (done, total) = *told.borrow_and_update();
+                    // Progress must grow, or it is none.
+                    if last < done {
+                        last = done;
+                        let news = progress_of(token, done, total);
+                        tokio::time::timeout(NEWS_PATIENCE, peer.notify_progress(news)).await.ok();
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// How long a client may take to accept a piece of news. One that does not read must not hold its
@@ -96,29 +122,12 @@ impl McpServer {
     ) -> Result<C::Reply, Refusal> {
         let session = self.session(caller, session_id).await?;
         let withdrawn = caller.withdrawn.child_token();
-        let Some((token, peer)) = &caller.progress else {
+        if caller.progress.is_none() {
             return Ok(session.call(call, Options { withdrawn, ..Options::default() }).await?);
-        };
-        let (tell, mut told) = watch::channel((0, 0));
-        let options = Options { withdrawn, progress: Some(tell), ..Options::default() };
-        let call = session.call(call, options);
-        tokio::pin!(call);
-        let mut last = 0;
-        loop {
-            tokio::select! {
-                biased;
-                reply = &mut call => return Ok(reply?),
-                Ok(()) = told.changed() => {
-                    let (done, total) = *told.borrow_and_update();
-                    // Progress must grow, or it is none.
-                    if last < done {
-                        last = done;
-                        let news = progress_of(token, done, total);
-                        tokio::time::timeout(NEWS_PATIENCE, peer.notify_progress(news)).await.ok();
-                    }
-                }
-            }
         }
+        let (tell, told) = watch::channel((0, 0));
+        let options = Options { withdrawn, progress: Some(tell), ..Options::default() };
+        Ok(caller.hearing_of_progress(told, session.call(call, options)).await?)
     }
 }
 

@@ -12,6 +12,7 @@
 mod actuation;
 mod models;
 mod parallel;
+mod pictures;
 mod pool;
 mod server;
 mod sessions;
@@ -52,6 +53,7 @@ pub(super) fn documented() -> ToolRouter<McpServer> {
         + McpServer::snapshot_tools()
         + McpServer::parallel_tools()
         + McpServer::viewer_tools()
+        + McpServer::picture_tools()
         + McpServer::pool_tools();
     router.map.values_mut().for_each(|route| {
         let tool = &mut route.attr;

@@ -234,6 +234,27 @@ async function withdrawal(talk, humanoid) {
   assert.ok(1 <= steps && steps < ENDLESS_STEPS / 2, `the call went on for ${steps} steps`);
 }
 
+// Pictures come beside the words, and nothing moves for them.
+async function pictures(talk, session_id) {
+  const here = { session_id, width: 64, height: 48 };
+  const before = await talk.ok("get_state", { session_id });
+  const png = "image/png";
+  const kinds = { render_frame: png, render_depth: png, render_strip: png, record_video: "video/mp4" };
+  for (const [name, kind] of Object.entries(kinds)) {
+    const told = await talk.ok(name, here);
+    const { content } = await talk.client.callTool({ name, arguments: here });
+    assert.equal(content.length, 2);
+    const [data, mime] = kind === png
+      ? [content[1].data, content[1].mimeType]
+      : [content[1].resource.blob, content[1].resource.mimeType];
+    assert.deepEqual([mime, told.mime_type], [kind, kind]);
+    const file = Buffer.from(data, "base64");
+    assert.equal(file.length, told.bytes);
+    assert.equal(file.toString("latin1", ...(kind === png ? [1, 4] : [4, 8])), kind === png ? "PNG" : "ftyp");
+  }
+  assert.deepEqual(await talk.ok("get_state", { session_id }), before);
+}
+
 // What the rest of this script has no use for.
 async function everyOtherTool(talk, session_id) {
   const here = { session_id };
@@ -353,6 +374,7 @@ async function firstSession(server) {
     const model = sessions[1];
     await refusals(talk, model);
     const told = await progress(talk, model);
+    await pictures(talk, model);
     await everyOtherTool(talk, model);
     if (server.kind === "stdio") await defaultSession(talk);
     const left = (await talk.ok("list_sessions")).sessions;

@@ -10,6 +10,7 @@ should be ends in a traceback and exit status 1.
 """
 
 import argparse
+import base64
 import contextlib
 import json
 import logging
@@ -240,6 +241,27 @@ async def withdrawal(talk: Talk, humanoid: dict[str, str]) -> None:
     check(1 <= steps < ENDLESS_STEPS / 2, "the call went on", steps)
 
 
+async def pictures(talk: Talk, session_id: str) -> None:
+    """Pictures come beside the words, and nothing moves for them."""
+    here = {"session_id": session_id, "width": 64, "height": 48}
+    before = await talk.ok("get_state", session_id=session_id)
+    kinds = {"render_frame": "image/png", "render_depth": "image/png",
+             "render_strip": "image/png", "record_video": "video/mp4"}
+    for tool, kind in kinds.items():
+        told = await talk.ok(tool, **here)
+        result = await talk.client.call_tool(tool, here)
+        check(len(result.content) == 2, "a picture, and nothing else", result)
+        block = result.content[1]
+        data, mime = (block.data, block.mime_type) if kind == "image/png" else (
+            block.resource.blob, block.resource.mime_type)
+        file = base64.b64decode(data)
+        check(mime == told["mime_type"] == kind, "another kind", mime, told)
+        check(len(file) == result.structured_content["bytes"], "another length", told)
+        check(file.startswith(b"\x89PNG") or file[4:8] == b"ftyp", "no such file", file[:8])
+    after = await talk.ok("get_state", session_id=session_id)
+    check(after == before, "a picture changed something", before, after)
+
+
 async def every_other_tool(talk: Talk, session_id: str) -> None:
     """What the rest of this script has no use for."""
     here = {"session_id": session_id}
@@ -358,6 +380,7 @@ async def first_session(server: Server) -> dict[str, Any]:
         model = list(sessions)[1]
         await refusals(talk, model)
         told = await progress(talk, model)
+        await pictures(talk, model)
         await every_other_tool(talk, model)
         if server.transport == "stdio":
             await default_session(talk)

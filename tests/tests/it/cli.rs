@@ -127,9 +127,12 @@ fn the_doctor_finds_what_is_there_and_what_is_not() {
     };
     assert!(of("worker").as_str().unwrap().contains("MuJoCo 3.17.0"));
     assert!(of("isolation").as_str().unwrap().contains("few_system_calls"));
+    assert_eq!(of("pictures"), "OpenGL works");
     assert!(of("limits").as_str().unwrap().contains("memory_bytes: "));
     let (works, findings) = found(&["--set", "pool.require_layers=[\"walls_of_lead\"]"]);
     assert!(!works && findings.to_string().contains("walls_of_lead"), "{findings}");
+    let (works, findings) = found(&["--set", "render.program=\"/bin/false\""]);
+    assert!(works && findings.to_string().contains("libgl1-mesa-dri"), "{findings}");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let (works, findings) = found(&["--port-range", &format!("{port}-{port}")]);

@@ -20,6 +20,7 @@ mod lifetimes;
 mod limits;
 mod modify;
 mod parallel;
+mod pictures;
 mod pool;
 mod recovery;
 mod reference;

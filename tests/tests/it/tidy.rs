@@ -6,7 +6,8 @@ use std::process::Command;
 
 use simward_tests::models::root;
 
-const FOLDERS: [&str; 5] = ["protocol", "supervisor", "worker", "tests", "fuzz/fuzz_targets"];
+const FOLDERS: [&str; 6] =
+    ["protocol", "supervisor", "worker", "renderer", "tests", "fuzz/fuzz_targets"];
 
 fn rust_files(under: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -51,10 +52,10 @@ const LAYERS: [&[&str]; 11] = [
     &["cli", "doctor", "demo", "daemon", "config"],
     &["http", "stdio", "admin"],
     &["mcp"],
-    &["telemetry", "terminate", "models"],
+    &["telemetry", "terminate", "models", "pictures"],
     &["sessions"],
     &["session"],
-    &["compiler"],
+    &["compiler", "renderer"],
     &["worker"],
     &["pool"],
     &["store"],
@@ -99,7 +100,7 @@ fn only_the_worker_links_the_simulator() {
 fn no_left_over_is_left() {
     let words = ["TODO", "FIXME", "XXX", "#[ignore", ".unwrap()"];
     let mut found = Vec::new();
-    for member in ["protocol", "supervisor", "worker"] {
+    for member in ["protocol", "supervisor", "worker", "renderer"] {
         for path in rust_files(&root().join(member).join("src")) {
             let text = fs::read_to_string(&path).unwrap();
             let code = text.split("#[cfg(test)]").next().unwrap();

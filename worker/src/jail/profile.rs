@@ -60,11 +60,14 @@ impl Profile {
         ],
         devices: &["/dev/dri"],
         executable_memory: true,
+        // The picture.
+        file_bytes: 64 << 20,
         ..Self::SIMULATE
     };
 
     /// With what the arguments say: `--memory-bytes N` and `--cpu-secs N`.
-    pub(crate) fn with(mut self, mut args: impl Iterator<Item = String>) -> anyhow::Result<Self> {
+    #[doc(hidden)]
+    pub fn with(mut self, mut args: impl Iterator<Item = String>) -> anyhow::Result<Self> {
         while let Some(name) = args.next() {
             let value = args.next().with_context(|| format!("`{name}` needs a value"))?;
             let value = value.parse().with_context(|| format!("`{name}` needs a whole number"))?;

@@ -22,11 +22,16 @@ pub struct Checkpoint {
 }
 
 /// What a checkpoint held.
-pub(crate) struct Found {
-    pub(crate) counts: Counts,
-    pub(crate) run: Option<Run>,
-    pub(crate) modified: Vec<[u64; 2]>,
-    pub(crate) state: Vec<f64>,
+#[derive(Debug)]
+pub struct Found {
+    /// What was counted.
+    pub counts: Counts,
+    /// What was under way in the background.
+    pub run: Option<Run>,
+    /// What was changed of the model.
+    pub modified: Vec<[u64; 2]>,
+    /// The state's values.
+    pub state: Vec<f64>,
 }
 
 impl Checkpoint {
@@ -37,7 +42,7 @@ impl Checkpoint {
 
     /// Maps a checkpoint and finds the newest state in it. The next change leaves that state alone
     /// until it is whole itself.
-    pub(crate) fn reopen(file: &OwnedFd, values: usize) -> Result<(Self, Found), String> {
+    pub fn reopen(file: &OwnedFd, values: usize) -> Result<(Self, Found), String> {
         let mut checkpoint = Self::map(file, values)?;
         let words = checkpoint.words();
         let newest = checkpoint::newest(words, values, None);

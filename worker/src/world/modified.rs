@@ -15,7 +15,7 @@ type Data = MjData<Box<MjModel>>;
 
 /// The values that differ from what was compiled.
 #[derive(Debug, Default)]
-pub(crate) struct Modifications {
+pub struct Modifications {
     /// As a checkpoint has them.
     words: Vec<[u64; 2]>,
     /// What was compiled, by field and index.
@@ -71,11 +71,7 @@ impl Modifications {
     }
 
     /// Makes the model differ from what was compiled as the words say, and not otherwise.
-    pub(crate) fn take_over(
-        &mut self,
-        data: &mut Data,
-        words: &[[u64; 2]],
-    ) -> Result<(), &'static str> {
+    pub fn take_over(&mut self, data: &mut Data, words: &[[u64; 2]]) -> Result<(), &'static str> {
         let mut wanted = self.all_compiled();
         for word in words {
             let modified = Modified::of_words(*word).ok_or("it changes a field that is none")?;

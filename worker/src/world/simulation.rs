@@ -43,7 +43,7 @@ const WARNINGS: [(&str, &str); checkpoint::WARNINGS] = [
 ];
 
 /// Where the engine counts what makes it start anew: `bad_qpos`, `bad_qvel`, `bad_qacc`.
-const DIVERGENCES: std::ops::Range<usize> = 3..6;
+pub const DIVERGENCES: std::ops::Range<usize> = 3..6;
 
 /// A model, its data, and what was counted so far.
 pub(crate) struct Simulation {
@@ -429,7 +429,7 @@ fn unusable(model_id: &str, detail: String) -> Fault {
 }
 
 /// Refuses a timestep with which time would not go forward.
-pub(crate) fn check_timestep(value: f64) -> Result<(), Fault> {
+pub fn check_timestep(value: f64) -> Result<(), Fault> {
     let (min, max) = TIMESTEP_SECS;
     if (min..=max).contains(&value) {
         return Ok(());

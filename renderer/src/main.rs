@@ -1,0 +1,7 @@
+//! The renderer's executable. See the library for what it does.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    simward_renderer::main()
+}
