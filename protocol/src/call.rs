@@ -6,10 +6,18 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::analysis::{
+    CastRays, ComputeJacobian, Distance, Jacobian, Linearization, Linearize, MapScene,
+    MeasureDistance, RayHits, SceneMap,
+};
 use crate::fault::Fault;
 use crate::model::{
     AdoptState, DescribeModel, ListModels, LoadModel, ModelDescription, ModelSummary, Models,
     RestoreModel, Restored, SaveModel, Saved, UnloadModel, Unloaded,
+};
+use crate::observe::{
+    BodyStates, Contacts, Energy, Forces, GetBodies, GetContacts, GetEnergy, GetForces, GetSensors,
+    SensorData,
 };
 use crate::session::{CloseSession, Listen, OpenSession, SessionClosed, SessionOpened};
 use crate::simulation::{Applied, Pause, Reset, Run, RunStatus, Step, Stepped};
@@ -105,4 +113,14 @@ calls! {
     Reset => Applied,
     GetState => State,
     SetState => Applied,
+    GetBodies => BodyStates,
+    GetSensors => SensorData,
+    GetContacts => Contacts,
+    GetEnergy => Energy,
+    GetForces => Forces,
+    ComputeJacobian => Jacobian,
+    Linearize => Linearization,
+    CastRays => RayHits,
+    MeasureDistance => Distance,
+    MapScene => SceneMap,
 }

@@ -4,13 +4,14 @@
 //! performs no I/O beyond reading and writing frames, knows nothing of MCP, and does not link
 //! MuJoCo.
 //!
-//! Reading order: [`call`] (what can be asked), [`model`], [`simulation`], [`state`], [`session`]
-//! and [`compile`] (the values that travel), [`fault`] (how a worker says no), [`wire`] (how a
+//! Reading order: [`call`] (what can be asked), [`model`], [`simulation`], [`state`], [`observe`],
+//! [`analysis`], [`session`] and [`compile`] (the values that travel), [`fault`] (how a worker says no), [`wire`] (how a
 //! frame is laid out), [`checkpoint`] (how a state is kept), [`handshake`] (how two builds agree that they may talk), [`ending`] (how a worker exits), [`real`] (numbers
 //! that survive JSON).
 
 #![forbid(unsafe_code)]
 
+pub mod analysis;
 pub mod call;
 pub mod checkpoint;
 pub mod compile;
@@ -18,6 +19,7 @@ pub mod ending;
 pub mod fault;
 pub mod handshake;
 pub mod model;
+pub mod observe;
 pub mod real;
 pub mod session;
 pub mod simulation;

@@ -1,6 +1,8 @@
 //! How each call is carried out, one module per family.
 
+mod analysis;
 mod model;
+mod observe;
 mod run;
 mod session;
 mod state;

@@ -5,10 +5,18 @@
 
 pub(crate) mod background;
 pub(crate) mod describe;
+pub(crate) mod geometry;
 pub(crate) mod keeping;
+pub(crate) mod linear;
+pub(crate) mod linearize;
 pub(crate) mod names;
+pub(crate) mod observe;
 pub(crate) mod pace;
+pub(crate) mod places;
+pub(crate) mod raw;
+pub(crate) mod scratch;
 pub(crate) mod simulation;
+pub(crate) mod units;
 pub(crate) mod values;
 
 use std::collections::BTreeMap;

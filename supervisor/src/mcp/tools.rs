@@ -9,7 +9,9 @@
     reason = "the comments are the descriptions that language models read, as plain text"
 )]
 
+mod analysis;
 mod models;
+mod observation;
 mod pool;
 mod server;
 mod sessions;
@@ -44,6 +46,8 @@ pub(super) fn documented() -> ToolRouter<McpServer> {
         + McpServer::model_tools()
         + McpServer::simulation_tools()
         + McpServer::state_tools()
+        + McpServer::observation_tools()
+        + McpServer::analysis_tools()
         + McpServer::pool_tools();
     router.map.values_mut().for_each(|route| {
         let tool = &mut route.attr;

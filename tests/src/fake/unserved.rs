@@ -4,7 +4,7 @@
 
 use simward_protocol::call::{Call, Serve};
 use simward_protocol::fault::Fault;
-use simward_protocol::model;
+use simward_protocol::{analysis, model, observe};
 
 use super::world::World;
 
@@ -26,4 +26,14 @@ macro_rules! unserved {
 
 unserved! {
     model::AdoptState,
+    observe::GetBodies,
+    observe::GetSensors,
+    observe::GetContacts,
+    observe::GetEnergy,
+    observe::GetForces,
+    analysis::ComputeJacobian,
+    analysis::Linearize,
+    analysis::CastRays,
+    analysis::MeasureDistance,
+    analysis::MapScene,
 }

@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests start processes and wait for them")]
 #![expect(clippy::needless_pass_by_value, reason = "arguments are written in place")]
 
+mod analysis;
 mod cli;
 mod clients;
 mod containment;
@@ -15,6 +16,8 @@ mod http;
 mod isolation;
 mod lifetimes;
 mod limits;
+mod observation;
+mod official;
 mod pool;
 mod recovery;
 mod reference;
