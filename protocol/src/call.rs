@@ -10,12 +10,20 @@ use crate::actuation::{
     ActuatorInfos, Actuators, ApplyForce, DescribeActuators, ForceApplied, Joints, ReadActuators,
     ReadJoints,
 };
+use crate::analysis::{
+    CastRays, ComputeJacobian, Distance, Jacobian, Linearization, Linearize, MapScene,
+    MeasureDistance, RayHits, SceneMap,
+};
 use crate::fault::Fault;
 use crate::model::{
     AdoptState, DescribeModel, ListModels, LoadModel, ModelDescription, ModelSummary, Models,
     RestoreModel, Restored, SaveModel, Saved, UnloadModel, Unloaded,
 };
 use crate::modify::{ModelModified, ModifyModel, Randomize};
+use crate::observe::{
+    BodyStates, Contacts, Energy, Forces, GetBodies, GetContacts, GetEnergy, GetForces, GetSensors,
+    SensorData,
+};
 use crate::rollout::{RolledOut, Rollout};
 use crate::session::{CloseSession, Listen, OpenSession, SessionClosed, SessionOpened};
 use crate::simulation::{Applied, Pause, Reset, Run, RunStatus, Step, Stepped};
@@ -122,4 +130,14 @@ calls! {
     Rollout => RolledOut,
     Sweep => Swept,
     Randomize => ModelModified,
+    GetBodies => BodyStates,
+    GetSensors => SensorData,
+    GetContacts => Contacts,
+    GetEnergy => Energy,
+    GetForces => Forces,
+    ComputeJacobian => Jacobian,
+    Linearize => Linearization,
+    CastRays => RayHits,
+    MeasureDistance => Distance,
+    MapScene => SceneMap,
 }

@@ -112,6 +112,18 @@ pub enum Fault {
         /// What is wrong with it, and what would be right.
         problem: String,
     },
+    /// The model, or its state, is not one that this can be done with.
+    #[error("this cannot be done with this model: {detail}")]
+    Unsuitable {
+        /// Why not.
+        detail: String,
+    },
+    /// The arguments contradict each other, or one that is needed is missing.
+    #[error("{detail}")]
+    Argument {
+        /// What is wrong, and what would be right.
+        detail: String,
+    },
     /// The model is being advanced in the background.
     #[error("the simulation of `{model_id}` is running in the background")]
     Running {
@@ -154,7 +166,8 @@ impl Fault {
             Self::NotFinite { .. } => "not_finite",
             Self::NameUnknown { .. } => "name_unknown",
             Self::OutOfRange { .. } => "out_of_range",
-            Self::Invalid { .. } => "invalid_argument",
+            Self::Invalid { .. } | Self::Argument { .. } => "invalid_argument",
+            Self::Unsuitable { .. } => "model_unsuitable",
             Self::Running { .. } => "simulation_running",
             Self::NotRunning => "simulation_not_running",
             Self::Cancelled => "cancelled",

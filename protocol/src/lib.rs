@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 pub mod actuation;
+pub mod analysis;
 pub mod call;
 pub mod checkpoint;
 pub mod compile;
@@ -23,6 +24,7 @@ pub mod handshake;
 pub mod model;
 pub mod modify;
 pub mod named;
+pub mod observe;
 pub mod real;
 pub mod rollout;
 pub mod render;

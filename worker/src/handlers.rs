@@ -4,6 +4,8 @@ mod actuation;
 mod model;
 mod modify;
 mod rollout;
+mod analysis;
+mod observe;
 mod run;
 mod session;
 mod state;

@@ -13,6 +13,8 @@ mod actuation;
 mod models;
 mod parallel;
 mod pictures;
+mod analysis;
+mod observation;
 mod pool;
 mod server;
 mod sessions;
@@ -54,6 +56,8 @@ pub(super) fn documented() -> ToolRouter<McpServer> {
         + McpServer::parallel_tools()
         + McpServer::viewer_tools()
         + McpServer::picture_tools()
+        + McpServer::observation_tools()
+        + McpServer::analysis_tools()
         + McpServer::pool_tools();
     router.map.values_mut().for_each(|route| {
         let tool = &mut route.attr;

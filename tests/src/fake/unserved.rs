@@ -4,7 +4,7 @@
 
 use simward_protocol::call::{Call, Serve};
 use simward_protocol::fault::Fault;
-use simward_protocol::{actuation, model, modify, rollout, sweep, viewer};
+use simward_protocol::{actuation, analysis, model, modify, observe, rollout, sweep, viewer};
 
 use super::world::World;
 
@@ -35,4 +35,14 @@ unserved! {
     sweep::Sweep,
     modify::Randomize,
     viewer::AdmitViewers,
+    observe::GetBodies,
+    observe::GetSensors,
+    observe::GetContacts,
+    observe::GetEnergy,
+    observe::GetForces,
+    analysis::ComputeJacobian,
+    analysis::Linearize,
+    analysis::CastRays,
+    analysis::MeasureDistance,
+    analysis::MapScene,
 }

@@ -6,6 +6,7 @@
 
 mod actuation;
 mod browser;
+mod analysis;
 mod cli;
 mod clients;
 mod conditions;
@@ -21,6 +22,8 @@ mod limits;
 mod modify;
 mod parallel;
 mod pictures;
+mod observation;
+mod official;
 mod pool;
 mod recovery;
 mod reference;
