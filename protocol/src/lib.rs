@@ -5,7 +5,7 @@
 //! MuJoCo.
 //!
 //! Reading order: [`call`] (what can be asked), the values that travel with each family of calls
-//! ([`model`], [`modify`], [`simulation`], [`state`] and so on), [`session`], [`compile`], [`fault`]
+//! ([`model`], [`modify`], [`simulation`], [`state`] and so on), [`session`], [`compile`], [`render`], [`fault`]
 //! (how a worker says no), [`wire`] (how a frame is laid out), [`checkpoint`] (how a state is kept),
 //! [`handshake`] (how two builds agree that they may talk), [`ending`] (how a worker exits),
 //! [`real`] and [`named`] (numbers that survive JSON).
@@ -26,8 +26,8 @@ pub mod modify;
 pub mod named;
 pub mod observe;
 pub mod real;
-pub mod rollout;
 pub mod render;
+pub mod rollout;
 pub mod session;
 pub mod simulation;
 pub mod state;

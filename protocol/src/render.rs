@@ -137,7 +137,6 @@ pub struct Camera {
 
 /// What can be shown besides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Overlay {
     /// Where bodies touch.
@@ -168,9 +167,27 @@ pub enum Overlay {
     ConvexHull,
 }
 
+impl Overlay {
+    /// All of them, as clients write them.
+    pub const NAMES: [&str; 13] = [
+        "contacts",
+        "forces",
+        "joints",
+        "actuators",
+        "tendons",
+        "center_of_mass",
+        "inertia",
+        "cameras",
+        "lights",
+        "frames",
+        "labels",
+        "transparent",
+        "convex_hull",
+    ];
+}
+
 /// How much is spent on a picture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Quality {
     /// Neither shadows nor reflections.
@@ -205,7 +222,6 @@ pub struct Drawn {
 
 /// Where a picture was taken from.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct View {
     /// The camera of the model; absent for a free one.
     pub name: Option<String>,
@@ -229,7 +245,6 @@ pub struct View {
 
 /// Distances, measured along the direction in which the camera looks.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Depth {
     /// A pixel's value times this is its distance; 0 means that there is nothing.
     pub metres_per_unit: Real,
@@ -246,7 +261,6 @@ pub struct Depth {
 
 /// A pixel and its distance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Nearest {
     /// Its column, from the left.
     pub x: u32,
@@ -254,4 +268,17 @@ pub struct Nearest {
     pub y: u32,
     /// Its distance.
     pub metres: Real,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_overlay_is_called_by_its_name() {
+        for name in Overlay::NAMES {
+            let overlay: Overlay = serde_json::from_value(name.into()).unwrap();
+            assert_eq!(serde_json::to_value(overlay).unwrap(), name);
+        }
+    }
 }

@@ -43,7 +43,7 @@ fn units(mut sample: &[u8]) -> Vec<u8> {
 }
 
 /// What is in the first box of that name.
-fn find<'a>(file: &'a [u8], name: [u8; 4]) -> Option<&'a [u8]> {
+fn find(file: &[u8], name: [u8; 4]) -> Option<&[u8]> {
     let at = file.windows(4).position(|word| *word == name)?;
     let length = number(&file[at - 4..]);
     file.get(at + 4..at - 4 + length)

@@ -33,6 +33,7 @@ pub use self::world::keeping::Checkpoint;
 /// For the measurement of what a rollout costs, and for nothing else.
 #[doc(hidden)]
 pub use self::world::{batch::Batch, simulation::INTEGRATION};
+
 /// For the renderer, which is another program of the same kind.
 #[doc(hidden)]
 pub mod kin {

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rmcp::handler::server::tool::{IntoCallToolResult, schema_for_output};
 use rmcp::handler::server::wrapper::{Json, Parameters};
-use rmcp::model::{CallToolResponse, ContentBlock, ResourceContents};
+use rmcp::model::{CallToolResponse, ContentBlock, JsonObject, ResourceContents};
 use rmcp::{ErrorData, tool, tool_router};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error as _};
@@ -64,22 +64,41 @@ impl JsonSchema for CameraArg {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let number = json_schema!({ "type": "number" });
-        json_schema!({
-            "anyOf": [
-                { "type": "string" },
-                {
-                    "type": "object",
-                    "properties": {
-                        "lookat": { "type": "array", "items": number, "minItems": 3, "maxItems": 3 },
-                        "distance": number,
-                        "azimuth": number,
-                        "elevation": number
-                    },
-                    "additionalProperties": false
-                }
-            ]
-        })
+        json_schema!({ "type": ["string", "object", "null"] })
+    }
+}
+
+/// What can be shown besides, in few words: descriptions of each would be said in every tool.
+struct OverlaySchema;
+
+impl JsonSchema for OverlaySchema {
+    fn schema_name() -> Cow<'static, str> {
+        "Overlay".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "enum": Overlay::NAMES })
+    }
+}
+
+/// How much is spent on a picture.
+struct QualitySchema;
+
+impl JsonSchema for QualitySchema {
+    fn schema_name() -> Cow<'static, str> {
+        "Quality".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "enum": ["draft", "standard", "fine"] })
     }
 }
 
@@ -103,16 +122,17 @@ macro_rules! args {
             #[serde(default = $height)]
             #[schemars(range(min = 16, max = 2048))]
             height: u32,
-            /// A camera of the model by name, or a free one: {"lookat": [x, y, z], "distance": m,
-            /// "azimuth": degrees, "elevation": degrees}, of which each may be left out; negative
-            /// elevation looks down.
+            /// A camera's name, or a free one: {"lookat": [x, y, z], "distance": m, "azimuth": deg,
+            /// "elevation": deg}, each optional; negative elevation looks down.
             #[serde(default)]
             camera: CameraArg,
             /// What to show besides.
             #[serde(default)]
+            #[schemars(with = "Vec<OverlaySchema>")]
             overlays: Vec<Overlay>,
             /// draft is quickest.
             #[serde(default)]
+            #[schemars(with = "QualitySchema")]
             quality: Quality,
             $($more)*
         }
@@ -195,7 +215,9 @@ struct Pictured {
     times_secs: Vec<Real>,
     /// How many frames.
     frames: u64,
-    /// From where it was taken.
+    /// From where it was taken: as a free camera is given, and as position, forward, up and
+    /// fovy_degrees.
+    #[schemars(with = "JsonObject")]
     camera: View,
     /// How often the copy that was stepped was found unstable and started anew.
     auto_resets: u64,
@@ -205,6 +227,7 @@ struct Pictured {
     bytes: u64,
     /// Distances along the direction in which the camera looks, not along rays.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<JsonObject>")]
     depth: Option<Depth>,
 }
 
@@ -274,9 +297,10 @@ impl McpServer {
         self.show(&caller, args.drawing(Kind::Frame)).await
     }
 
-    /// Measure how far away everything is that a camera sees: the nearest pixel, a coarse grid of
-    /// the nearest distances (rows from above, null where nothing is), distances at chosen points,
-    /// and a 16-bit PNG whose values times metres_per_unit are metres (0: nothing).
+    /// Measure how far away everything is that a camera sees. `depth` has the nearest pixel, a coarse
+    /// grid of the nearest distances (grid_metres: rows from above, null where nothing is) and the
+    /// distances at `points` (points_metres); the 16-bit PNG's values times metres_per_unit are
+    /// metres, 0 is nothing.
     #[tool(
         title = "Render depth",
         output_schema = schema_for_output::<Pictured>(),
