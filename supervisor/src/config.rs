@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{compiler, http, pool, sessions, store};
+use crate::{compiler, http, mcp, pool, sessions, store};
 
 /// Everything that the daemon may be told.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -22,6 +22,8 @@ pub struct Config {
     pub log: Log,
     /// The MCP endpoint over HTTP.
     pub http: http::Config,
+    /// What clients are offered.
+    pub mcp: mcp::Config,
     /// How many sessions there may be, and for how long.
     pub sessions: sessions::Config,
     /// How processes are started and watched.

@@ -39,7 +39,7 @@ pub(crate) async fn serve_http(config: Config, print_address: bool) -> anyhow::R
     if print_address {
         announce(&address.to_string(), &url);
     }
-    let server = McpServer::new(sessions.clone(), watch);
+    let server = McpServer::new(&config.mcp, sessions.clone(), watch);
     endpoint.serve(server, sessions.clone(), stop).await;
     sessions.close_all().await;
     tracing::info!("stopped");
@@ -54,8 +54,8 @@ pub(crate) async fn serve_stdio(config: Config) -> anyhow::Result<()> {
     let (sessions, watch) = open(&config, store).await?;
     let _admin = admin::serve(&place, sessions.clone(), watch.clone())?;
     let stop = stop_on_signals()?;
-    let served =
-        stdio::serve(McpServer::new(sessions.clone(), watch), sessions.clone(), stop).await;
+    let server = McpServer::new(&config.mcp, sessions.clone(), watch);
+    let served = stdio::serve(server, sessions.clone(), stop).await;
     sessions.close_all().await;
     served
 }

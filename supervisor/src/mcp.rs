@@ -1,9 +1,12 @@
 //! The MCP surface: what clients see, and nothing of how it is done.
 
 mod caller;
+#[cfg(test)]
+mod document;
 mod instructions;
 mod refusal;
 mod tools;
+mod toolsets;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -24,6 +27,7 @@ use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::json;
 
 use self::refusal::Refusal;
+pub use self::toolsets::{Config, Toolset};
 use crate::sessions::Sessions;
 use crate::telemetry::Watch;
 
@@ -48,8 +52,9 @@ struct Inner {
 
 impl McpServer {
     /// A server in front of these sessions.
-    pub fn new(sessions: Sessions, watch: Watch) -> Self {
-        let inner = Inner { router: tools::all(), sessions, watch, started: Instant::now() };
+    pub fn new(config: &Config, sessions: Sessions, watch: Watch) -> Self {
+        let router = tools::of(&config.toolsets);
+        let inner = Inner { router, sessions, watch, started: Instant::now() };
         Self { inner: Arc::new(inner) }
     }
 
@@ -168,7 +173,7 @@ mod tests {
 
     #[test]
     fn every_tool_is_titled_typed_and_annotated() {
-        for tool in tools::all().list_all() {
+        for tool in tools::of(&Toolset::ALL).list_all() {
             assert!(tool.output_schema.is_some(), "`{}` has no output schema", tool.name);
             let annotations = tool.annotations.unwrap_or_default();
             let title = tool.title.or(annotations.title);
@@ -180,7 +185,7 @@ mod tests {
 
     #[test]
     fn every_tool_refuses_unknown_arguments_and_describes_its_own() {
-        for tool in tools::all().list_all() {
+        for tool in tools::of(&Toolset::ALL).list_all() {
             let schema = &tool.input_schema;
             assert_eq!(schema.get("additionalProperties"), Some(&json!(false)), "`{}`", tool.name);
             let properties = schema.get("properties").and_then(|value| value.as_object());
@@ -194,8 +199,7 @@ mod tests {
     /// Everything that a model reads about us, in one file that reviewers see change.
     #[test]
     fn agent_surface() {
-        let surface =
-            json!({ "instructions": instructions::TEXT, "tools": tools::all().list_all() });
+        let surface = json!({ "instructions": instructions::TEXT, "tools": tools::of(&Toolset::ALL).list_all() });
         insta::assert_json_snapshot!(surface);
     }
 }
