@@ -3,7 +3,7 @@
 mod defaults;
 mod error;
 mod fork;
-mod handle;
+pub(crate) mod handle;
 mod janitor;
 mod plan;
 

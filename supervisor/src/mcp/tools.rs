@@ -12,6 +12,7 @@
 mod lean;
 mod models;
 mod pool;
+mod runs;
 mod server;
 mod sessions;
 mod simulation;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 
 use rmcp::handler::server::router::tool::ToolRouter;
 
+pub(super) use self::sessions::describe as describe_session;
 use super::McpServer;
 use super::toolsets::Toolset;
 
@@ -48,6 +50,7 @@ const fn family(
 pub(super) const FAMILIES: &[Family] = &[
     family("Server", None, McpServer::server_tools),
     family("Sessions", None, McpServer::session_tools),
+    family("Runs", None, McpServer::run_tools),
     family("Models", Some(Toolset::Simulation), McpServer::model_tools),
     family("Simulation", Some(Toolset::Simulation), McpServer::simulation_tools),
     family("State", Some(Toolset::Simulation), McpServer::state_tools),

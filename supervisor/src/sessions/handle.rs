@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 const BITS: usize = 128;
 
 /// A new handle: a prefix and [`BITS`] random bits in hexadecimal.
-pub(super) fn new(prefix: &str) -> String {
+pub(crate) fn new(prefix: &str) -> String {
     let mut random = [0; BITS / 8];
     getrandom::fill(&mut random).expect("the system has random numbers");
     let mut handle = prefix.to_owned();

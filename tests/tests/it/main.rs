@@ -21,6 +21,7 @@ mod reference;
 mod rogues;
 mod simulation;
 mod stdio;
+mod surface;
 mod targets;
 mod tidy;
 mod undone;
