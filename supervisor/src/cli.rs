@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use self::pool::list as process_table;
 use crate::config::{Config, Format};
+use crate::mcp::Toolset;
 use crate::{daemon, demo, doctor};
 
 /// Every MCP client its own MuJoCo simulator.
@@ -97,6 +98,15 @@ struct Common {
     /// Which events are logged, such as `debug` or `warn,simward_supervisor=debug`.
     #[arg(long, env = "SIMWARD_LOG", value_name = "FILTER")]
     log: Option<String>,
+    /// The toolsets that clients are offered; without it all of them.
+    #[arg(
+        long,
+        env = "SIMWARD_TOOLSETS",
+        value_enum,
+        value_name = "NAME,…",
+        value_delimiter = ','
+    )]
+    toolsets: Option<Vec<Toolset>>,
     /// Sets any key of the configuration, such as `pool.hang_after_secs=0.5`. May be repeated.
     #[arg(long = "set", env = "SIMWARD_SET", value_name = "KEY=VALUE", value_delimiter = ';')]
     set: Vec<String>,
@@ -104,7 +114,7 @@ struct Common {
 
 impl Common {
     fn load(self) -> anyhow::Result<Config> {
-        let Self { config, state_dir, port_range, worker, log_format, log, set } = self;
+        let Self { config, state_dir, port_range, worker, log_format, log, toolsets, set } = self;
         let mut config = Config::load(config.as_deref(), &set)?;
         if let Some(state_dir) = state_dir {
             config.state_dir = state_dir;
@@ -120,6 +130,9 @@ impl Common {
         }
         if let Some(filter) = log {
             config.log.filter = filter;
+        }
+        if let Some(toolsets) = toolsets {
+            config.mcp.toolsets = toolsets;
         }
         Ok(config)
     }

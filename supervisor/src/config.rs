@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{compiler, http, pool, renderer, sessions, store};
+use crate::{compiler, http, mcp, pool, renderer, runs, sessions, store};
 
 /// Everything that the daemon may be told.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -22,8 +22,12 @@ pub struct Config {
     pub log: Log,
     /// The MCP endpoint over HTTP.
     pub http: http::Config,
+    /// What clients are offered.
+    pub mcp: mcp::Config,
     /// How many sessions there may be, and for how long.
     pub sessions: sessions::Config,
+    /// How many runs there may be, and for how long.
+    pub runs: runs::Config,
     /// How processes are started and watched.
     pub pool: pool::Config,
     /// What compiling a model may cost.
@@ -157,6 +161,8 @@ impl Config {
             ("sessions.hibernate_after_secs", self.sessions.hibernate_after_secs),
             ("store.sync_secs", self.store.sync_secs),
             ("sessions.call_budget_secs", self.sessions.call_budget_secs),
+            ("runs.keep_secs", self.runs.keep_secs),
+            ("runs.budget_secs", self.runs.budget_secs),
             ("sessions.restart.window_secs", self.sessions.restart.window_secs),
             ("sessions.restart.back_off_first_secs", self.sessions.restart.back_off_first_secs),
             ("sessions.restart.back_off_max_secs", self.sessions.restart.back_off_max_secs),

@@ -15,6 +15,7 @@ use crate::mcp::McpServer;
 use crate::pool::Pool;
 use crate::pool::groups::Limits;
 use crate::renderer::Renderer;
+use crate::runs::Runs;
 use crate::sessions::Sessions;
 use crate::stdio;
 use crate::store::Store;
@@ -40,7 +41,7 @@ pub(crate) async fn serve_http(config: Config, print_address: bool) -> anyhow::R
     if print_address {
         announce(&address.to_string(), &url);
     }
-    let server = McpServer::new(sessions.clone(), watch);
+    let server = mcp(&config, &sessions, watch, &stop);
     endpoint.serve(server, sessions.clone(), stop).await;
     sessions.close_all().await;
     tracing::info!("stopped");
@@ -55,10 +56,15 @@ pub(crate) async fn serve_stdio(config: Config) -> anyhow::Result<()> {
     let (sessions, watch) = open(&config, store).await?;
     let _admin = admin::serve(&place, sessions.clone(), watch.clone())?;
     let stop = stop_on_signals()?;
-    let served =
-        stdio::serve(McpServer::new(sessions.clone(), watch), sessions.clone(), stop).await;
+    let server = mcp(&config, &sessions, watch, &stop);
+    let served = stdio::serve(server, sessions.clone(), stop).await;
     sessions.close_all().await;
     served
+}
+
+fn mcp(config: &Config, sessions: &Sessions, watch: Watch, stop: &CancellationToken) -> McpServer {
+    let runs = Runs::new(config.runs.clone());
+    McpServer::new(&config.mcp, sessions.clone(), runs, watch, stop.clone())
 }
 
 /// The state folder that a configuration means.

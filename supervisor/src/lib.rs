@@ -4,7 +4,7 @@
 //! process. Modules may import from those listed after them, never from those listed before, and a
 //! test checks it:
 //! wiring (`cli`, [`doctor`], `demo`, `daemon`, [`config`]) → [`http`], `stdio`, [`admin`] → [`mcp`] →
-//! [`telemetry`], [`terminate`], [`models`], [`pictures`] → [`sessions`] → [`session`] →
+//! [`telemetry`], [`terminate`], [`models`], [`pictures`], [`runs`] → [`sessions`] → [`session`] →
 //! [`compiler`], [`renderer`] → [`worker`] → [`pool`] → [`store`] → [`scenes`], [`tenants`],
 //! [`limits`], [`code`], `handle`.
 
@@ -24,6 +24,7 @@ pub mod mcp;
 
 pub mod models;
 pub mod pictures;
+pub mod runs;
 pub mod telemetry;
 pub mod terminate;
 

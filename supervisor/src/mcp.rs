@@ -1,9 +1,18 @@
 //! The MCP surface: what clients see, and nothing of how it is done.
 
 mod caller;
+mod completion;
+#[cfg(test)]
+mod document;
 mod instructions;
+mod long;
+mod prompts;
 mod refusal;
+mod resources;
+mod subscriptions;
+mod tasks;
 mod tools;
+mod toolsets;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -13,22 +22,28 @@ use futures::FutureExt as _;
 use rmcp::handler::server::router::tool::ToolRouter;
 use rmcp::handler::server::tool::ToolCallContext;
 use rmcp::model::{
-    CacheScope, CallToolRequestParams, CallToolResponse, CompleteRequestMethod,
-    CompleteRequestParams, CompleteResult, DiscoverResult, Implementation,
-    ListPromptsRequestMethod, ListPromptsResult, ListResourceTemplatesRequestMethod,
-    ListResourceTemplatesResult, ListResourcesRequestMethod, ListResourcesResult, ListToolsResult,
-    PaginatedRequestParams, ProtocolVersion, ServerCapabilities, ServerConfig, Tool,
+    CacheScope, CallToolRequestParams, CallToolResponse, CancelTaskParams, CompleteRequestParams,
+    CompleteResult, DiscoverResult, GetPromptRequestParams, GetPromptResponse, GetTaskParams,
+    GetTaskResult, Implementation, ListPromptsResult, ListResourceTemplatesResult,
+    ListResourcesResult, ListToolsResult, PaginatedRequestParams, ProtocolVersion,
+    ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig,
+    SubscribeRequestParams, SubscriptionFilter, Tool, UnsubscribeRequestParams,
 };
-use rmcp::service::RequestContext;
+use rmcp::service::{RequestContext, SubscriptionContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
+use self::caller::Caller;
 use self::refusal::Refusal;
+use self::subscriptions::Subscriptions;
+pub use self::toolsets::{Config, Toolset};
+use crate::runs::Runs;
 use crate::sessions::Sessions;
 use crate::telemetry::Watch;
 
-/// How long clients may keep the list of tools, in milliseconds: it never changes.
-const TOOLS_TTL_MILLIS: u64 = 3_600_000;
+/// How long clients may keep lists, in milliseconds: they never change.
+const LISTS_TTL_MILLIS: u64 = 3_600_000;
 
 /// The MCP server. Clones are cheap: every connection, and every request of the newer protocol,
 /// has one.
@@ -41,28 +56,74 @@ pub struct McpServer {
 struct Inner {
     // Built once: building it costs eight times as much as a call does.
     router: ToolRouter<McpServer>,
+    toolsets: Vec<Toolset>,
+    /// What the server says of itself.
+    introduction: ServerConfig,
     sessions: Sessions,
+    runs: Runs,
     watch: Watch,
+    subscriptions: Subscriptions,
     started: Instant,
+    /// The daemon stops.
+    stop: CancellationToken,
 }
 
 impl McpServer {
-    /// A server in front of these sessions.
-    pub fn new(sessions: Sessions, watch: Watch) -> Self {
-        let inner = Inner { router: tools::all(), sessions, watch, started: Instant::now() };
+    /// A server in front of these sessions, until `stop`.
+    pub fn new(
+        config: &Config,
+        sessions: Sessions,
+        runs: Runs,
+        watch: Watch,
+        stop: CancellationToken,
+    ) -> Self {
+        let router = tools::of(&config.toolsets);
+        let introduction = introduction(&router);
+        let inner = Inner {
+            router,
+            toolsets: config.toolsets.clone(),
+            introduction,
+            sessions,
+            runs,
+            watch,
+            subscriptions: Subscriptions::default(),
+            started: Instant::now(),
+            stop,
+        };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// Whether a toolset is on.
+    fn has(&self, toolset: Toolset) -> bool {
+        self.inner.toolsets.contains(&toolset)
     }
 
     fn sessions(&self) -> &Sessions {
         &self.inner.sessions
     }
+
+    fn runs(&self) -> &Runs {
+        &self.inner.runs
+    }
 }
 
-fn config() -> ServerConfig {
-    let capabilities = ServerCapabilities::builder().enable_tools().build();
+fn introduction(router: &ToolRouter<McpServer>) -> ServerConfig {
+    let capabilities = ServerCapabilities::builder()
+        .enable_tools()
+        .enable_tasks()
+        .enable_prompts()
+        .enable_completions()
+        .enable_resources()
+        .enable_resources_subscribe()
+        .build();
     ServerConfig::new(capabilities)
         .with_server_info(Implementation::new("simward", env!("CARGO_PKG_VERSION")))
-        .with_instructions(instructions::TEXT)
+        .with_instructions(instructions::text(|tool| router.has_route(tool)))
+}
+
+/// Whether the client of this request can be told of a task.
+fn knows_tasks(context: &RequestContext<RoleServer>) -> bool {
+    is_modern(context) && context.client_capabilities().is_some_and(|known| known.supports_tasks())
 }
 
 fn is_modern(context: &RequestContext<RoleServer>) -> bool {
@@ -71,7 +132,7 @@ fn is_modern(context: &RequestContext<RoleServer>) -> bool {
 
 impl ServerHandler for McpServer {
     fn get_info(&self) -> ServerConfig {
-        config()
+        self.inner.introduction.clone()
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
@@ -83,8 +144,8 @@ impl ServerHandler for McpServer {
         _context: RequestContext<RoleServer>,
     ) -> Result<DiscoverResult, ErrorData> {
         let versions = self.supported_protocol_versions().into_owned();
-        Ok(DiscoverResult::from_server_info(versions, config())
-            .with_ttl_ms(TOOLS_TTL_MILLIS)
+        Ok(DiscoverResult::from_server_info(versions, self.get_info())
+            .with_ttl_ms(LISTS_TTL_MILLIS)
             .with_cache_scope(CacheScope::Public))
     }
 
@@ -95,7 +156,7 @@ impl ServerHandler for McpServer {
     ) -> Result<ListToolsResult, ErrorData> {
         let tools = self.inner.router.list_all();
         Ok(ListToolsResult { tools, ..Default::default() }
-            .with_ttl_ms(TOOLS_TTL_MILLIS)
+            .with_ttl_ms(LISTS_TTL_MILLIS)
             .with_cache_scope(CacheScope::Public))
     }
 
@@ -106,6 +167,8 @@ impl ServerHandler for McpServer {
     ) -> Result<CallToolResponse, ErrorData> {
         let modern = is_modern(&context);
         let tool = request.name.clone();
+        let knows_tasks = knows_tasks(&context);
+        let tenant = Caller::of(&context)?.tenant;
         let call = self.inner.router.call(ToolCallContext::new(self, request, context));
         // A panic would leave the caller without an answer for ever.
         let outcome = AssertUnwindSafe(call).catch_unwind().await;
@@ -118,6 +181,9 @@ impl ServerHandler for McpServer {
         };
         if let CallToolResponse::Complete(result) = &mut response {
             refusal::complete(result);
+            if knows_tasks && let Some(task) = self.as_task(&tenant, result) {
+                return Ok(task.into());
+            }
             if modern {
                 let info = json!({ "name": "simward", "version": env!("CARGO_PKG_VERSION") });
                 let meta = result.meta.get_or_insert_default();
@@ -127,14 +193,47 @@ impl ServerHandler for McpServer {
         Ok(response)
     }
 
-    // What is not declared must not be answered as if it were there.
+    async fn get_task(
+        &self,
+        request: GetTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<GetTaskResult, ErrorData> {
+        self.task(&Caller::of(&context)?.tenant, &request.task_id)
+    }
+
+    async fn cancel_task(
+        &self,
+        request: CancelTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.task_run(&Caller::of(&context)?.tenant, &request.task_id)?.cancel();
+        Ok(())
+    }
 
     async fn list_prompts(
         &self,
         _request: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
-        Err(ErrorData::method_not_found::<ListPromptsRequestMethod>())
+        Ok(ListPromptsResult { prompts: Self::prompts(), ..Default::default() }
+            .with_ttl_ms(LISTS_TTL_MILLIS)
+            .with_cache_scope(CacheScope::Public))
+    }
+
+    async fn get_prompt(
+        &self,
+        request: GetPromptRequestParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<GetPromptResponse, ErrorData> {
+        Ok(self.prompt(&request)?.into())
+    }
+
+    async fn complete(
+        &self,
+        request: CompleteRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CompleteResult, ErrorData> {
+        self.completion(&Caller::of(&context)?, request).await
     }
 
     async fn list_resources(
@@ -142,7 +241,9 @@ impl ServerHandler for McpServer {
         _request: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        Err(ErrorData::method_not_found::<ListResourcesRequestMethod>())
+        Ok(ListResourcesResult { resources: self.resources(), ..Default::default() }
+            .with_ttl_ms(LISTS_TTL_MILLIS)
+            .with_cache_scope(CacheScope::Public))
     }
 
     async fn list_resource_templates(
@@ -150,15 +251,45 @@ impl ServerHandler for McpServer {
         _request: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
-        Err(ErrorData::method_not_found::<ListResourceTemplatesRequestMethod>())
+        let resource_templates = self.resource_templates();
+        Ok(ListResourceTemplatesResult { resource_templates, ..Default::default() }
+            .with_ttl_ms(LISTS_TTL_MILLIS)
+            .with_cache_scope(CacheScope::Public))
     }
 
-    async fn complete(
+    async fn read_resource(
         &self,
-        _request: CompleteRequestParams,
-        _context: RequestContext<RoleServer>,
-    ) -> Result<CompleteResult, ErrorData> {
-        Err(ErrorData::method_not_found::<CompleteRequestMethod>())
+        request: ReadResourceRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        Ok(self.read(&Caller::of(&context)?, &request.uri).await?.into())
+    }
+
+    fn accepted_subscription_filter(
+        &self,
+        requested: &SubscriptionFilter,
+    ) -> Option<SubscriptionFilter> {
+        Some(self.grant(requested))
+    }
+
+    async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
+        self.tell_listener(&context).await
+    }
+
+    async fn subscribe(
+        &self,
+        request: SubscribeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.subscribe_conversation(request.uri, &context)
+    }
+
+    async fn unsubscribe(
+        &self,
+        request: UnsubscribeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.unsubscribe_conversation(request.uri, &context)
     }
 }
 
@@ -168,7 +299,7 @@ mod tests {
 
     #[test]
     fn every_tool_is_titled_typed_and_annotated() {
-        for tool in tools::all().list_all() {
+        for tool in tools::of(&Toolset::ALL).list_all() {
             assert!(tool.output_schema.is_some(), "`{}` has no output schema", tool.name);
             let annotations = tool.annotations.unwrap_or_default();
             let title = tool.title.or(annotations.title);
@@ -180,7 +311,7 @@ mod tests {
 
     #[test]
     fn every_tool_refuses_unknown_arguments_and_describes_its_own() {
-        for tool in tools::all().list_all() {
+        for tool in tools::of(&Toolset::ALL).list_all() {
             let schema = &tool.input_schema;
             assert_eq!(schema.get("additionalProperties"), Some(&json!(false)), "`{}`", tool.name);
             let properties = schema.get("properties").and_then(|value| value.as_object());
@@ -194,8 +325,12 @@ mod tests {
     /// Everything that a model reads about us, in one file that reviewers see change.
     #[test]
     fn agent_surface() {
-        let surface =
-            json!({ "instructions": instructions::TEXT, "tools": tools::all().list_all() });
+        let tools = tools::of(&Toolset::ALL);
+        let surface = json!({
+            "instructions": instructions::text(|tool| tools.has_route(tool)),
+            "prompts": McpServer::prompts(),
+            "tools": tools.list_all(),
+        });
         insta::assert_json_snapshot!(surface);
     }
 }

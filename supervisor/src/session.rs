@@ -38,7 +38,7 @@ pub use self::models::{MODEL_ID_CHARS_MAX, is_model_id};
 pub use self::plan::{Birth, Plan};
 pub use self::restart::Config as RestartConfig;
 pub use self::snapshots::{SNAPSHOTS_MAX, Snapshot};
-use self::usage::{Asking, Usage, Using};
+use self::usage::{Asking, Usage, Using, only_looks};
 pub use self::viewers::Viewer;
 use crate::pool::ports;
 use crate::worker::{self, Ending, Options, Worker};
@@ -172,6 +172,11 @@ impl Session {
         self.inner.usage.is_addressed()
     }
 
+    /// A number that grows with whatever may have changed its models.
+    pub fn changes(&self) -> u64 {
+        self.inner.usage.changes()
+    }
+
     /// Its port, leased for as long as the session is awake.
     pub fn port(&self) -> Option<Arc<ports::Lease>> {
         self.inner.port.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -218,8 +223,12 @@ impl Session {
             if matches!(request, Request::Run(_)) {
                 self.inner.usage.run_begun(true);
             }
+            let looks = only_looks(&request);
             let outcome = worker.ask(slot, request, options.clone()).await;
             drop(asking);
+            if !looks {
+                self.inner.usage.changed();
+            }
             match outcome {
                 Ok(reply) => return Ok((reply, losses)),
                 Err(worker::Error::Fault(fault)) => return Err(Error::Fault(fault)),

@@ -22,12 +22,25 @@ pub type Refused = Value;
 pub struct HttpClient {
     http: Http,
     next: u64,
+    capabilities: Value,
 }
 
 impl HttpClient {
     /// Connects.
     pub fn connect(address: SocketAddr) -> Self {
-        Self { http: Http::connect(address).unwrap(), next: 1 }
+        Self { http: Http::connect(address).unwrap(), next: 1, capabilities: json!({}) }
+    }
+
+    /// The client says of itself what it can do.
+    pub fn declare(&mut self, capabilities: Value) {
+        self.capabilities = capabilities;
+    }
+
+    /// Makes a request; returns the whole JSON-RPC answer.
+    pub fn ask(&mut self, method: &str, name: Option<&str>, params: Value) -> Value {
+        let answer = self.request(method, name, params);
+        serde_json::from_slice(&answer.body)
+            .unwrap_or_else(|error| panic!("{method}: {error}: {}", answer.text()))
     }
 
     /// Calls a tool; returns its structured content, or the refusal's.
@@ -73,6 +86,16 @@ impl HttpClient {
         self.http.send("POST", "/mcp", &headers, &body).unwrap();
     }
 
+    /// Makes a request whose answer is a stream of messages.
+    pub fn open(mut self, method: &str, params: Value) -> Stream {
+        let (headers, body) = self.prepare(method, None, params);
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        self.http.send("POST", "/mcp", &headers, &body).unwrap();
+        let head = self.http.read_head().unwrap();
+        assert_eq!(head.status, 200, "{head:?}");
+        Stream { http: self.http, head, text: String::new() }
+    }
+
     fn prepare(
         &mut self,
         method: &str,
@@ -81,7 +104,7 @@ impl HttpClient {
     ) -> (Vec<(&'static str, String)>, Vec<u8>) {
         params["_meta"] = json!({
             "io.modelcontextprotocol/protocolVersion": MODERN,
-            "io.modelcontextprotocol/clientCapabilities": {},
+            "io.modelcontextprotocol/clientCapabilities": self.capabilities,
             "io.modelcontextprotocol/clientInfo": { "name": "tests", "version": "0" },
         });
         let id = self.next;
@@ -95,6 +118,32 @@ impl HttpClient {
         ];
         headers.extend(name.map(|name| ("mcp-name", name.to_owned())));
         (headers, body.to_string().into_bytes())
+    }
+}
+
+/// An answer that goes on.
+#[derive(Debug)]
+pub struct Stream {
+    http: Http,
+    head: Answer,
+    text: String,
+}
+
+impl Stream {
+    /// The next message.
+    pub fn message(&mut self) -> Value {
+        loop {
+            while let Some((line, rest)) = self.text.split_once('\n') {
+                let message =
+                    line.strip_prefix("data:").map(|data| serde_json::from_str(data.trim()));
+                self.text = rest.to_owned();
+                if let Some(Ok(message)) = message {
+                    return message;
+                }
+            }
+            let chunk = self.http.read_chunk(&self.head).unwrap().expect("the stream goes on");
+            self.text.push_str(&String::from_utf8(chunk).unwrap());
+        }
     }
 }
 

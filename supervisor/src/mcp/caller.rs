@@ -6,6 +6,7 @@ use http::request::Parts;
 use rmcp::handler::server::common::FromContextPart;
 use rmcp::handler::server::tool::ToolCallContext;
 use rmcp::model::{ProgressNotificationParam, ProgressToken};
+use rmcp::service::RequestContext;
 use rmcp::{ErrorData, Peer, RoleServer};
 use simward_protocol::call::Call;
 use tokio::sync::watch;
@@ -22,7 +23,7 @@ use crate::worker::Options;
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
     pub(super) tenant: Tenant,
-    connection: Connection,
+    pub(super) connection: Connection,
     /// The client withdraws the call.
     withdrawn: CancellationToken,
     /// Where the client wants to hear of progress.
@@ -31,7 +32,13 @@ pub(super) struct Caller {
 
 impl FromContextPart<ToolCallContext<'_, McpServer>> for Caller {
     fn from_context_part(context: &mut ToolCallContext<'_, McpServer>) -> Result<Self, ErrorData> {
-        let request = &context.request_context;
+        Self::of(&context.request_context)
+    }
+}
+
+impl Caller {
+    /// Who makes a request.
+    pub(super) fn of(request: &RequestContext<RoleServer>) -> Result<Self, ErrorData> {
         let (tenant, connection) = match request.extensions.get::<Parts>() {
             // Standard input has one client, who owns everything.
             None => (Tenant::local(), Connection::One("stdio".into())),
@@ -54,9 +61,7 @@ impl FromContextPart<ToolCallContext<'_, McpServer>> for Caller {
             progress: token.map(|token| (token, request.peer.clone())),
         })
     }
-}
 
-impl Caller {
     /// Waits for work that can be given up at any moment, as long as the client wants it.
     pub(super) async fn unless_withdrawn<T, E>(
         &self,

@@ -6,7 +6,7 @@ use rmcp::ErrorData;
 use rmcp::handler::server::tool::IntoCallToolResult;
 use rmcp::model::{CallToolResponse, CallToolResult};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::code::{Code, chain};
 
@@ -49,10 +49,23 @@ impl Refusal {
         Self { code: INVALID_ARGUMENT, message, hint: None, retry_after_ms: None }
     }
 
+    /// A result that is longer than it may be.
+    pub(super) fn too_large(message: String) -> Self {
+        Self { code: "limit_exceeded", message, hint: None, retry_after_ms: None }
+    }
+
+    /// Whether there is no such session, or it is not the caller's.
+    pub(super) fn is_of_a_missing_session(&self) -> bool {
+        self.code == "session_unknown"
+    }
+
     pub(super) fn into_response(self) -> CallToolResponse {
         tracing::debug!(code = self.code, message = self.message, "refused a call");
-        let value = serde_json::to_value(&self).unwrap_or_else(|_| json!({ "code": self.code }));
-        CallToolResult::structured_error(value).into()
+        CallToolResult::structured_error(self.into_value()).into()
+    }
+
+    pub(super) fn into_value(self) -> Value {
+        serde_json::to_value(&self).unwrap_or_else(|_| json!({ "code": self.code }))
     }
 }
 

@@ -10,97 +10,92 @@
 )]
 
 mod actuation;
+mod lean;
 mod models;
 mod parallel;
 mod pictures;
 mod analysis;
 mod observation;
 mod pool;
+mod runs;
 mod server;
 mod sessions;
 mod simulation;
 mod snapshots;
+#[cfg(test)]
+mod sizes;
 mod state;
 mod viewer;
 
 use std::sync::Arc;
 
 use rmcp::handler::server::router::tool::ToolRouter;
-use rmcp::model::JsonObject;
-use serde_json::Value;
 
+pub(super) use self::sessions::describe as describe_session;
 use super::McpServer;
+use super::toolsets::Toolset;
 
-/// Every tool of every family, as clients see it: the schemas of results say shapes and nothing
-/// else, because a client hands the whole list to its model. What a field means is in its name
-/// and, in full, in the documentation.
-pub(super) fn all() -> ToolRouter<McpServer> {
-    let mut router = documented();
-    router.map.values_mut().for_each(|route| {
-        if let Some(schema) = &mut route.attr.output_schema {
-            strip_words(Arc::make_mut(schema));
+/// Tools that belong together: a module here, and a chapter of the documentation.
+pub(super) struct Family {
+    /// What its chapter is called.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the documentation is written by a test"))]
+    pub(super) title: &'static str,
+    /// The toolset that it is part of. Without one it is always there.
+    pub(super) toolset: Option<Toolset>,
+    tools: fn() -> ToolRouter<McpServer>,
+}
+
+const fn family(
+    title: &'static str,
+    toolset: Option<Toolset>,
+    tools: fn() -> ToolRouter<McpServer>,
+) -> Family {
+    Family { title, toolset, tools }
+}
+
+/// Every family, in the order of the documentation.
+pub(super) const FAMILIES: &[Family] = &[
+    family("Server", None, McpServer::server_tools),
+    family("Sessions", None, McpServer::session_tools),
+    family("Runs", None, McpServer::run_tools),
+    family("Models", Some(Toolset::Simulation), McpServer::model_tools),
+    family("Simulation", Some(Toolset::Simulation), McpServer::simulation_tools),
+    family("State", Some(Toolset::Simulation), McpServer::state_tools),
+    family("Actuators and forces", Some(Toolset::Simulation), McpServer::actuation_tools),
+    family("Snapshots", Some(Toolset::Simulation), McpServer::snapshot_tools),
+    family("Many simulations", Some(Toolset::Simulation), McpServer::parallel_tools),
+    family("Observation", Some(Toolset::Analysis), McpServer::observation_tools),
+    family("Analysis", Some(Toolset::Analysis), McpServer::analysis_tools),
+    family("Pictures", Some(Toolset::Simulation), McpServer::picture_tools),
+    family("Viewer", Some(Toolset::Simulation), McpServer::viewer_tools),
+    family("Pool", Some(Toolset::Pool), McpServer::pool_tools),
+];
+
+impl Family {
+    /// The family's tools, with all that can be said of them.
+    pub(super) fn documented(&self) -> ToolRouter<McpServer> {
+        let mut router = (self.tools)();
+        for route in router.map.values_mut() {
+            let tool = &mut route.attr;
+            lean::strip_formats(Arc::make_mut(&mut tool.input_schema));
+            if let Some(schema) = &mut tool.output_schema {
+                lean::strip_formats(Arc::make_mut(schema));
+            }
         }
-    });
+        router
+    }
+}
+
+/// The tools of some toolsets, and those that are always there, as clients see them. A client hands
+/// the whole list to its model, so it says what a call needs and little else: what a result means
+/// is in its names and, in full, in the documentation.
+pub(super) fn of(toolsets: &[Toolset]) -> ToolRouter<McpServer> {
+    let mut router = ToolRouter::new();
+    for family in FAMILIES {
+        if family.toolset.is_none_or(|toolset| toolsets.contains(&toolset)) {
+            router.merge(family.documented());
+        }
+    }
+    router.map.values_mut().for_each(|route| lean::make(&mut route.attr));
     router
-}
-
-/// Every tool of every family, with all that can be said of it.
-pub(super) fn documented() -> ToolRouter<McpServer> {
-    let mut router = McpServer::server_tools()
-        + McpServer::session_tools()
-        + McpServer::model_tools()
-        + McpServer::simulation_tools()
-        + McpServer::state_tools()
-        + McpServer::actuation_tools()
-        + McpServer::snapshot_tools()
-        + McpServer::parallel_tools()
-        + McpServer::viewer_tools()
-        + McpServer::picture_tools()
-        + McpServer::observation_tools()
-        + McpServer::analysis_tools()
-        + McpServer::pool_tools();
-    router.map.values_mut().for_each(|route| {
-        let tool = &mut route.attr;
-        strip_formats(Arc::make_mut(&mut tool.input_schema));
-        if let Some(schema) = &mut tool.output_schema {
-            strip_formats(Arc::make_mut(schema));
-        }
-    });
-    router
-}
-
-/// Removes what is only there to be read.
-fn strip_words(schema: &mut JsonObject) {
-    for word in ["description", "title", "$schema", "minimum", "default"] {
-        // A property may bear such a name.
-        if !schema.get(word).is_some_and(Value::is_object) {
-            schema.remove(word);
-        }
-    }
-    schema.values_mut().for_each(strip_words_below);
-}
-
-fn strip_words_below(value: &mut Value) {
-    match value {
-        Value::Object(schema) => strip_words(schema),
-        Value::Array(values) => values.iter_mut().for_each(strip_words_below),
-        _ => (),
-    }
-}
-
-/// Removes the formats that JSON Schema does not know, such as `uint64`: strict clients warn of
-/// each one.
-fn strip_formats(schema: &mut JsonObject) {
-    schema.retain(|key, value| {
-        key != "format" || !value.as_str().is_some_and(|format| format.starts_with("uint"))
-    });
-    schema.values_mut().for_each(strip_formats_below);
-}
-
-fn strip_formats_below(value: &mut Value) {
-    match value {
-        Value::Object(schema) => strip_formats(schema),
-        Value::Array(values) => values.iter_mut().for_each(strip_formats_below),
-        _ => (),
-    }
 }

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use simward_protocol::call::Request;
+
 use super::Status;
 
 /// How a session is used.
@@ -18,6 +20,8 @@ pub(super) struct Usage {
     last_millis: AtomicU64,
     /// Whether anybody has named it by its handle.
     addressed: AtomicBool,
+    /// Calls answered that may have changed something.
+    changes: AtomicU64,
     /// Whether it has begun a simulation in the background, which may have ended by itself.
     has_run: AtomicBool,
 }
@@ -30,6 +34,7 @@ impl Usage {
             asking: AtomicU64::new(0),
             last_millis: AtomicU64::new(0),
             addressed: AtomicBool::new(addressed),
+            changes: AtomicU64::new(0),
             has_run: AtomicBool::new(false),
         }
     }
@@ -60,6 +65,16 @@ impl Usage {
         self.addressed.load(Ordering::Relaxed)
     }
 
+    /// How many calls were answered that may have changed something.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
+    }
+
+    /// A call was answered that may have changed something.
+    pub(super) fn changed(&self) {
+        self.changes.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Whether a simulation in the background was begun in its worker.
     pub(super) fn run_begun(&self, begun: bool) {
         self.has_run.store(begun, Ordering::Relaxed);
@@ -77,6 +92,13 @@ impl Usage {
     pub(super) fn is_asking(&self) -> bool {
         self.asking.load(Ordering::SeqCst) != 0
     }
+}
+
+/// Whether a call leaves everything as it is. What is not known to do so may change something:
+/// then subscribers look once too often.
+pub(super) fn only_looks(request: &Request) -> bool {
+    use Request::{DescribeModel, GetState, ListModels, Listen, SaveModel};
+    matches!(request, DescribeModel(_) | GetState(_) | ListModels(_) | Listen(_) | SaveModel(_))
 }
 
 /// A session in use, from the beginning of a call to its end.

@@ -31,6 +31,7 @@ mod rogues;
 mod simulation;
 mod snapshots;
 mod stdio;
+mod surface;
 mod targets;
 mod tidy;
 mod undone;

@@ -175,7 +175,7 @@ impl McpServer {
                 control,
                 stop_when: None,
                 include,
-                budget_millis: self.call_budget_millis(),
+                budget_millis: self.budget_millis(false),
             };
             (session_id, call)
         });
@@ -208,7 +208,7 @@ impl McpServer {
                 control: None,
                 stop_when: None,
                 include: Vec::new(),
-                budget_millis: self.call_budget_millis(),
+                budget_millis: self.budget_millis(false),
             };
             (Some(session_id), call)
         });
@@ -243,7 +243,7 @@ impl McpServer {
             outputs: include,
             samples,
             threads: session.plan().threads_of_work(),
-            budget_millis: self.call_budget_millis(),
+            budget_millis: self.budget_millis(false),
         };
         Ok(Json(self.ask(&caller, session_id.as_deref(), call).await?))
     }
@@ -277,7 +277,7 @@ impl McpServer {
             outputs: args.include,
             samples: args.samples,
             threads: session.plan().threads_of_work(),
-            budget_millis: self.call_budget_millis(),
+            budget_millis: self.budget_millis(false),
         };
         Ok(Json(self.ask(&caller, args.session_id.as_deref(), call).await?))
     }

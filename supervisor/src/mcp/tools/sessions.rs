@@ -83,7 +83,7 @@ struct OwnArgs {
 
 /// A session, for its owner.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
-struct SessionInfo {
+pub(in crate::mcp) struct SessionInfo {
     /// The session's handle: pass it to the other tools.
     session_id: String,
     /// What you call it.
@@ -293,7 +293,7 @@ impl McpServer {
     }
 }
 
-fn describe(session: &Session) -> SessionInfo {
+pub(in crate::mcp) fn describe(session: &Session) -> SessionInfo {
     let plan = session.plan();
     let idle_secs = session.idle().as_secs_f64();
     let port = session.port();

@@ -10,6 +10,7 @@ use simward_protocol::state::{Part, Values, values_from_json};
 use super::state::ValuesSchema;
 use crate::mcp::McpServer;
 use crate::mcp::caller::Caller;
+use crate::mcp::long::OrRun;
 use crate::mcp::refusal::Refusal;
 
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
@@ -41,6 +42,9 @@ struct StepArgs {
     /// Parts of the state to return with the result, such as ["qpos", "sensordata"].
     #[serde(default)]
     include: Vec<Part>,
+    /// Return a run_id at once, for get_run, instead of the result; for what takes long.
+    #[serde(default)]
+    as_run: bool,
 }
 
 fn one() -> u64 {
@@ -113,13 +117,22 @@ impl McpServer {
         &self,
         caller: Caller,
         Parameters(args): Parameters<StepArgs>,
-    ) -> Result<Json<Stepped>, Refusal> {
-        let StepArgs { session_id, model_id, steps, duration_secs, control, stop_when, include } =
-            args;
-        let budget_millis = self.call_budget_millis();
+    ) -> Result<Json<OrRun<Stepped>>, Refusal> {
+        let StepArgs {
+            session_id,
+            model_id,
+            steps,
+            duration_secs,
+            control,
+            stop_when,
+            include,
+            as_run,
+        } = args;
+        let budget_millis = self.budget_millis(as_run);
         let call =
             Step { model_id, steps, duration_secs, control, stop_when, include, budget_millis };
-        Ok(Json(self.ask(&caller, session_id.as_deref(), call).await?))
+        let session_id = session_id.as_deref();
+        Ok(Json(self.ask_or_run(&caller, "step_simulation", session_id, call, as_run).await?))
     }
 
     /// Advance a simulation in the background, in real time or as fast as possible, and return at
@@ -180,10 +193,5 @@ impl McpServer {
     ) -> Result<Json<Applied>, Refusal> {
         let ResetArgs { session_id, model_id, keyframe } = args;
         Ok(Json(self.ask(&caller, session_id.as_deref(), Reset { model_id, keyframe }).await?))
-    }
-
-    pub(super) fn call_budget_millis(&self) -> u64 {
-        let budget = std::time::Duration::from_secs_f64(self.sessions().config().call_budget_secs);
-        u64::try_from(budget.as_millis()).unwrap_or(u64::MAX)
     }
 }

@@ -30,14 +30,14 @@ impl JsonSchema for ValuesSchema {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let number_or_list = json_schema!({
-            "anyOf": [{ "type": "number" }, { "type": "array", "items": { "type": "number" } }]
-        });
+        // What is said of items holds for lists, what is said of properties for objects.
         json_schema!({
-            "anyOf": [
-                { "type": "array", "items": { "type": "number" } },
-                { "type": "object", "additionalProperties": number_or_list }
-            ]
+            "type": ["array", "object"],
+            "items": { "type": "number" },
+            "additionalProperties": {
+                "type": ["number", "array"],
+                "items": { "type": "number" }
+            }
         })
     }
 }

@@ -1,0 +1,141 @@
+//! Tools as they are sent: exact in what a call may be, brief in everything else.
+//!
+//! Every word here is paid for by every client, in every conversation.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use rmcp::model::{JsonObject, Tool};
+use serde_json::{Value, json};
+
+/// Makes a tool as brief as it can be without losing what a call needs.
+pub(super) fn make(tool: &mut Tool) {
+    if let Some(text) = &tool.description {
+        tool.description = Some(Cow::Owned(one_line(text)));
+    }
+    let input = Arc::make_mut(&mut tool.input_schema);
+    input.remove("$schema");
+    each(input, &arguments);
+    if let Some(output) = &mut tool.output_schema {
+        *output = Arc::new(result(output));
+    }
+}
+
+/// Removes the formats that JSON Schema does not know, such as `uint64`: strict clients warn of
+/// each one. And those that say what the type says.
+pub(super) fn strip_formats(schema: &mut JsonObject) {
+    each(schema, &|schema| {
+        let strange = |format: &str| format.starts_with("uint") || format == "double";
+        if schema.get("format").and_then(Value::as_str).is_some_and(strange) {
+            schema.remove("format");
+        }
+    });
+}
+
+/// What an argument may be stays; why a value of a list is there is in the documentation.
+fn arguments(schema: &mut JsonObject) {
+    // That nothing is given is what being optional means.
+    if schema.get("default").is_some_and(is_nothing) {
+        schema.remove("default");
+    }
+    if let Some(Value::String(text)) = schema.get_mut("description") {
+        *text = one_line(text);
+    }
+    join_choices(schema);
+}
+
+/// Of a result only the names and types of its fields are told. What is below them, and which of
+/// them are always there, the result itself shows.
+fn result(schema: &JsonObject) -> JsonObject {
+    let mut brief = JsonObject::new();
+    brief.insert("type".to_owned(), json!("object"));
+    let defs = schema.get("$defs").and_then(Value::as_object);
+    if let Some(Value::Object(fields)) = schema.get("properties") {
+        let fields = fields.iter().map(|(name, field)| {
+            let (kind, nullable) = kind(field, defs, REFERENCES_MAX);
+            (name.clone(), Value::Object(with_null(kind, nullable)))
+        });
+        brief.insert("properties".to_owned(), Value::Object(fields.collect()));
+    }
+    brief
+}
+
+/// How many references are followed to find out what a field is.
+const REFERENCES_MAX: usize = 4;
+
+/// What a field is, and whether it may be null.
+fn kind(field: &Value, defs: Option<&JsonObject>, depth: usize) -> (JsonObject, bool) {
+    let Some(field) = field.as_object().filter(|_| depth != 0) else {
+        return (JsonObject::new(), false);
+    };
+    if let Some(name) = field.get("$ref").and_then(Value::as_str) {
+        let name = name.trim_start_matches("#/$defs/");
+        let meant = defs.and_then(|defs| defs.get(name)).unwrap_or(&Value::Null);
+        return kind(meant, defs, depth - 1);
+    }
+    if let Some(Value::Array(choices)) = field.get("anyOf") {
+        let (nulls, others): (Vec<_>, Vec<_>) =
+            choices.iter().partition(|choice| choice.get("type") == Some(&json!("null")));
+        return match others.as_slice() {
+            [one] => (kind(one, defs, depth - 1).0, !nulls.is_empty()),
+            _ => (JsonObject::new(), false),
+        };
+    }
+    let mut field = field.clone();
+    join_choices(&mut field);
+    field.retain(|word, _| ["type", "enum"].contains(&word.as_str()));
+    (field, false)
+}
+
+fn with_null(mut field: JsonObject, nullable: bool) -> JsonObject {
+    if nullable && let Some(kind) = field.get_mut("type") {
+        *kind = json!([kind.clone(), "null"]);
+        if let Some(Value::Array(texts)) = field.get_mut("enum") {
+            texts.push(Value::Null);
+        }
+    }
+    field
+}
+
+/// Nothing, or an object of nothings.
+fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Object(fields) => !fields.is_empty() && fields.values().all(is_nothing),
+        _ => false,
+    }
+}
+
+/// Writes a choice of texts, each explained, as a list of texts.
+fn join_choices(schema: &mut JsonObject) {
+    let Some(Value::Array(choices)) = schema.get("oneOf") else { return };
+    let mut texts = Vec::new();
+    for choice in choices {
+        match (choice.get("const"), choice.get("enum")) {
+            (Some(text), _) if text.is_string() => texts.push(text.clone()),
+            (_, Some(Value::Array(some))) => texts.extend(some.iter().cloned()),
+            _ => return,
+        }
+    }
+    schema.remove("oneOf");
+    schema.insert("type".to_owned(), json!("string"));
+    schema.insert("enum".to_owned(), Value::Array(texts));
+}
+
+/// Does something to a schema and to every schema in it.
+fn each(schema: &mut JsonObject, change: &impl Fn(&mut JsonObject)) {
+    change(schema);
+    schema.values_mut().for_each(|value| each_below(value, change));
+}
+
+fn each_below(value: &mut Value, change: &impl Fn(&mut JsonObject)) {
+    match value {
+        Value::Object(schema) => each(schema, change),
+        Value::Array(values) => values.iter_mut().for_each(|value| each_below(value, change)),
+        _ => (),
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
