@@ -11,6 +11,10 @@ use crate::model::{
     AdoptState, DescribeModel, ListModels, LoadModel, ModelDescription, ModelSummary, Models,
     RestoreModel, Restored, SaveModel, Saved, UnloadModel, Unloaded,
 };
+use crate::recording::{
+    AttachRecording, Layout, PlanRecording, RecordingAttached, RecordingStarted, RecordingStopped,
+    StartRecording, StopRecording,
+};
 use crate::session::{CloseSession, Listen, OpenSession, SessionClosed, SessionOpened};
 use crate::simulation::{Applied, Pause, Reset, Run, RunStatus, Step, Stepped};
 use crate::state::{GetState, SetState, State};
@@ -105,4 +109,8 @@ calls! {
     Reset => Applied,
     GetState => State,
     SetState => Applied,
+    PlanRecording => Layout,
+    StartRecording => RecordingStarted,
+    AttachRecording => RecordingAttached,
+    StopRecording => RecordingStopped,
 }

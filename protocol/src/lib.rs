@@ -6,7 +6,8 @@
 //!
 //! Reading order: [`call`] (what can be asked), [`model`], [`simulation`], [`state`], [`session`]
 //! and [`compile`] (the values that travel), [`fault`] (how a worker says no), [`wire`] (how a
-//! frame is laid out), [`checkpoint`] (how a state is kept), [`handshake`] (how two builds agree that they may talk), [`ending`] (how a worker exits), [`real`] (numbers
+//! frame is laid out), [`checkpoint`] (how a state is kept), [`recording`] (what is recorded, and how it is kept),
+//! [`handshake`] (how two builds agree that they may talk), [`ending`] (how a worker exits), [`real`] (numbers
 //! that survive JSON).
 
 #![forbid(unsafe_code)]
@@ -19,6 +20,7 @@ pub mod fault;
 pub mod handshake;
 pub mod model;
 pub mod real;
+pub mod recording;
 pub mod session;
 pub mod simulation;
 pub mod state;

@@ -4,7 +4,7 @@
 //! process. Modules may import from those listed after them, never from those listed before, and a
 //! test checks it:
 //! wiring (`cli`, [`doctor`], `demo`, `daemon`, [`config`]) → [`http`], `stdio`, [`admin`] → [`mcp`] →
-//! [`telemetry`], [`terminate`], [`models`] → [`sessions`] → [`session`] → [`compiler`] →
+//! [`telemetry`], [`terminate`], [`models`], [`recordings`] → [`sessions`] → [`session`] → [`compiler`] →
 //! [`worker`] → [`pool`] → [`store`] → [`scenes`], [`tenants`], [`limits`], [`code`].
 
 #![forbid(unsafe_code)]
@@ -22,6 +22,7 @@ mod stdio;
 pub mod mcp;
 
 pub mod models;
+pub mod recordings;
 pub mod telemetry;
 pub mod terminate;
 

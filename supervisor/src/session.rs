@@ -11,6 +11,7 @@ mod holdings;
 mod keeper;
 pub mod lifecycle;
 mod models;
+mod recordings;
 mod restart;
 mod usage;
 
@@ -32,6 +33,8 @@ pub(crate) use self::keeper::{Parts, open, take_up};
 use self::lifecycle::{Closed, State};
 pub(crate) use self::models::Copied;
 pub use self::models::{MODEL_ID_CHARS_MAX, is_model_id};
+pub use self::recordings::{Config as RecordingsConfig, Started as RecordingStarted};
+pub(crate) use self::recordings::{Kept as KeptRecording, is_recording_id};
 pub use self::restart::Config as RestartConfig;
 use self::usage::{Asking, Usage, Using};
 use crate::limits::Limits;
@@ -103,6 +106,8 @@ pub struct Plan {
     pub models_max: u32,
     /// How much the checkpoints of its models may take, in bytes.
     pub checkpoint_bytes_max: u64,
+    /// What it may record.
+    pub recordings: RecordingsConfig,
     /// How long a call may take in all, whatever progress its worker claims.
     pub call_within: Duration,
     /// What a client of its port must present.

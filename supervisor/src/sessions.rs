@@ -20,7 +20,7 @@ use crate::compiler::Compiler;
 use crate::limits::Allowance;
 use crate::pool::Pool;
 use crate::session::lifecycle::Closed;
-use crate::session::{self, Crew, Holdings, Parts, Plan, RestartConfig, Session};
+use crate::session::{self, Crew, Holdings, Parts, Plan, RecordingsConfig, RestartConfig, Session};
 use crate::store::{Record, Store};
 use crate::tenants::Tenant;
 
@@ -51,6 +51,8 @@ pub struct Config {
     pub call_budget_secs: f64,
     /// What each session may use.
     pub limits: Allowance,
+    /// What each session may record.
+    pub recordings: RecordingsConfig,
     /// How often a lost worker is replaced.
     pub restart: RestartConfig,
 }
@@ -69,6 +71,7 @@ impl Default for Config {
             models_max: 16,
             call_budget_secs: 30.0,
             limits: Allowance::default(),
+            recordings: RecordingsConfig::default(),
             restart: RestartConfig::default(),
         }
     }

@@ -4,10 +4,13 @@
 //! simulation thread.
 
 pub(crate) mod background;
+pub(crate) mod channels;
 pub(crate) mod describe;
 pub(crate) mod keeping;
+pub(crate) mod mapping;
 pub(crate) mod names;
 pub(crate) mod pace;
+pub(crate) mod recording;
 pub(crate) mod simulation;
 pub(crate) mod values;
 
@@ -22,6 +25,7 @@ use simward_protocol::simulation::RunStatus;
 use self::background::Background;
 pub(crate) use self::background::Due;
 use self::pace::Pace;
+use self::recording::Waiting;
 use self::simulation::Simulation;
 use crate::control::Job;
 use crate::endpoint::{Glance, Port};
@@ -46,6 +50,8 @@ pub(crate) struct Slot {
     pub(crate) token: String,
     pub(crate) models_max: u32,
     pub(crate) models: BTreeMap<String, Simulation>,
+    /// Recordings that go on once their models are there.
+    pub(crate) waiting: Vec<Waiting>,
     pub(crate) pace: Pace,
     pub(crate) port: Option<Port>,
 }

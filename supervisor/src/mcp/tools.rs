@@ -11,6 +11,7 @@
 
 mod models;
 mod pool;
+mod recordings;
 mod server;
 mod sessions;
 mod simulation;
@@ -44,6 +45,7 @@ pub(super) fn documented() -> ToolRouter<McpServer> {
         + McpServer::model_tools()
         + McpServer::simulation_tools()
         + McpServer::state_tools()
+        + McpServer::recording_tools()
         + McpServer::pool_tools();
     router.map.values_mut().for_each(|route| {
         let tool = &mut route.attr;

@@ -6,6 +6,7 @@ use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use simward_protocol::recording::Selection;
 
 use super::files;
 use crate::limits::Limits;
@@ -45,8 +46,11 @@ pub struct Record {
     pub is_default: bool,
     /// Its models, by id.
     pub models: BTreeMap<String, RecordedModel>,
-    /// The number of the next checkpoint.
+    /// The number of the next checkpoint or recording.
     pub next_checkpoint: u32,
+    /// Its recordings, by id.
+    #[serde(default)]
+    pub recordings: BTreeMap<String, RecordedRecording>,
 }
 
 /// A model of a session.
@@ -57,6 +61,32 @@ pub struct RecordedModel {
     pub key: String,
     /// The number of its checkpoint.
     pub checkpoint: u32,
+}
+
+/// A recording of a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordedRecording {
+    /// The model that is recorded, or was.
+    pub model_id: String,
+    /// The number of its file.
+    pub number: u32,
+    /// The file's length.
+    pub bytes: u64,
+    /// What is recorded.
+    pub selection: Selection,
+    /// Why it ended; nothing while it goes on.
+    pub ended: Option<RecordingEnd>,
+}
+
+/// Why a recording ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RecordingEnd {
+    /// Its owner stopped it.
+    Stopped,
+    /// Its model was unloaded.
+    Unloaded,
 }
 
 /// Writes a record into a session's folder.
@@ -112,6 +142,7 @@ fn wrong(problem: &str) -> io::Error {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use simward_protocol::recording::Channel;
 
     use super::*;
 
@@ -129,8 +160,29 @@ mod tests {
             created_millis: 1,
             is_default: false,
             models: BTreeMap::from([("arm".into(), model)]),
-            next_checkpoint: 4,
+            next_checkpoint: 6,
+            recordings: BTreeMap::from([(
+                "rec_5".into(),
+                RecordedRecording {
+                    model_id: "arm".into(),
+                    number: 5,
+                    bytes: 8192,
+                    selection: Selection { channels: vec![Channel::Qpos], every: 2 },
+                    ended: Some(RecordingEnd::Stopped),
+                },
+            )]),
         }
+    }
+
+    #[test]
+    fn a_record_from_before_there_were_recordings_is_read() {
+        let mut value = serde_json::to_value(record()).unwrap();
+        value.as_object_mut().unwrap().remove("recordings");
+        let body = value.to_string();
+        let mut bytes = format!("{HEAD} {:08x}\n", crc32fast::hash(body.as_bytes())).into_bytes();
+        bytes.extend(body.into_bytes());
+        let recordings = BTreeMap::new();
+        assert_eq!(decode(&bytes).unwrap(), Record { recordings, ..record() });
     }
 
     #[test]

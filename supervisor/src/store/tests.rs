@@ -23,6 +23,7 @@ fn record(id: &str) -> Record {
         is_default: false,
         models: std::collections::BTreeMap::new(),
         next_checkpoint: 0,
+        recordings: std::collections::BTreeMap::new(),
     }
 }
 

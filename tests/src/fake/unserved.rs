@@ -4,7 +4,7 @@
 
 use simward_protocol::call::{Call, Serve};
 use simward_protocol::fault::Fault;
-use simward_protocol::model;
+use simward_protocol::{model, recording};
 
 use super::world::World;
 
@@ -26,4 +26,8 @@ macro_rules! unserved {
 
 unserved! {
     model::AdoptState,
+    recording::PlanRecording,
+    recording::StartRecording,
+    recording::AttachRecording,
+    recording::StopRecording,
 }

@@ -252,7 +252,7 @@ impl Serve<UnloadModel> for World {
 
 impl Serve<Step> for World {
     fn serve(&mut self, slot: u32, call: Step) -> Result<Stepped, Fault> {
-        let Step { model_id, steps, control, include, budget_millis } = call;
+        let Step { model_id, steps, control, include, record: _, budget_millis } = call;
         #[expect(clippy::cast_precision_loss, reason = "only for the message")]
         let (value, steps_max) = (steps as f64, Step::STEPS_MAX as f64);
         in_range("steps", value, (1.0, steps_max))?;
@@ -286,8 +286,17 @@ impl Serve<Step> for World {
         };
         let time_secs = Real(model.time_secs);
         let state = (!include.is_empty()).then(|| model.state(&model_id, &include));
-        let warnings = Vec::new();
-        Ok(Stepped { model_id, time_secs, steps_done, stopped_by, warnings, auto_resets: 0, state })
+        let (warnings, auto_resets, table) = (Vec::new(), 0, None);
+        Ok(Stepped {
+            model_id,
+            time_secs,
+            steps_done,
+            stopped_by,
+            warnings,
+            auto_resets,
+            state,
+            table,
+        })
     }
 }
 

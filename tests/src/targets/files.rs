@@ -86,7 +86,20 @@ pub(super) fn a_record() -> Record {
         created_millis: 1,
         is_default: true,
         models: std::iter::once(("arm".to_owned(), a_model())).collect(),
-        next_checkpoint: 4,
+        next_checkpoint: 6,
+        recordings: std::iter::once(("rec_5".to_owned(), a_recording())).collect(),
+    }
+}
+
+fn a_recording() -> simward_supervisor::store::RecordedRecording {
+    use simward_protocol::recording::{Channel, Selection};
+    let channels = vec![Channel::Qpos, Channel::Joint("elbow".into())];
+    simward_supervisor::store::RecordedRecording {
+        model_id: "arm".into(),
+        number: 5,
+        bytes: 8192,
+        selection: Selection { channels, every: 2 },
+        ended: None,
     }
 }
 

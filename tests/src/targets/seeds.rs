@@ -63,6 +63,7 @@ fn to_worker() -> Vec<Vec<u8>> {
             steps: 300,
             control: control.clone(),
             include: vec![Part::Qpos, Part::MocapQuat],
+            record: None,
             budget_millis: 30_000,
         }
         .into(),

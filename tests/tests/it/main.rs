@@ -16,6 +16,7 @@ mod isolation;
 mod lifetimes;
 mod limits;
 mod pool;
+mod recordings;
 mod recovery;
 mod reference;
 mod rogues;

@@ -51,7 +51,7 @@ const LAYERS: [&[&str]; 11] = [
     &["cli", "doctor", "demo", "daemon", "config"],
     &["http", "stdio", "admin"],
     &["mcp"],
-    &["telemetry", "terminate", "models"],
+    &["telemetry", "terminate", "models", "recordings"],
     &["sessions"],
     &["session"],
     &["compiler"],

@@ -13,6 +13,7 @@ use simward_protocol::simulation::Warning;
 use simward_protocol::state::{Part, State};
 
 use super::keeping::Checkpoint;
+use super::recording::Recordings;
 use crate::pulse::Pulse;
 
 /// The bounds of a model's timestep, in seconds. The engine itself takes zero, negative numbers
@@ -48,6 +49,8 @@ pub(crate) struct Simulation {
     changed: bool,
     /// What was counted before the engine's counters were last set back, and the steps.
     counts: Counts,
+    /// What is recorded of its steps.
+    pub(super) recordings: Recordings,
     /// Divergences on the engine's counters at the last look.
     diverged: i64,
 }
@@ -59,7 +62,7 @@ impl Simulation {
         let values = data.model().state_size(INTEGRATION);
         let checkpoint = Checkpoint::create(file, values);
         let checkpoint = checkpoint.map_err(|detail| unusable(model_id, detail))?;
-        Ok(Self { data, checkpoint, changed: true, counts: Counts::default(), diverged: 0 })
+        Ok(Self::new(data, checkpoint, Counts::default()))
     }
 
     /// Loads compiled model bytes and brings the model to the state of its checkpoint. Tells what was
@@ -76,7 +79,12 @@ impl Simulation {
         data.set_state(&found.state, INTEGRATION)
             .map_err(|error| unusable(model_id, error.to_string()))?;
         let Kept { counts, run } = found.kept;
-        Ok((Self { data, checkpoint, changed: true, counts, diverged: 0 }, run))
+        Ok((Self::new(data, checkpoint, counts), run))
+    }
+
+    fn new(data: MjData<Box<MjModel>>, checkpoint: Checkpoint, counts: Counts) -> Self {
+        let recordings = Recordings::default();
+        Self { data, checkpoint, changed: true, counts, recordings, diverged: 0 }
     }
 
     /// Whether it has changed since it was last kept.
@@ -131,9 +139,31 @@ impl Simulation {
     /// Takes up to `steps` steps, fewer if the current call is withdrawn; tells how many.
     pub(crate) fn advance(&mut self, steps: u64, pulse: &Pulse, done_before: u64) -> u64 {
         self.changed = true;
+        let taken = if self.recordings.is_empty() {
+            self.take(steps, pulse, done_before, |_, _| ())
+        } else {
+            // Out of the way of the steps, and back.
+            let mut recordings = std::mem::take(&mut self.recordings);
+            let taken = self.take(steps, pulse, done_before, |data, step| {
+                recordings.note(data, step);
+            });
+            self.recordings = recordings;
+            taken
+        };
+        self.counts.steps_total += taken;
+        taken
+    }
+
+    /// Takes steps, and notes each with its number. What is noted nowhere costs nothing.
+    fn take(
+        &mut self,
+        steps: u64,
+        pulse: &Pulse,
+        done_before: u64,
+        mut note: impl FnMut(&MjData<Box<MjModel>>, u64),
+    ) -> u64 {
         for taken in 0..steps {
             if pulse.current_is_cancelled() {
-                self.counts.steps_total += taken;
                 return taken;
             }
             let before = self.data.time();
@@ -145,8 +175,8 @@ impl Simulation {
             if diverged != self.diverged || (diverged != 0 && self.data.time() <= before) {
                 self.note_divergence(diverged);
             }
+            note(&self.data, self.counts.steps_total + taken + 1);
         }
-        self.counts.steps_total += steps;
         steps
     }
 

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use simward_protocol::simulation::{Applied, Pause, Reset, Run, RunStatus, Step, Stepped};
 use simward_protocol::state::{Part, Values, values_from_json};
 
+use super::recordings::SelectionArgs;
 use super::state::ValuesSchema;
 use crate::mcp::McpServer;
 use crate::mcp::caller::Caller;
@@ -32,6 +33,10 @@ struct StepArgs {
     /// Parts of the state to return with the result, such as ["qpos", "sensordata"].
     #[serde(default)]
     include: Vec<Part>,
+    /// Record these steps into `table` of the result, such as {"channels": ["qpos"], "every": 10};
+    /// up to 20000 values.
+    #[serde(default)]
+    record: Option<SelectionArgs>,
 }
 
 fn one() -> u64 {
@@ -105,9 +110,10 @@ impl McpServer {
         caller: Caller,
         Parameters(args): Parameters<StepArgs>,
     ) -> Result<Json<Stepped>, Refusal> {
-        let StepArgs { session_id, model_id, steps, control, include } = args;
+        let StepArgs { session_id, model_id, steps, control, include, record } = args;
         let budget_millis = self.call_budget_millis();
-        let call = Step { model_id, steps, control, include, budget_millis };
+        let record = record.map(Into::into);
+        let call = Step { model_id, steps, control, include, record, budget_millis };
         Ok(Json(self.ask(&caller, session_id.as_deref(), call).await?))
     }
 
