@@ -24,6 +24,10 @@ use crate::observe::{
     BodyStates, Contacts, Energy, Forces, GetBodies, GetContacts, GetEnergy, GetForces, GetSensors,
     SensorData,
 };
+use crate::recording::{
+    AttachRecording, Layout, PlanRecording, RecordingAttached, RecordingStarted, RecordingStopped,
+    StartRecording, StopRecording,
+};
 use crate::rollout::{RolledOut, Rollout};
 use crate::session::{CloseSession, Listen, OpenSession, SessionClosed, SessionOpened};
 use crate::simulation::{Applied, Pause, Reset, Run, RunStatus, Step, Stepped};
@@ -140,4 +144,8 @@ calls! {
     CastRays => RayHits,
     MeasureDistance => Distance,
     MapScene => SceneMap,
+    PlanRecording => Layout,
+    StartRecording => RecordingStarted,
+    AttachRecording => RecordingAttached,
+    StopRecording => RecordingStopped,
 }

@@ -130,6 +130,22 @@ pub enum Fault {
         /// The model.
         model_id: String,
     },
+    /// Something that the model does not have, or does not compute, was to be recorded.
+    #[error("`{channel}` cannot be recorded: {detail}")]
+    ChannelUnavailable {
+        /// What was asked for.
+        channel: String,
+        /// Why not.
+        detail: String,
+    },
+    /// The recording's file cannot be used.
+    #[error("the recording `{recording_id}` cannot be used: {detail}")]
+    RecordingUnusable {
+        /// The recording.
+        recording_id: String,
+        /// What is wrong with it.
+        detail: String,
+    },
     /// Nothing is being advanced in the background.
     #[error("no simulation is running in the background")]
     NotRunning,
@@ -169,6 +185,8 @@ impl Fault {
             Self::Invalid { .. } | Self::Argument { .. } => "invalid_argument",
             Self::Unsuitable { .. } => "model_unsuitable",
             Self::Running { .. } => "simulation_running",
+            Self::ChannelUnavailable { .. } => "channel_unavailable",
+            Self::RecordingUnusable { .. } => "recording_unusable",
             Self::NotRunning => "simulation_not_running",
             Self::Cancelled => "cancelled",
             Self::NoGraphics { .. } => "graphics_unavailable",

@@ -28,6 +28,7 @@ pub mod observe;
 pub mod real;
 pub mod render;
 pub mod rollout;
+pub mod recording;
 pub mod session;
 pub mod simulation;
 pub mod state;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::condition::Condition;
 use crate::real::Real;
+use crate::recording::{Selection, Table};
 use crate::state::{Part, State, Values};
 
 /// Advances a model by whole timesteps.
@@ -21,6 +22,8 @@ pub struct Step {
     pub stop_when: Option<Box<Condition>>,
     /// What to report of the state afterwards, beside the time.
     pub include: Vec<Part>,
+    /// What to record of its steps, into the answer.
+    pub record: Option<Selection>,
     /// Milliseconds after which the call ends with what it has done so far.
     pub budget_millis: u64,
 }
@@ -48,6 +51,8 @@ pub struct Stepped {
     pub auto_resets: u64,
     /// What was asked for with `include`.
     pub state: Option<State>,
+    /// What was asked for with `record`.
+    pub table: Option<Table>,
 }
 
 /// Why a call that steps ended.

@@ -4,9 +4,9 @@
 //! process. Modules may import from those listed after them, never from those listed before, and a
 //! test checks it:
 //! wiring (`cli`, [`doctor`], `demo`, `daemon`, [`config`]) → [`http`], `stdio`, [`admin`] → [`mcp`] →
-//! [`telemetry`], [`terminate`], [`models`], [`pictures`], [`runs`] → [`sessions`] → [`session`] →
-//! [`compiler`], [`renderer`] → [`worker`] → [`pool`] → [`store`] → [`scenes`], [`tenants`],
-//! [`limits`], [`code`], `handle`.
+//! [`telemetry`], [`terminate`], [`models`], [`pictures`], [`recordings`], [`runs`] → [`sessions`] →
+//! [`session`] → [`compiler`], [`renderer`] → [`worker`] → [`pool`] → [`store`] → [`scenes`],
+//! [`tenants`], [`limits`], [`code`], `handle`.
 
 #![forbid(unsafe_code)]
 
@@ -25,6 +25,7 @@ pub mod mcp;
 pub mod models;
 pub mod pictures;
 pub mod runs;
+pub mod recordings;
 pub mod telemetry;
 pub mod terminate;
 

@@ -21,7 +21,7 @@ use crate::limits::Allowance;
 use crate::pool::Pool;
 use crate::renderer::Renderer;
 use crate::session::lifecycle::Closed;
-use crate::session::{self, Crew, Holdings, Parts, Plan, RestartConfig, Session};
+use crate::session::{self, Crew, Holdings, Parts, Plan, RecordingsConfig, RestartConfig, Session};
 use crate::store::{Record, Store};
 use crate::tenants::Tenant;
 
@@ -52,6 +52,8 @@ pub struct Config {
     pub call_budget_secs: f64,
     /// What each session may use.
     pub limits: Allowance,
+    /// What each session may record.
+    pub recordings: RecordingsConfig,
     /// How often a lost worker is replaced.
     pub restart: RestartConfig,
 }
@@ -70,6 +72,7 @@ impl Default for Config {
             models_max: 16,
             call_budget_secs: 30.0,
             limits: Allowance::default(),
+            recordings: RecordingsConfig::default(),
             restart: RestartConfig::default(),
         }
     }

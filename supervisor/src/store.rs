@@ -5,6 +5,7 @@
 //! ```text
 //! sessions/sim_…/record          who the session is and what it holds; replaced as a whole
 //! sessions/sim_…/N.checkpoint    the state of one of its models; workers write it
+//! sessions/sim_…/N.recording     what was recorded of one of them; workers write it too
 //! models/TENANT/KEY              a compiled model, named by what it was compiled from
 //! damaged/                       what could not be read, moved out of the way
 //! ```
@@ -36,7 +37,10 @@ use serde::{Deserialize, Serialize};
 use self::checkpoints::Checkpoints;
 use self::models::Models;
 pub use self::models::{About, Key, Model, about as read_about};
-pub use self::record::{Record, RecordedModel, RecordedSnapshot, decode as decode_record};
+pub use self::record::{
+    Record, RecordedModel, RecordedRecording, RecordedSnapshot, RecordingEnd,
+    decode as decode_record,
+};
 use self::sync::Unsynced;
 use crate::code::Code;
 use crate::tenants::Tenant;
@@ -109,6 +113,22 @@ pub enum Error {
         /// What is allowed.
         max: u64,
     },
+    /// A session's recordings take too much.
+    #[error("recordings are limited to {max} bytes ({key}), and this call needs {bytes}")]
+    RecordingTooLarge {
+        /// What is needed.
+        bytes: u64,
+        /// What is allowed.
+        max: u64,
+        /// Its key in the configuration.
+        key: &'static str,
+    },
+    /// A session has too many recordings.
+    #[error("a session may have {max} recordings (sessions.recordings.max)")]
+    RecordingsMany {
+        /// What is allowed.
+        max: usize,
+    },
     /// It is not what was kept.
     #[error("{what} is damaged: {problem}")]
     Damaged {
@@ -135,7 +155,9 @@ impl Code for Error {
             Self::Unkept { .. } => "store_unavailable",
             Self::Damaged { .. } => "checkpoint_unusable",
             Self::Ended => "session_unknown",
-            Self::TooLarge { .. } => "limit_exceeded",
+            Self::TooLarge { .. }
+            | Self::RecordingTooLarge { .. }
+            | Self::RecordingsMany { .. } => "limit_exceeded",
         }
     }
 
@@ -147,6 +169,11 @@ impl Code for Error {
                 "the operator must look at the state folder; nothing was changed"
             }
             Self::TooLarge { .. } => "unload_model frees some; or load a smaller model",
+            Self::RecordingTooLarge { .. } => {
+                "ask for fewer rows or channels, or every n-th step; stop_recording with \
+                 discard: true frees space"
+            }
+            Self::RecordingsMany { .. } => "stop_recording with discard: true throws one away",
             Self::Damaged { .. } | Self::Ended => return None,
         };
         Some(text.to_owned())
@@ -158,7 +185,9 @@ impl Code for Error {
             Self::ModelsFull { .. }
             | Self::Damaged { .. }
             | Self::Ended
-            | Self::TooLarge { .. } => None,
+            | Self::TooLarge { .. }
+            | Self::RecordingTooLarge { .. }
+            | Self::RecordingsMany { .. } => None,
         }
     }
 }
@@ -173,6 +202,7 @@ pub struct Store {
 struct Inner {
     folder: Option<PathBuf>,
     checkpoints: Checkpoints,
+    recordings: Checkpoints,
     models: Models,
     unsynced: Arc<Unsynced>,
 }
@@ -201,13 +231,17 @@ impl Store {
         }
         let checkpoints =
             Checkpoints::new(folder.map(|folder| folder.join("sessions")), Arc::clone(&unsynced));
+        let recordings = Checkpoints::of_recordings(
+            folder.map(|folder| folder.join("sessions")),
+            Arc::clone(&unsynced),
+        );
         let models = Models::new(
             folder.map(|folder| folder.join("models")),
             Arc::clone(&unsynced),
             config.clone(),
         );
         let folder = folder.map(Path::to_owned);
-        Ok(Self { inner: Arc::new(Inner { folder, checkpoints, models, unsynced }) })
+        Ok(Self { inner: Arc::new(Inner { folder, checkpoints, recordings, models, unsynced }) })
     }
 
     /// Whether what is kept outlives this process.
@@ -272,6 +306,16 @@ impl Store {
         self.with_space(|| self.inner.checkpoints.create(id, number, values))
     }
 
+    /// Makes an empty file for a recording.
+    pub(crate) fn recording(
+        &self,
+        id: &str,
+        number: u32,
+        bytes: u64,
+    ) -> Result<Arc<OwnedFd>, Error> {
+        self.with_space(|| self.inner.recordings.create_file(id, number, bytes))
+    }
+
     /// Keeps a compiled model, which the file begins with.
     pub fn put_model(
         &self,
@@ -299,6 +343,7 @@ impl Store {
     /// Forgets a session, and its checkpoints with it.
     pub fn forget(&self, id: &str) {
         self.inner.checkpoints.forget(id);
+        self.inner.recordings.forget(id);
         let Some(folder) = &self.inner.folder else { return };
         let path = folder.join("sessions").join(id);
         // The record goes first: a folder without one is nobody's.
@@ -313,6 +358,11 @@ impl Store {
     /// Where states are kept.
     pub(crate) fn checkpoints(&self) -> &Checkpoints {
         &self.inner.checkpoints
+    }
+
+    /// Where recordings are kept.
+    pub(crate) fn recordings(&self) -> &Checkpoints {
+        &self.inner.recordings
     }
 
     /// Compiled models.

@@ -6,6 +6,7 @@ mod modify;
 mod rollout;
 mod analysis;
 mod observe;
+mod recording;
 mod run;
 mod session;
 mod state;

@@ -6,6 +6,7 @@
 pub(crate) mod background;
 pub(crate) mod batch;
 pub(crate) mod condition;
+pub(crate) mod channels;
 pub(crate) mod describe;
 pub(crate) mod fields;
 pub(crate) mod futures;
@@ -15,6 +16,7 @@ mod moment;
 pub(crate) mod geometry;
 pub(crate) mod linear;
 pub(crate) mod linearize;
+pub(crate) mod mapping;
 pub(crate) mod names;
 pub(crate) mod observe;
 pub(crate) mod pace;
@@ -23,6 +25,7 @@ mod shape;
 pub(crate) mod places;
 pub(crate) mod raw;
 pub(crate) mod scratch;
+pub(crate) mod recording;
 pub(crate) mod simulation;
 pub(crate) mod units;
 pub(crate) mod values;
@@ -39,6 +42,7 @@ use simward_protocol::simulation::RunStatus;
 use self::background::Background;
 pub(crate) use self::background::Due;
 use self::pace::Pace;
+use self::recording::Waiting;
 use self::simulation::Simulation;
 use crate::control::Job;
 use crate::endpoint::{Glance, Port};
@@ -63,6 +67,8 @@ pub(crate) struct Slot {
     pub(crate) token: String,
     pub(crate) models_max: u32,
     pub(crate) models: BTreeMap<String, Simulation>,
+    /// Recordings that go on once their models are there.
+    pub(crate) waiting: Vec<Waiting>,
     pub(crate) pace: Pace,
     pub(crate) port: Option<Port>,
 }

@@ -5,6 +5,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::handshake::{Hello, VERSION};
 use crate::model::{DescribeModel, ListModels, LoadModel, RestoreModel, SaveModel, UnloadModel};
+use crate::recording::{
+    AttachRecording, Channel, PlanRecording, Selection, StartRecording, StopRecording,
+};
 use crate::session::{CloseSession, Listen, OpenSession};
 use crate::simulation::{Pause, Reset, Run, Step};
 use crate::state::{GetState, Part, SetState, Values};
@@ -36,6 +39,7 @@ fn every_request() -> Vec<Request> {
             duration_secs: None,
             stop_when: None,
             include: vec![Part::Qpos, Part::MocapQuat],
+            record: Some(selection()),
             budget_millis: 30_000,
         }
         .into(),
@@ -44,7 +48,25 @@ fn every_request() -> Vec<Request> {
         Reset { model_id: None, keyframe: Some("home".into()) }.into(),
         GetState { model_id, include: Part::DEFAULT.to_vec() }.into(),
         SetState { qpos: Some(Values::All(vec![1.0, -0.0])), ..SetState::default() }.into(),
+        PlanRecording { model_id: None, selection: selection() }.into(),
+        StartRecording {
+            model_id: "arm".into(),
+            recording_id: "rec_1".into(),
+            selection: selection(),
+        }
+        .into(),
+        AttachRecording {
+            model_id: "arm".into(),
+            recording_id: "rec_1".into(),
+            selection: selection(),
+        }
+        .into(),
+        StopRecording { recording_id: "rec_1".into() }.into(),
     ]
+}
+
+fn selection() -> Selection {
+    Selection { channels: vec![Channel::Qpos, Channel::Joint("elbow".into())], every: 5 }
 }
 
 /// Changing the wire form edits a committed snapshot, which only a new version may do.

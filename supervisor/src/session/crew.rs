@@ -311,6 +311,7 @@ impl Berth {
         resume: bool,
     ) -> Result<Vec<Restored>, Error> {
         let mut restored = Vec::new();
+        self.attach(holdings).await?;
         for (model_id, held) in holdings.models() {
             match self.restore_one(holdings, model_id.clone(), held, resume).await {
                 Ok(one) => restored.push(one),
@@ -320,6 +321,22 @@ impl Berth {
             }
         }
         Ok(restored)
+    }
+
+    /// Hands over the recordings that are under way, which go on with their models.
+    async fn attach(&self, holdings: &Arc<Holdings>) -> Result<(), Error> {
+        for kept in holdings.recordings_under_way() {
+            let (from, number) = (Arc::clone(holdings), kept.number);
+            let file = holdings.store().run(move |_| from.recording_file(number)).await;
+            let Ok(file) = file else { continue };
+            let options = Options { attached: vec![file], within: WITHIN, ..Options::default() };
+            match self.worker.call(self.slot, kept.attach(), options).await {
+                // A recording that cannot go on costs itself and nothing else.
+                Ok(_) | Err(worker::Error::Fault(_)) => (),
+                Err(error) => return Err(self.broken(error).await),
+            }
+        }
+        Ok(())
     }
 
     async fn restore_one(

@@ -21,14 +21,16 @@ pub(crate) struct Holdings {
 }
 
 #[derive(Debug)]
-struct Inner {
-    record: Record,
+pub(super) struct Inner {
+    pub(super) record: Record,
     models: BTreeMap<String, Held>,
     snapshots: BTreeMap<String, Taken>,
     /// Whether the record is kept: not before the session has come to be.
-    is_kept: bool,
+    pub(super) is_kept: bool,
     /// What is taken for models that are being loaded, by the number of their checkpoints.
     reserved: BTreeMap<u32, u64>,
+    /// The same for recordings that are being begun.
+    pub(super) reserved_recordings: BTreeMap<u32, u64>,
     /// Nothing comes after the session's end.
     has_ended: bool,
 }
@@ -79,8 +81,15 @@ impl Holdings {
         snapshots: BTreeMap<String, Taken>,
         is_kept: bool,
     ) -> Self {
-        let (reserved, has_ended) = (BTreeMap::new(), false);
-        let inner = Inner { record, models, snapshots, is_kept, reserved, has_ended };
+        let inner = Inner {
+            record,
+            models,
+            snapshots,
+            is_kept,
+            reserved: BTreeMap::new(),
+            reserved_recordings: BTreeMap::new(),
+            has_ended: false,
+        };
         Self { store, inner: Mutex::new(inner), viewers: Mutex::default() }
     }
 
@@ -204,10 +213,13 @@ impl Holdings {
         inner.check_life()?;
         let Some(held) = inner.models.remove(model_id) else { return Ok(()) };
         let recorded = inner.record.models.remove(model_id);
+        let recordings = inner.record.recordings.clone();
+        inner.end_recordings(model_id);
         let saved = if inner.is_kept { self.store.save(&inner.record) } else { Ok(()) };
         if let Err(error) = saved {
             inner.models.insert(model_id.to_owned(), held);
             inner.record.models.extend(recorded.map(|recorded| (model_id.to_owned(), recorded)));
+            inner.record.recordings = recordings;
             return Err(error);
         }
         self.store.checkpoints().remove(&inner.record.id, held.checkpoint);
@@ -272,6 +284,7 @@ impl Holdings {
     pub(crate) fn rest(&self) {
         let id = self.lock().record.id.clone();
         self.store.checkpoints().close(&id);
+        self.store.recordings().close(&id);
     }
 
     /// The session is gone.
@@ -281,13 +294,13 @@ impl Holdings {
         self.store.forget(&inner.record.id);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Inner {
-    fn check_life(&self) -> Result<(), store::Error> {
+    pub(super) fn check_life(&self) -> Result<(), store::Error> {
         if self.has_ended { Err(store::Error::Ended) } else { Ok(()) }
     }
 

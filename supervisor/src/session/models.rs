@@ -194,6 +194,7 @@ impl Session {
             Ok::<_, store::Error>(vec![model.file()?, from.checkpoint(held.checkpoint)?])
         });
         let Ok(attached) = files.await else { return };
+        self.attach_recordings(model_id).await;
         let options = Options { attached, patience: Some(LOAD_PATIENCE), ..Options::default() };
         let call = RestoreModel { model_id: model_id.to_owned(), bytes, resume: false };
         if let Err(error) = self.call(call, options).await {
@@ -209,7 +210,7 @@ impl Session {
     }
 
     /// Like [`Self::call`]; tells also how many workers the session had lost when it was answered.
-    async fn call_counted<C: Call>(
+    pub(super) async fn call_counted<C: Call>(
         &self,
         call: C,
         options: Options,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::Isolation;
+use super::{Isolation, RecordingsConfig};
 use crate::limits::Limits;
 use crate::tenants::Tenant;
 
@@ -26,6 +26,8 @@ pub struct Plan {
     pub models_max: u32,
     /// How much the checkpoints of its models may take, in bytes.
     pub checkpoint_bytes_max: u64,
+    /// What it may record.
+    pub recordings: RecordingsConfig,
     /// How long a call may take in all, whatever progress its worker claims.
     pub call_within: Duration,
     /// What a client of its port must present.

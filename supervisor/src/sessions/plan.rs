@@ -66,6 +66,7 @@ pub(super) fn record(tenant: &Tenant, request: Request, config: &Config) -> Resu
         models: BTreeMap::new(),
         snapshots: BTreeMap::new(),
         next_checkpoint: 0,
+        recordings: BTreeMap::new(),
     })
 }
 
@@ -82,6 +83,8 @@ pub(super) fn copy_of(record: Record, name: Option<String>) -> Record {
         models: BTreeMap::new(),
         snapshots: BTreeMap::new(),
         next_checkpoint: 0,
+        // What was recorded stays with the original.
+        recordings: BTreeMap::new(),
         ..record
     }
 }
@@ -105,6 +108,7 @@ pub(super) fn of_record(record: &Record, config: &Config) -> Plan {
         threads_max: Some(config.limits.threads).filter(|threads| *threads != 0),
         models_max,
         checkpoint_bytes_max: config.checkpoint_bytes_max,
+        recordings: config.recordings.clone(),
         call_within: secs(config.call_budget_secs * 2.0) + CALL_GRACE,
         token: record.token.as_str().into(),
         idle_timeout: secs(record.idle_timeout_secs),

@@ -1,6 +1,6 @@
-//! Checkpoints: the files that workers write their models' states into.
+//! The files that workers write into: checkpoints of their models' states, and recordings.
 //!
-//! A checkpoint belongs to one worker at a time. On disk a lock says so, which the file itself
+//! Such a file belongs to one worker at a time. On disk a lock says so, which the file itself
 //! carries: it goes to the worker with the descriptor, and ends with the last process that has it.
 //! So a new daemon waits until the workers of one that was killed are gone for good.
 
@@ -29,6 +29,10 @@ const WHAT: &str = "the state of the model";
 
 #[derive(Debug)]
 pub(crate) struct Checkpoints {
+    /// What the files' names end with.
+    extension: &'static str,
+    /// What they are, for messages.
+    what: &'static str,
     folder: Option<PathBuf>,
     /// Those that are in use; without a folder, all that there are.
     open: Mutex<HashMap<String, HashMap<u32, Arc<OwnedFd>>>>,
@@ -37,28 +41,44 @@ pub(crate) struct Checkpoints {
 
 impl Checkpoints {
     pub(super) fn new(folder: Option<PathBuf>, unsynced: Arc<Unsynced>) -> Self {
-        Self { folder, open: Mutex::default(), unsynced }
+        Self { extension: "checkpoint", what: WHAT, folder, open: Mutex::default(), unsynced }
     }
 
-    /// Makes an empty checkpoint for a state of so many values. Its space is taken at once, so that
-    /// a full disk is an error here and not the end of a worker.
+    /// The same for recordings.
+    pub(super) fn of_recordings(folder: Option<PathBuf>, unsynced: Arc<Unsynced>) -> Self {
+        let (extension, what) = ("recording", "the recording");
+        Self { extension, what, folder, open: Mutex::default(), unsynced }
+    }
+
+    /// Makes an empty checkpoint for a state of so many values.
     pub(crate) fn create(&self, id: &str, number: u32, values: u64) -> Result<Arc<OwnedFd>, Error> {
         let bytes = checkpoint::file_bytes(values).ok_or_else(|| Error::Damaged {
             what: "the compiled model".to_owned(),
             problem: format!("its state has {values} values"),
         })?;
+        self.create_file(id, number, bytes)
+    }
+
+    /// Makes an empty file. Its space is taken at once, so that a full disk is an error here and not
+    /// the end of a worker.
+    pub(crate) fn create_file(
+        &self,
+        id: &str,
+        number: u32,
+        bytes: u64,
+    ) -> Result<Arc<OwnedFd>, Error> {
         let file = match self.path(id, number) {
-            None => memory_file().map_err(Error::of(WHAT))?,
+            None => memory_file().map_err(Error::of(self.what))?,
             Some(path) => {
                 let made = file_of(&path, bytes);
                 if made.is_err() {
                     std::fs::remove_file(path).ok();
                 }
-                made.map_err(Error::of(WHAT))?
+                made.map_err(Error::of(self.what))?
             }
         };
         if self.folder.is_none() {
-            take_space(&file, bytes).map_err(Error::of(WHAT))?;
+            take_space(&file, bytes).map_err(Error::of(self.what))?;
         }
         Ok(self.remember(id, number, file))
     }
@@ -69,16 +89,16 @@ impl Checkpoints {
         if let Some(file) = known {
             return Ok(file);
         }
-        let damaged = |problem: String| Error::Damaged { what: WHAT.to_owned(), problem };
+        let damaged = |problem: String| Error::Damaged { what: self.what.to_owned(), problem };
         let Some(path) = self.path(id, number) else {
             return Err(damaged("it is not there".to_owned()));
         };
         let file = std::fs::OpenOptions::new().read(true).write(true).open(path);
         let file = OwnedFd::from(file.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => damaged(error.to_string()),
-            _ => Error::of(WHAT)(error),
+            _ => Error::of(self.what)(error),
         })?);
-        lock_within(&file, LOCK_PATIENCE).map_err(Error::of(WHAT))?;
+        lock_within(&file, LOCK_PATIENCE).map_err(Error::of(self.what))?;
         Ok(self.remember(id, number, file))
     }
 
@@ -154,7 +174,7 @@ impl Checkpoints {
     }
 
     fn path(&self, id: &str, number: u32) -> Option<PathBuf> {
-        Some(self.folder.as_ref()?.join(id).join(format!("{number}.checkpoint")))
+        Some(self.folder.as_ref()?.join(id).join(format!("{number}.{}", self.extension)))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, HashMap<u32, Arc<OwnedFd>>>> {

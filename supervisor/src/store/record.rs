@@ -6,6 +6,7 @@ use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use simward_protocol::recording::Selection;
 
 use super::files;
 use crate::limits::Limits;
@@ -48,8 +49,11 @@ pub struct Record {
     /// States that are kept for later, by handle.
     #[serde(default)]
     pub snapshots: BTreeMap<String, RecordedSnapshot>,
-    /// The number of the next checkpoint.
+    /// The number of the next checkpoint or recording.
     pub next_checkpoint: u32,
+    /// Its recordings, by id.
+    #[serde(default)]
+    pub recordings: BTreeMap<String, RecordedRecording>,
 }
 
 /// A model of a session.
@@ -74,6 +78,32 @@ pub struct RecordedSnapshot {
     pub checkpoint: u32,
     /// The simulated time that it holds, in seconds.
     pub time_secs: f64,
+}
+
+/// A recording of a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordedRecording {
+    /// The model that is recorded, or was.
+    pub model_id: String,
+    /// The number of its file.
+    pub number: u32,
+    /// The file's length.
+    pub bytes: u64,
+    /// What is recorded.
+    pub selection: Selection,
+    /// Why it ended; nothing while it goes on.
+    pub ended: Option<RecordingEnd>,
+}
+
+/// Why a recording ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RecordingEnd {
+    /// Its owner stopped it.
+    Stopped,
+    /// Its model was unloaded.
+    Unloaded,
 }
 
 /// Writes a record into a session's folder.
@@ -129,6 +159,7 @@ fn wrong(problem: &str) -> io::Error {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use simward_protocol::recording::Channel;
 
     use super::*;
 
@@ -153,8 +184,29 @@ mod tests {
             is_default: false,
             models: BTreeMap::from([("arm".into(), model)]),
             snapshots: BTreeMap::from([("snap_1".into(), snapshot)]),
-            next_checkpoint: 4,
+            next_checkpoint: 6,
+            recordings: BTreeMap::from([(
+                "rec_5".into(),
+                RecordedRecording {
+                    model_id: "arm".into(),
+                    number: 5,
+                    bytes: 8192,
+                    selection: Selection { channels: vec![Channel::Qpos], every: 2 },
+                    ended: Some(RecordingEnd::Stopped),
+                },
+            )]),
         }
+    }
+
+    #[test]
+    fn a_record_from_before_there_were_recordings_is_read() {
+        let mut value = serde_json::to_value(record()).unwrap();
+        value.as_object_mut().unwrap().remove("recordings");
+        let body = value.to_string();
+        let mut bytes = format!("{HEAD} {:08x}\n", crc32fast::hash(body.as_bytes())).into_bytes();
+        bytes.extend(body.into_bytes());
+        let recordings = BTreeMap::new();
+        assert_eq!(decode(&bytes).unwrap(), Record { recordings, ..record() });
     }
 
     #[test]

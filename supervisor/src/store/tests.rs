@@ -24,6 +24,7 @@ fn record(id: &str) -> Record {
         models: std::collections::BTreeMap::new(),
         snapshots: std::collections::BTreeMap::new(),
         next_checkpoint: 0,
+        recordings: std::collections::BTreeMap::new(),
     }
 }
 

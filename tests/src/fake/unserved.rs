@@ -4,7 +4,9 @@
 
 use simward_protocol::call::{Call, Serve};
 use simward_protocol::fault::Fault;
-use simward_protocol::{actuation, analysis, model, modify, observe, rollout, sweep, viewer};
+use simward_protocol::{
+    actuation, analysis, model, modify, observe, recording, rollout, sweep, viewer,
+};
 
 use super::world::World;
 
@@ -45,4 +47,8 @@ unserved! {
     analysis::CastRays,
     analysis::MeasureDistance,
     analysis::MapScene,
+    recording::PlanRecording,
+    recording::StartRecording,
+    recording::AttachRecording,
+    recording::StopRecording,
 }

@@ -286,8 +286,17 @@ impl Serve<Step> for World {
         };
         let time_secs = Real(model.time_secs);
         let state = (!include.is_empty()).then(|| model.state(&model_id, &include));
-        let warnings = Vec::new();
-        Ok(Stepped { model_id, time_secs, steps_done, stopped_by, warnings, auto_resets: 0, state })
+        let (warnings, auto_resets, table) = (Vec::new(), 0, None);
+        Ok(Stepped {
+            model_id,
+            time_secs,
+            steps_done,
+            stopped_by,
+            warnings,
+            auto_resets,
+            state,
+            table,
+        })
     }
 }
 

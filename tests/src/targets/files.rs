@@ -87,7 +87,20 @@ pub(super) fn a_record() -> Record {
         is_default: true,
         models: std::iter::once(("arm".to_owned(), a_model())).collect(),
         snapshots: std::iter::once(("snap_0".to_owned(), a_snapshot())).collect(),
-        next_checkpoint: 4,
+        next_checkpoint: 6,
+        recordings: std::iter::once(("rec_5".to_owned(), a_recording())).collect(),
+    }
+}
+
+fn a_recording() -> simward_supervisor::store::RecordedRecording {
+    use simward_protocol::recording::{Channel, Selection};
+    let channels = vec![Channel::Qpos, Channel::Joint("elbow".into())];
+    simward_supervisor::store::RecordedRecording {
+        model_id: "arm".into(),
+        number: 5,
+        bytes: 8192,
+        selection: Selection { channels, every: 2 },
+        ended: None,
     }
 }
 

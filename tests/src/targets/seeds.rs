@@ -72,6 +72,7 @@ fn to_worker() -> Vec<Vec<u8>> {
             control: control.clone(),
             stop_when: Some(Box::new(stop_when)),
             include: vec![Part::Qpos, Part::MocapQuat],
+            record: None,
             budget_millis: 30_000,
         }
         .into(),

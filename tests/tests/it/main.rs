@@ -25,6 +25,7 @@ mod pictures;
 mod observation;
 mod official;
 mod pool;
+mod recordings;
 mod recovery;
 mod reference;
 mod rogues;

@@ -52,7 +52,7 @@ const LAYERS: [&[&str]; 11] = [
     &["cli", "doctor", "demo", "daemon", "config"],
     &["http", "stdio", "admin"],
     &["mcp"],
-    &["telemetry", "terminate", "models", "pictures", "runs"],
+    &["telemetry", "terminate", "models", "pictures", "recordings", "runs"],
     &["sessions"],
     &["session"],
     &["compiler", "renderer"],

@@ -39,7 +39,10 @@ impl Serve<RestoreModel> for World {
         let (compiled, checkpoint) = self.files(bytes)?;
         let room = self.slot(slot)?;
         room.check_place(&model_id)?;
-        let (simulation, run) = Simulation::restore(&model_id, &compiled, &checkpoint)?;
+        let (mut simulation, run) = Simulation::restore(&model_id, &compiled, &checkpoint)?;
+        for waiting in room.waiting.extract_if(.., |waiting| waiting.model_id == model_id) {
+            simulation.resume_recording(waiting);
+        }
         let time_secs = simulation.time_secs();
         let steps_total = simulation.counts().steps_total;
         room.models.insert(model_id.clone(), simulation);

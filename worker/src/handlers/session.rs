@@ -20,8 +20,9 @@ impl Serve<OpenSession> for World {
         }
         let models = std::collections::BTreeMap::new();
         let pace = Pace::new(step_rate, cpu_ratio, Instant::now());
-        let port = None;
-        self.slots.insert(slot, Slot { session_id, token, models_max, models, pace, port });
+        let (waiting, port) = (Vec::new(), None);
+        let room = Slot { session_id, token, models_max, models, waiting, pace, port };
+        self.slots.insert(slot, room);
         let listening = self.listen(slot)?;
         Ok(SessionOpened { listening })
     }

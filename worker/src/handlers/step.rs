@@ -54,8 +54,16 @@ impl Slices {
 
 impl Serve<Step> for World {
     fn serve(&mut self, slot: u32, call: Step) -> Result<Stepped, Fault> {
-        let Step { model_id, steps, duration_secs, control, stop_when, include, budget_millis } =
-            call;
+        let Step {
+            model_id,
+            steps,
+            duration_secs,
+            control,
+            stop_when,
+            include,
+            record,
+            budget_millis,
+        } = call;
         let (model_id, simulation) = self.still_model(slot, model_id.as_deref())?;
         let steps = match duration_secs {
             None => steps,
@@ -66,19 +74,39 @@ impl Serve<Step> for World {
         }
         let model = simulation.data.model();
         let watch = stop_when.map(|condition| Watch::new(model, &condition)).transpose()?;
-        if let Some(control) = control {
-            let placed = values::place(model, Target::Ctrl, "control", control, f64::MAX)?;
+        let placed = match control {
+            Some(control) => {
+                let model = simulation.data.model();
+                Some(values::place(model, Target::Ctrl, "control", control, f64::MAX)?)
+            }
+            None => None,
+        };
+        if let Some(selection) = record {
+            simulation.begin_table(&selection, steps)?;
+        }
+        if let Some(placed) = placed {
             values::put(&placed, simulation.data.ctrl_mut());
             simulation.touch();
         }
         let before = simulation.counts();
         let budget = Duration::from_millis(budget_millis);
-        let (steps_done, stopped_by) = self.step(slot, &model_id, steps, watch, budget)?;
+        let stepped = self.step(slot, &model_id, steps, watch, budget);
         let (_, simulation) = self.model(slot, Some(&model_id))?;
+        let table = simulation.end_table();
+        let (steps_done, stopped_by) = stepped?;
         let (warnings, auto_resets) = between(&before, &simulation.counts());
         let time_secs = Real(simulation.time_secs());
         let state = (!include.is_empty()).then(|| simulation.state(model_id.clone(), &include));
-        Ok(Stepped { model_id, time_secs, steps_done, stopped_by, warnings, auto_resets, state })
+        Ok(Stepped {
+            model_id,
+            time_secs,
+            steps_done,
+            stopped_by,
+            warnings,
+            auto_resets,
+            state,
+            table,
+        })
     }
 }
 

@@ -19,6 +19,7 @@ use super::fields::{FIELDS, Spot};
 use super::keeping::{Checkpoint, Found};
 use super::modified::{self, Modifications, Wanted};
 use super::pull::Pull;
+use super::recording::Recordings;
 use crate::pulse::Pulse;
 
 /// The bounds of a model's timestep, in seconds. The engine itself takes zero, negative numbers
@@ -56,6 +57,8 @@ pub(crate) struct Simulation {
     changed: bool,
     /// What was counted before the engine's counters were last set back, and the steps.
     counts: Counts,
+    /// What is recorded of its steps.
+    pub(super) recordings: Recordings,
     /// Divergences on the engine's counters at the last look.
     diverged: i64,
     /// Which one it is of all that this worker has loaded.
@@ -105,7 +108,17 @@ impl Simulation {
         counts: Counts,
     ) -> Self {
         let edition = EDITIONS.fetch_add(1, Ordering::Relaxed);
-        Self { data, modified, checkpoint, changed: true, counts, diverged: 0, edition, pull: None }
+        Self {
+            data,
+            modified,
+            checkpoint,
+            changed: true,
+            counts,
+            recordings: Recordings::default(),
+            diverged: 0,
+            edition,
+            pull: None,
+        }
     }
 
     /// Whether it has changed since it was last kept.
@@ -224,9 +237,31 @@ impl Simulation {
 
     fn take_steps(&mut self, steps: u64, pulse: &Pulse, done_before: u64) -> u64 {
         self.changed = true;
+        let taken = if self.recordings.is_empty() {
+            self.take(steps, pulse, done_before, |_, _| ())
+        } else {
+            // Out of the way of the steps, and back.
+            let mut recordings = std::mem::take(&mut self.recordings);
+            let taken = self.take(steps, pulse, done_before, |data, step| {
+                recordings.note(data, step);
+            });
+            self.recordings = recordings;
+            taken
+        };
+        self.counts.steps_total += taken;
+        taken
+    }
+
+    /// Takes steps, and notes each with its number. What is noted nowhere costs nothing.
+    fn take(
+        &mut self,
+        steps: u64,
+        pulse: &Pulse,
+        done_before: u64,
+        mut note: impl FnMut(&MjData<Box<MjModel>>, u64),
+    ) -> u64 {
         for taken in 0..steps {
             if pulse.current_is_cancelled() {
-                self.counts.steps_total += taken;
                 return taken;
             }
             let before = self.data.time();
@@ -238,8 +273,8 @@ impl Simulation {
             if diverged != self.diverged || (diverged != 0 && self.data.time() <= before) {
                 self.note_divergence(diverged);
             }
+            note(&self.data, self.counts.steps_total + taken + 1);
         }
-        self.counts.steps_total += steps;
         steps
     }
 

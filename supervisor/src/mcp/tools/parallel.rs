@@ -174,6 +174,7 @@ impl McpServer {
                 duration_secs: None,
                 control,
                 stop_when: None,
+                record: None,
                 include,
                 budget_millis: self.budget_millis(false),
             };
@@ -207,6 +208,7 @@ impl McpServer {
                 duration_secs: Some(duration_secs),
                 control: None,
                 stop_when: None,
+                record: None,
                 include: Vec::new(),
                 budget_millis: self.budget_millis(false),
             };

@@ -7,6 +7,7 @@ use simward_protocol::condition::Condition;
 use simward_protocol::simulation::{Applied, Pause, Reset, Run, RunStatus, Step, Stepped};
 use simward_protocol::state::{Part, Values, values_from_json};
 
+use super::recordings::SelectionArgs;
 use super::state::ValuesSchema;
 use crate::mcp::McpServer;
 use crate::mcp::caller::Caller;
@@ -42,6 +43,10 @@ struct StepArgs {
     /// Parts of the state to return with the result, such as ["qpos", "sensordata"].
     #[serde(default)]
     include: Vec<Part>,
+    /// Record these steps into `table` of the result, such as {"channels": ["qpos"], "every": 10};
+    /// up to 20000 values.
+    #[serde(default)]
+    record: Option<SelectionArgs>,
     /// Return a run_id at once, for get_run, instead of the result; for what takes long.
     #[serde(default)]
     as_run: bool,
@@ -126,11 +131,20 @@ impl McpServer {
             control,
             stop_when,
             include,
+            record,
             as_run,
         } = args;
         let budget_millis = self.budget_millis(as_run);
-        let call =
-            Step { model_id, steps, duration_secs, control, stop_when, include, budget_millis };
+        let call = Step {
+            model_id,
+            steps,
+            duration_secs,
+            control,
+            stop_when,
+            include,
+            record: record.map(Into::into),
+            budget_millis,
+        };
         let session_id = session_id.as_deref();
         Ok(Json(self.ask_or_run(&caller, "step_simulation", session_id, call, as_run).await?))
     }

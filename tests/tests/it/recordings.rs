@@ -1,0 +1,642 @@
+//! Recordings hold what the steps brought, bit by bit, whatever ends meanwhile; and what is made of
+//! them says the same.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use parquet::file::reader::{FileReader as _, SerializedFileReader};
+use parquet::record::Field;
+use serde_json::{Value, json};
+use simward_tests::client::HttpClient;
+use simward_tests::daemon::{Daemon, Setup};
+use simward_tests::wait::{wait_for, wait_until};
+use simward_tests::{models, programs};
+use tempfile::TempDir;
+
+use super::clients::Client;
+
+/// A pendulum of one metre, with a sensor that has a unit, and a motor.
+const PENDULUM: &str = "
+<mujoco>
+  <option timestep='0.001' integrator='RK4'><flag energy='enable'/></option>
+  <worldbody>
+    <body name='arm'>
+      <joint name='hinge' axis='0 1 0' damping='0'/>
+      <geom name='bob' type='sphere' size='0.001' pos='0 0 -1' mass='1'/>
+      <site name='tip' pos='0 0 -1'/>
+    </body>
+  </worldbody>
+  <actuator><motor name='motor' joint='hinge'/></actuator>
+  <sensor><gyro name='turn' site='tip'/><jointpos name='angle' joint='hinge'/></sensor>
+</mujoco>";
+
+struct Here {
+    client: HttpClient,
+    session: Value,
+}
+
+impl Here {
+    fn new(daemon: &Daemon) -> Self {
+        let mut client = daemon.client();
+        let session = client.tool("create_session", json!({})).unwrap()["session_id"].clone();
+        Self { client, session }
+    }
+
+    fn humanoid(daemon: &Daemon) -> Self {
+        let mut here = Self::new(daemon);
+        here.tool("load_model", models::arguments("humanoid"));
+        here
+    }
+
+    fn pendulum(daemon: &Daemon) -> Self {
+        let mut here = Self::new(daemon);
+        here.tool("load_model", json!({ "model_xml": PENDULUM }));
+        here
+    }
+
+    fn ask(&mut self, tool: &str, mut arguments: Value) -> Result<Value, Value> {
+        arguments["session_id"] = self.session.clone();
+        self.client.tool(tool, arguments)
+    }
+
+    fn tool(&mut self, tool: &str, arguments: Value) -> Value {
+        self.ask(tool, arguments).unwrap_or_else(|refused| panic!("{tool}: {refused}"))
+    }
+
+    fn record(&mut self, channels: Value, every: u64) -> String {
+        let call = json!({ "channels": channels, "every": every });
+        self.tool("start_recording", call)["recording_id"].as_str().unwrap().to_owned()
+    }
+
+    fn step(&mut self, steps: u64) {
+        let stepped = self.tool("step_simulation", json!({ "steps": steps }));
+        assert_eq!(stepped["steps_done"], steps);
+    }
+
+    /// Steps under controls that follow from the round, so that a lost step would show.
+    fn step_round(&mut self, round: u32) {
+        let control: Vec<f64> =
+            (0..21).map(|actuator| f64::from(actuator * 7 + round).sin() * 0.4).collect();
+        self.tool("step_simulation", json!({ "steps": 20, "control": control }));
+    }
+
+    /// What stands beside the structured content of a tool's answer.
+    fn content(&mut self, tool: &str, mut arguments: Value) -> Value {
+        arguments["session_id"] = self.session.clone();
+        let answer = self.client.tool_raw(tool, arguments);
+        let answer: Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!(answer["result"]["isError"], false, "{answer}");
+        answer["result"]["content"][1].clone()
+    }
+
+    fn export(&mut self, id: &str, format: &str) -> Vec<u8> {
+        let arguments = json!({ "recording_id": id, "format": format });
+        let content = self.content("export_recording", arguments);
+        let resource = &content["resource"];
+        let session = self.session.as_str().unwrap();
+        assert_eq!(resource["uri"], format!("sim://{session}/recordings/{id}.{format}"));
+        match resource["text"].as_str() {
+            Some(text) => text.as_bytes().to_vec(),
+            None => STANDARD.decode(resource["blob"].as_str().unwrap()).unwrap(),
+        }
+    }
+
+    /// The rows of a recording by column, read out of JSON.
+    fn columns(&mut self, id: &str) -> BTreeMap<String, Vec<f64>> {
+        let table: Value = serde_json::from_slice(&self.export(id, "json")).unwrap();
+        let names = table["columns"].as_array().unwrap().iter();
+        let mut columns: BTreeMap<_, Vec<f64>> = BTreeMap::new();
+        for (index, column) in names.enumerate() {
+            let rows = table["rows"].as_array().unwrap().iter();
+            let values = rows.map(|row| row[index].as_f64().unwrap()).collect();
+            columns.insert(column["name"].as_str().unwrap().to_owned(), values);
+        }
+        columns
+    }
+
+    fn info(&mut self, id: &str) -> Value {
+        let list = self.tool("list_recordings", json!({}));
+        let recordings = list["recordings"].as_array().unwrap();
+        recordings.iter().find(|it| it["recording_id"] == id).unwrap().clone()
+    }
+
+    fn pid(&mut self) -> Option<Pid> {
+        let info = self.tool("get_session_info", json!({}));
+        Some(Pid::from_raw(i32::try_from(info["pid"].as_i64()?).unwrap()))
+    }
+
+    /// Kills the worker, and waits until the daemon knows.
+    fn kill_worker(&mut self, daemon: &mut Daemon) {
+        let victim = wait_for("the session has a worker", || self.pid());
+        daemon.workers();
+        kill(victim, Signal::SIGKILL).unwrap();
+        wait_until("its end is known", || self.pid() != Some(victim));
+    }
+}
+
+fn hex(values: &[f64]) -> Vec<String> {
+    values.iter().map(|value| format!("{:016x}", value.to_bits())).collect()
+}
+
+fn floats(values: &Value) -> Vec<f64> {
+    values.as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect()
+}
+
+/// The columns whose names begin so, row after row, as the engine has its vectors.
+fn vector(columns: &BTreeMap<String, Vec<f64>>, names: &[String]) -> Vec<f64> {
+    let rows = columns["step"].len();
+    (0..rows).flat_map(|row| names.iter().map(move |name| columns[name][row])).collect()
+}
+
+fn names_of(begun: &Value, part: &str) -> Vec<String> {
+    let names = begun["columns"].as_array().unwrap().iter();
+    let names = names.map(|column| column["name"].as_str().unwrap().to_owned());
+    names.filter(|name| name.split('.').next() == Some(part)).collect()
+}
+
+#[test]
+fn a_row_is_what_the_state_says_after_its_step() {
+    let daemon = Setup::real(&programs!()).serve();
+    let mut here = Here::humanoid(&daemon);
+    let call = json!({ "channels": ["qpos", "qvel", "xpos"] });
+    let begun = here.tool("start_recording", call);
+    let id = begun["recording_id"].as_str().unwrap().to_owned();
+    let include = json!(["qpos", "qvel", "xpos"]);
+    let mut states = vec![here.tool("get_state", json!({ "include": include }))];
+    for _ in 0..12 {
+        here.step(1);
+        states.push(here.tool("get_state", json!({ "include": include })));
+    }
+    let columns = here.columns(&id);
+    assert_eq!(columns["step"], (1..=12).map(f64::from).collect::<Vec<_>>());
+    let of = |part: &str| vector(&columns, &names_of(&begun, part));
+    let said = |part: &str, states: &[Value]| {
+        states.iter().flat_map(|state| floats(&state[part])).collect::<Vec<_>>()
+    };
+    assert_eq!(hex(&of("qpos")), hex(&said("qpos", &states[1..])));
+    assert_eq!(hex(&of("qvel")), hex(&said("qvel", &states[1..])));
+    // Poses are what the step computed: those at its beginning.
+    assert_eq!(hex(&of("xpos")), hex(&said("xpos", &states[..12])));
+    let times = states[1..].iter().map(|state| state["time_secs"].as_f64().unwrap());
+    assert_eq!(columns["time_secs"], times.collect::<Vec<_>>());
+}
+
+#[test]
+fn a_row_is_what_the_official_package_has_after_its_step() {
+    let name = "shadow_hand";
+    let reference = Client::Python.run("recordings.py", &["reference", name, "25"]);
+    let daemon = Setup::real(&programs!()).serve();
+    let mut here = Here::new(&daemon);
+    let loaded = here.tool("load_model", models::arguments(name));
+    let parts = ["qpos", "qvel", "qacc", "actuator_force", "sensordata", "xpos", "xquat"];
+    let parts = &parts[..];
+    let parts: Vec<_> =
+        parts.iter().filter(|part| **part != "sensordata" || loaded["nsensordata"] != 0).collect();
+    let control = vec![0.1; usize::try_from(loaded["nu"].as_u64().unwrap()).unwrap()];
+    here.tool("apply_control", json!({ "control": control }));
+    let begun = here.tool("start_recording", json!({ "channels": parts }));
+    let id = begun["recording_id"].as_str().unwrap().to_owned();
+    // However the steps are asked for.
+    for steps in [1, 10, 3, 11] {
+        here.step(steps);
+    }
+    let mut columns = BTreeMap::new();
+    for first in (0..25).step_by(5) {
+        let call = json!({ "recording_id": id, "format": "json", "first_row": first, "rows": 5 });
+        let content = here.content("export_recording", call);
+        let table: Value =
+            serde_json::from_str(content["resource"]["text"].as_str().unwrap()).unwrap();
+        for (index, column) in table["columns"].as_array().unwrap().iter().enumerate() {
+            let values: &mut Vec<f64> =
+                columns.entry(column["name"].as_str().unwrap().to_owned()).or_default();
+            let rows = table["rows"].as_array().unwrap().iter();
+            values.extend(rows.map(|row| row[index].as_f64().unwrap()));
+        }
+    }
+    assert_eq!(json!(hex(&columns["time_secs"])), reference["time_secs"]);
+    for part in parts {
+        let got = vector(&columns, &names_of(&begun, part));
+        assert_eq!(json!(hex(&got)), reference[part], "{part}");
+    }
+}
+
+#[test]
+fn every_form_says_the_same() {
+    let daemon = Setup::real(&programs!()).serve();
+    let mut here = Here::pendulum(&daemon);
+    here.tool("set_state", json!({ "qpos": [0.3] }));
+    let channels = json!(["qpos", { "sensor": "turn" }, { "body": "arm" }, "energy"]);
+    let id = here.record(channels, 3);
+    here.step(90);
+    here.tool("stop_recording", json!({ "recording_id": id }));
+    let columns = here.columns(&id);
+    assert_eq!(columns["step"].len(), 30);
+    let wanted: BTreeMap<_, _> =
+        columns.iter().map(|(name, values)| (name.clone(), hex(values))).collect();
+    assert!(wanted.contains_key("sensordata.turn[1]") && wanted.contains_key("xquat.arm[3]"));
+
+    let folder = TempDir::new().unwrap();
+    let path = |format: &str| folder.path().join(format!("it.{format}"));
+    for format in ["csv", "npz", "parquet"] {
+        std::fs::write(path(format), here.export(&id, format)).unwrap();
+    }
+    let read = |format: &str| {
+        Client::Python.run("recordings.py", &[format.into(), path(format).into_os_string()])
+    };
+    assert_eq!(read("csv"), json!(wanted));
+    let arrays = read("npz");
+    assert_eq!(arrays["qpos"], json!(wanted["qpos.hinge"]));
+    let names = ["sensordata.turn[0]", "sensordata.turn[1]", "sensordata.turn[2]"];
+    let turn = vector(&columns, &names.map(str::to_owned));
+    assert_eq!(arrays["sensordata.turn"], json!(hex(&turn)));
+    assert_eq!(arrays["time_secs"], json!(wanted["time_secs"]));
+    let count = arrays.as_object().unwrap().len();
+    // Step, time, qpos, the gyro, position and orientation of the body, energy.
+    assert_eq!(count, 7);
+    assert_eq!(rows_of_parquet(&path("parquet")), wanted);
+}
+
+fn rows_of_parquet(path: &std::path::Path) -> BTreeMap<String, Vec<String>> {
+    let file = SerializedFileReader::new(File::open(path).unwrap()).unwrap();
+    let mut columns: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for row in file.get_row_iter(None).unwrap() {
+        for (name, field) in row.unwrap().get_column_iter() {
+            #[expect(clippy::cast_precision_loss, reason = "a few steps")]
+            let value = match field {
+                Field::Long(step) => *step as f64,
+                Field::Double(value) => *value,
+                other => panic!("{other}"),
+            };
+            columns.entry(name.clone()).or_default().push(format!("{:016x}", value.to_bits()));
+        }
+    }
+    columns
+}
+
+#[test]
+fn a_recorded_pendulum_swings_as_long_as_its_length_says() {
+    let daemon = Setup::real(&programs!()).serve();
+    let mut here = Here::pendulum(&daemon);
+    let amplitude = 0.05_f64;
+    here.tool("set_state", json!({ "qpos": [amplitude] }));
+    let id = here.record(json!([{ "joint": "hinge" }, "energy"]), 10);
+    // In the background as well as by calls.
+    here.step(5_000);
+    here.tool("run_simulation", json!({ "duration_secs": 5 }));
+    wait_until("it has run", || {
+        here.tool("get_state", json!({}))["time_secs"].as_f64().unwrap() > 9.9995
+    });
+    let columns = here.columns(&id);
+    let (times, angles) = (&columns["time_secs"], &columns["qpos.hinge"]);
+    assert_eq!(times.len(), 1000);
+    let mut crossings = Vec::new();
+    for row in 1..times.len() {
+        let (before, after) = (angles[row - 1], angles[row]);
+        if before < 0.0 && 0.0 <= after {
+            let share = before / (before - after);
+            crossings.push(times[row - 1] + share * (times[row] - times[row - 1]));
+        }
+    }
+    assert!(4 <= crossings.len(), "{crossings:?}");
+    #[expect(clippy::cast_precision_loss, reason = "a handful")]
+    let swings = (crossings.len() - 1) as f64;
+    let period = (crossings.last().unwrap() - crossings[0]) / swings;
+    // Of a bob that is not quite a point, and the next term of the series in the amplitude.
+    let length = 1.0 + 0.4 * 0.001 * 0.001;
+    let wanted =
+        std::f64::consts::TAU * (length / 9.81_f64).sqrt() * (1.0 + amplitude.powi(2) / 16.0);
+    assert!((period - wanted).abs() < 1e-5, "{period} and {wanted}");
+    // Nothing takes energy away.
+    let energy: Vec<f64> = columns["energy.potential"]
+        .iter()
+        .zip(&columns["energy.kinetic"])
+        .map(|(potential, kinetic)| potential + kinetic)
+        .collect();
+    assert!(energy.iter().all(|energy| (energy - energy_of(&energy_first(&columns))).abs() < 1e-9));
+}
+
+fn energy_first(columns: &BTreeMap<String, Vec<f64>>) -> [f64; 2] {
+    ["energy.potential", "energy.kinetic"].map(|name| columns[name][0])
+}
+
+fn energy_of(parts: &[f64; 2]) -> f64 {
+    parts.iter().sum()
+}
+
+#[test]
+fn every_nth_step_is_recorded_and_no_other() {
+    let daemon = Setup::real(&programs!()).serve();
+    let mut here = Here::pendulum(&daemon);
+    here.tool("set_state", json!({ "qpos": [1.0] }));
+    here.step(5);
+    let (all, some) = (here.record(json!(["qpos"]), 1), here.record(json!(["qpos"]), 7));
+    here.step(40);
+    here.step(60);
+    let (all, some) = (here.columns(&all), here.columns(&some));
+    assert_eq!((all["step"].len(), some["step"].len()), (100, 14));
+    for (row, step) in some["step"].iter().enumerate() {
+        let same = 7 * (row + 1) - 1;
+        assert_eq!(all["step"][same].to_bits(), step.to_bits());
+        for name in ["time_secs", "qpos.hinge"] {
+            assert_eq!(all[name][same].to_bits(), some[name][row].to_bits(), "{name}");
+        }
+    }
+    assert_eq!(some["step"][0], 12.0);
+}
+
+#[test]
+fn a_recording_that_is_full_ends_and_the_simulation_does_not() {
+    let daemon = Setup::real(&programs!()).serve();
+    let mut here = Here::pendulum(&daemon);
+    let begun = here.tool("start_recording", json!({ "channels": ["qpos"], "rows_max": 100 }));
+    let id = begun["recording_id"].as_str().unwrap().to_owned();
+    let rows = begun["rows_max"].as_u64().unwrap();
+    // A page is never left half empty.
+    assert!((100..300).contains(&rows), "{rows}");
+    here.step(rows - 1);
+    assert_eq!(here.info(&id)["state"], "recording");
+    here.step(500);
+    let info = here.info(&id);
+    assert_eq!((&info["state"], &info["rows"]), (&json!("full"), &json!(rows)));
+    let columns = here.columns(&id);
+    assert_eq!(columns["step"].len() as u64, rows);
+    let stopped = here.tool("stop_recording", json!({ "recording_id": id, "discard": true }));
+    assert_eq!(stopped["rows"], rows);
+    assert_eq!(here.tool("list_recordings", json!({}))["recordings"], json!([]));
+}
+
+#[test]
+fn a_killed_worker_costs_a_recording_no_row_and_no_bit() {
+    let mut daemon = Setup::real(&programs!()).set("sessions.restart.losses_max", "1000").serve();
+    let (mut hit, mut spared) = (Here::humanoid(&daemon), Here::humanoid(&daemon));
+    let channels = json!(["qpos", "qvel", "ctrl", "qacc", "xpos"]);
+    let ids = [&mut hit, &mut spared].map(|here| here.record(channels.clone(), 3));
+    for round in 0..6 {
+        for here in [&mut hit, &mut spared] {
+            here.step_round(round);
+        }
+        // In the midst of a call that writes rows which nobody will have wanted.
+        let (mut other, session) = (daemon.client(), hit.session.clone());
+        let lost = std::thread::spawn(move || {
+            let call = json!({ "session_id": session, "steps": 1_000_000 });
+            other.tool("step_simulation", call).unwrap_err()
+        });
+        wait_until("rows are written that are not kept", || {
+            u64::from(round + 1) * 20 / 3 + 5 < hit.info(&ids[0])["rows"].as_u64().unwrap()
+        });
+        hit.kill_worker(&mut daemon);
+        assert_eq!(lost.join().unwrap()["code"], "worker_lost");
+    }
+    // And in the midst of a simulation in the background.
+    for here in [&mut hit, &mut spared] {
+        here.tool("run_simulation", json!({ "duration_secs": 4 }));
+    }
+    wait_until("it runs", || hit.info(&ids[0])["rows"].as_u64().unwrap() > 60);
+    hit.kill_worker(&mut daemon);
+    for here in [&mut hit, &mut spared] {
+        wait_until("it has run", || {
+            here.tool("get_state", json!({}))["time_secs"].as_f64().unwrap() > 4.59
+        });
+    }
+    let [id, other] = ids;
+    let compared = hit.tool(
+        "compare_recordings",
+        json!({
+            "recording_id": id,
+            "other_session_id": spared.session,
+            "other_recording_id": other,
+        }),
+    );
+    assert_eq!(compared["bit_equal"], true, "{compared}");
+    assert_eq!(compared["rows"], json!([306, 306]), "{compared}");
+    assert_eq!(compared["columns"], json!([]));
+    let info = hit.tool("get_session_info", json!({}));
+    assert_eq!(info["restarts"], 7);
+}
+
+#[test]
+fn a_recording_goes_on_after_sleep_and_after_another_daemon() {
+    let state = TempDir::new().unwrap();
+    let mut daemon = Setup::real(&programs!()).serve_at(state.path());
+    let (mut hit, mut spared) = (Here::humanoid(&daemon), Here::humanoid(&daemon));
+    let ids = [&mut hit, &mut spared].map(|here| here.record(json!(["qpos", "qvel"]), 2));
+    let ended = hit.record(json!(["qpos"]), 1);
+    hit.step_round(0);
+    spared.step_round(0);
+    hit.tool("stop_recording", json!({ "recording_id": ended }));
+    hit.tool("hibernate_session", json!({}));
+    // What has ended is read without waking anybody; and a list wakes nobody.
+    assert_eq!(hit.columns(&ended)["step"].len(), 20);
+    assert_eq!(hit.info(&ids[0])["rows"], 10);
+    assert_eq!(hit.tool("get_session_info", json!({}))["state"], "hibernated");
+    for here in [&mut hit, &mut spared] {
+        here.step_round(1);
+    }
+    // Nobody says goodbye.
+    daemon.workers();
+    daemon.signal(Signal::SIGKILL);
+    daemon.wait();
+    let daemon = Setup::real(&programs!()).serve_at(state.path());
+    for here in [&mut hit, &mut spared] {
+        here.client = daemon.client();
+    }
+    for here in [&mut hit, &mut spared] {
+        here.step_round(2);
+    }
+    assert_eq!(hit.columns(&ended)["step"].len(), 20);
+    let [id, other] = ids;
+    let call = json!({
+        "recording_id": id,
+        "other_session_id": spared.session,
+        "other_recording_id": other,
+    });
+    let compared = hit.tool("compare_recordings", call);
+    assert_eq!(
+        (&compared["bit_equal"], &compared["rows"]),
+        (&json!(true), &json!([30, 30])),
+        "{compared}"
+    );
+}
+
+#[test]
+fn copies_do_not_record_and_what_is_unloaded_can_still_be_read() {
+    let daemon = Setup::real(&programs!()).serve();
+    let mut here = Here::pendulum(&daemon);
+    here.tool("set_state", json!({ "qpos": [1.0] }));
+    let id = here.record(json!(["qpos"]), 1);
+    here.step(10);
+    let forked = here.tool("fork_session", json!({}));
+    let session = forked["sessions"][0]["session_id"].clone();
+    let mut copy = Here { client: daemon.client(), session };
+    assert_eq!(copy.tool("list_recordings", json!({}))["recordings"], json!([]));
+    copy.step(10);
+    here.step(10);
+    assert_eq!(here.info(&id)["rows"], 20);
+    here.tool("unload_model", json!({}));
+    let info = here.info(&id);
+    assert_eq!((&info["state"], &info["rows"]), (&json!("unloaded"), &json!(20)));
+    // Another model of that name is not recorded.
+    here.tool("load_model", json!({ "model_xml": PENDULUM }));
+    here.step(10);
+    assert_eq!(here.columns(&id)["step"].len(), 20);
+    // Nothing of it is there for others.
+    let refused =
+        copy.ask("export_recording", json!({ "recording_id": id, "format": "csv" })).unwrap_err();
+    assert_eq!(refused["code"], "recording_unknown");
+}
+
+#[test]
+fn recordings_that_part_are_told_apart() {
+    let daemon = Setup::real(&programs!()).serve();
+    let mut here = Here::pendulum(&daemon);
+    let mut runs = Vec::new();
+    for push in [0.0, 0.5] {
+        here.tool("reset_simulation", json!({}));
+        let id = here.record(json!([{ "joint": "hinge" }, "ctrl"]), 1);
+        here.step(100);
+        here.tool("step_simulation", json!({ "steps": 100, "control": [push] }));
+        here.tool("stop_recording", json!({ "recording_id": id }));
+        runs.push(id);
+    }
+    let call = json!({
+        "recording_id": runs[0],
+        "other_recording_id": runs[1],
+        "tolerance": 1e-12,
+    });
+    let compared = here.tool("compare_recordings", call);
+    assert_eq!(compared["bit_equal"], false);
+    assert_eq!(compared["time_max_difference_secs"], 0.0);
+    let columns = compared["columns"].as_array().unwrap();
+    let of = |name: &str| columns.iter().find(|column| column["name"] == name).unwrap();
+    // A push of 0.5 N·m on 1 kg at 1 m for a tenth of a second.
+    let angle = of("qpos.hinge");
+    assert!((angle["max"].as_f64().unwrap() - 0.5 * 0.5 * 0.01).abs() < 1e-4, "{angle}");
+    assert_eq!((&angle["unit"], &of("qvel.hinge")["unit"]), (&json!("rad"), &json!("rad/s")));
+    let control = of("ctrl.motor");
+    // Half of the rows differ by a half.
+    assert_eq!(control["max"], 0.5);
+    assert!((control["rms"].as_f64().unwrap() - 0.125_f64.sqrt()).abs() < 1e-12);
+    let first = compared["first_differs_secs"].as_f64().unwrap();
+    assert!((first - 0.101).abs() < 1e-9, "{first}");
+}
+
+#[test]
+fn a_few_rows_come_back_with_the_steps() {
+    let daemon = Setup::real(&programs!()).serve();
+    let mut here = Here::pendulum(&daemon);
+    here.tool("set_state", json!({ "qpos": [0.5] }));
+    let id = here.record(json!(["qpos", { "sensor": "angle" }]), 5);
+    let record = json!({ "channels": ["qpos", { "sensor": "angle" }], "every": 5 });
+    let stepped = here.tool("step_simulation", json!({ "steps": 52, "record": record }));
+    let table = &stepped["table"];
+    assert_eq!(table["columns"], json!(["time_secs", "qpos.hinge", "sensordata.angle"]));
+    let columns = here.columns(&id);
+    for (index, name) in ["time_secs", "qpos.hinge", "sensordata.angle"].iter().enumerate() {
+        let rows = table["rows"].as_array().unwrap().iter();
+        let values: Vec<f64> = rows.map(|row| row[index].as_f64().unwrap()).collect();
+        assert_eq!(hex(&values), hex(&columns[*name]), "{name}");
+        assert_eq!(values.len(), 10);
+    }
+    // The sensor speaks of the beginning of its step.
+    let angle = |row: usize| columns["sensordata.angle"][row];
+    assert_ne!(angle(3).to_bits(), columns["qpos.hinge"][3].to_bits());
+    assert!((angle(3) - columns["qpos.hinge"][3]).abs() < 0.01);
+    let plain = here.tool("step_simulation", json!({}));
+    assert_eq!(plain["table"], Value::Null);
+}
+
+#[test]
+fn a_picture_shows_lines_with_their_units() {
+    let daemon = Setup::real(&programs!()).serve();
+    let mut here = Here::pendulum(&daemon);
+    here.tool("set_state", json!({ "qpos": [1.0] }));
+    let id = here.record(json!([{ "joint": "hinge" }, "energy", { "sensor": "turn" }]), 1);
+    here.step(5_000);
+    let call = |format: &str| json!({ "recording_id": id, "format": format, "width": 900 });
+    let plotted = here.tool("plot_recording", call("png"));
+    assert_eq!(plotted["rows"], 5_000);
+    let lines = plotted["lines"].as_array().unwrap();
+    let swing = lines.iter().find(|line| line["name"] == "qpos.hinge").unwrap();
+    let (min, max) = (swing["min"].as_f64().unwrap(), swing["max"].as_f64().unwrap());
+    // What stands out is there, however narrow the picture.
+    let columns_max = 1.0;
+    assert!((max - columns_max).abs() < 1e-4 && (min + columns_max).abs() < 1e-4, "{swing}");
+    let content = here.content("plot_recording", call("png"));
+    assert_eq!((&content["type"], &content["mimeType"]), (&json!("image"), &json!("image/png")));
+    let png = STANDARD.decode(content["data"].as_str().unwrap()).unwrap();
+    assert_eq!(&png[..8], b"\x89PNG\r\n\x1a\n");
+    // Width and height, as the header has them.
+    assert_eq!(png[16..24], [0, 0, 3, 132, 0, 0, 1, 244]);
+    assert!(png.len() < 200_000, "{}", png.len());
+    let content = here.content("plot_recording", call("svg"));
+    let svg = content["resource"]["text"].as_str().unwrap();
+    for text in ["qpos.hinge", "rad/s", "energy [J]", "time [s]"] {
+        assert!(svg.contains(text), "no `{text}`");
+    }
+    assert!(svg.matches("<polyline").count() >= 7);
+}
+
+#[test]
+fn what_cannot_be_recorded_is_refused_and_leaves_nothing() {
+    let daemon = Setup::real(&programs!())
+        .set("sessions.recordings.max", "2")
+        .set("sessions.recordings.bytes_max", "200000")
+        .serve();
+    let mut here = Here::humanoid(&daemon);
+    let mut refused = |call: Value| here.ask("start_recording", call).unwrap_err();
+    let unknown = refused(json!({ "channels": [{ "joint": "knee_lft" }] }));
+    assert_eq!(unknown["code"], "name_unknown");
+    assert!(unknown["message"].as_str().unwrap().contains("did you mean `knee_left`"), "{unknown}");
+    let wrong = refused(json!({ "channels": ["qpoz"] }));
+    assert_eq!(wrong["code"], "invalid_argument");
+    assert!(wrong["message"].as_str().unwrap().contains("qpos"), "{wrong}");
+    let energy = refused(json!({ "channels": ["energy"] }));
+    assert_eq!(energy["code"], "channel_unavailable");
+    for call in [
+        json!({ "channels": [] }),
+        json!({ "channels": ["qpos"], "every": 0 }),
+        json!({ "channels": ["qpos"], "every": 1_000_001 }),
+    ] {
+        assert_eq!(refused(call)["code"], "out_of_range");
+    }
+    let large = refused(json!({ "channels": ["qpos"], "rows_max": 1_000_000 }));
+    assert_eq!(large["code"], "limit_exceeded");
+    assert!(
+        large["message"].as_str().unwrap().contains("sessions.recordings.bytes_max"),
+        "{large}"
+    );
+    let overflow = refused(json!({ "channels": ["qpos"], "rows_max": u64::MAX }));
+    assert_eq!(overflow["code"], "limit_exceeded");
+    let nul = refused(json!({ "channels": [{ "body": "to\u{0}rso" }] }));
+    assert_eq!(nul["code"], "name_unknown");
+    // What is named twice is recorded once.
+    let id = here.record(json!(["qpos", { "joint": "knee_left" }, "qpos"]), 1);
+    assert_eq!(here.info(&id)["columns"], 29);
+    here.record(json!(["qpos"]), 1);
+    let many = here.ask("start_recording", json!({ "channels": ["qpos"] })).unwrap_err();
+    assert!(many["message"].as_str().unwrap().contains("sessions.recordings.max"), "{many}");
+    for id in ["rec_77", "../../record", "", "rec_0/../x"] {
+        let call = json!({ "recording_id": id, "format": "csv" });
+        assert_eq!(here.ask("export_recording", call).unwrap_err()["code"], "recording_unknown");
+    }
+    let call = json!({ "recording_id": id });
+    let empty = here.ask("plot_recording", call).unwrap_err();
+    assert!(empty["message"].as_str().unwrap().contains("no rows yet"), "{empty}");
+    here.step(3);
+    let call = json!({ "recording_id": id, "columns": ["qpos.knee_lefd"] });
+    let column = here.ask("plot_recording", call).unwrap_err();
+    assert!(column["message"].as_str().unwrap().contains("`qpos.knee_left`"), "{column}");
+    let record = json!({ "channels": ["xpos"] });
+    let table =
+        here.ask("step_simulation", json!({ "steps": 10_000, "record": record })).unwrap_err();
+    assert_eq!(table["code"], "limit_exceeded");
+    // And no step was taken for it.
+    assert_eq!(here.info(&id)["rows"], 3);
+    let elsewhere = json!({ "session_id": "sim_of_another_tenant", "recording_id": id });
+    let elsewhere = here.client.tool("stop_recording", elsewhere).unwrap_err();
+    assert_eq!(elsewhere["code"], "session_unknown");
+}
