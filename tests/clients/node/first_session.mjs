@@ -22,6 +22,7 @@ const CALL_LIMIT_MS = 60_000;
 const VERSIONS = { modern: "2026-07-28", legacy: "2025-11-25" };
 
 const HUMANOID = new URL("../../../third_party/models/humanoid/humanoid.xml", import.meta.url);
+const CALLS = new URL("../calls.json", import.meta.url);
 
 const HUMANOID_TIMESTEP = 0.005;
 
@@ -53,15 +54,22 @@ console.warn = (...words) => complaints.push(words.join(" "));
 const near = (got, wanted) =>
   assert.ok(Math.abs(got - wanted) < 1e-9, `${got} is not ${wanted}`);
 
-// The client's own validator, and how often it was asked. An output schema that would accept an
-// empty answer checks nothing.
+// What fits a schema in nothing but the names of its fields.
+const wrongAnswer = (schema) => {
+  const parts = [schema, ...(schema.anyOf ?? []), ...(schema.oneOf ?? [])];
+  const names = parts.flatMap((part) => Object.keys(part.properties ?? {}));
+  return Object.fromEntries(names.map((name) => [name, { wrong: ["wrong"] }]));
+};
+
+// The client's own validator, and how often it was asked. An output schema that would accept fields
+// of the wrong kind checks nothing.
 class Counting {
   validated = 0;
   #validator = new AjvJsonSchemaValidator();
 
   getValidator(schema) {
     const validate = this.#validator.getValidator(schema);
-    assert.ok(!validate({}).valid, `this lets anything through: ${JSON.stringify(schema)}`);
+    assert.ok(!validate(wrongAnswer(schema)).valid, `this lets anything through: ${JSON.stringify(schema)}`);
     return (value) => {
       this.validated += 1;
       return validate(value);
@@ -255,6 +263,23 @@ async function pictures(talk, session_id) {
   assert.deepEqual(await talk.ok("get_state", { session_id }), before);
 }
 
+// One call of each tool that needs a robot, as `calls.json` lists them.
+async function callsOfTheList(talk) {
+  const known = { $session: (await talk.ok("create_session")).session_id };
+  const fill = (value) => {
+    if (typeof value === "string") return known[value] ?? value;
+    if (Array.isArray(value)) return value.map(fill);
+    if (value === null || typeof value !== "object") return value;
+    return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, fill(one)]));
+  };
+  for (const call of JSON.parse(readFileSync(CALLS))) {
+    const here = call.alone ? {} : { session_id: known.$session };
+    const answer = await talk.ok(call.tool, { ...fill(call.arguments), ...here });
+    for (const [field, name] of Object.entries(call.keep ?? {})) known[name] = answer[field];
+  }
+  await talk.ok("close_session", { session_id: known.$session });
+}
+
 // What the rest of this script has no use for.
 async function everyOtherTool(talk, session_id) {
   const here = { session_id };
@@ -376,6 +401,7 @@ async function firstSession(server) {
     const told = await progress(talk, model);
     await pictures(talk, model);
     await everyOtherTool(talk, model);
+    await callsOfTheList(talk);
     if (server.kind === "stdio") await defaultSession(talk);
     const left = (await talk.ok("list_sessions")).sessions;
     await closing(talk, sessions);

@@ -34,6 +34,7 @@ VERSIONS = {"modern": "2026-07-28", "legacy": "2025-11-25"}
 HUMANOID = (
     pathlib.Path(__file__).resolve().parents[3] / "third_party/models/humanoid/humanoid.xml"
 )
+CALLS = pathlib.Path(__file__).parents[1] / "calls.json"
 
 HUMANOID_TIMESTEP = 0.005
 
@@ -75,6 +76,7 @@ class Talk:
         self.client = client
         self.session = session
         self.validated: set[str] = set()
+        self.schemas: dict[str, Any] = {}
 
     async def ok(self, tool: str, progress: Any = None, **arguments: Any) -> dict[str, Any]:
         """Calls a tool that must do it. The SDK raises if the answer does not fit the schema."""
@@ -99,17 +101,24 @@ class Talk:
         return said
 
     async def check_that_the_sdk_validates(self, tool: str) -> None:
-        """An empty answer must be one that the SDK would not have let through."""
+        """An answer whose fields are of the wrong kind must not get through."""
         if tool in self.validated:
             return
-        empty = CallToolResult(content=[], structured_content={})
+        wrong = CallToolResult(content=[], structured_content=wrong_answer(self.schemas[tool]))
         try:
-            await self.session.validate_tool_result(tool, empty)
+            await self.session.validate_tool_result(tool, wrong)
         except RuntimeError as error:
             check("Invalid structured content" in str(error), "another error", error)
             self.validated.add(tool)
         else:
             raise AssertionError(f"the output schema of {tool} lets anything through")
+
+
+def wrong_answer(schema: dict[str, Any]) -> dict[str, Any]:
+    """What fits the schema in nothing but the names of its fields."""
+    parts = [schema, *schema.get("anyOf", []), *schema.get("oneOf", [])]
+    names = [name for part in parts for name in part.get("properties", {})]
+    return {name: {"wrong": ["wrong"]} for name in names}
 
 
 class Server:
@@ -262,6 +271,22 @@ async def pictures(talk: Talk, session_id: str) -> None:
     check(after == before, "a picture changed something", before, after)
 
 
+async def calls_of_the_list(talk: Talk) -> None:
+    """One call of each tool that needs a robot, as `calls.json` lists them."""
+    known = {"$session": (await talk.ok("create_session"))["session_id"]}
+    fill = lambda value: (
+        known.get(value, value) if isinstance(value, str)
+        else [fill(one) for one in value] if isinstance(value, list)
+        else {name: fill(one) for name, one in value.items()} if isinstance(value, dict)
+        else value
+    )
+    for call in json.loads(CALLS.read_text()):
+        here = {} if call.get("alone") else {"session_id": known["$session"]}
+        answer = await talk.ok(call["tool"], **fill(call["arguments"]), **here)
+        known |= {name: answer[field] for field, name in call.get("keep", {}).items()}
+    await talk.ok("close_session", session_id=known["$session"])
+
+
 async def every_other_tool(talk: Talk, session_id: str) -> None:
     """What the rest of this script has no use for."""
     here = {"session_id": session_id}
@@ -375,6 +400,7 @@ async def closing(talk: Talk, sessions: dict[str, int]) -> None:
 async def first_session(server: Server) -> dict[str, Any]:
     async with server.connect() as talk:
         tools = {tool.name: tool for tool in (await talk.client.list_tools()).tools}
+        talk.schemas = {name: tool.output_schema for name, tool in tools.items()}
         check(all(tool.output_schema for tool in tools.values()), "a tool has no output schema")
         sessions = await two_sessions(talk)
         model = list(sessions)[1]
@@ -382,6 +408,7 @@ async def first_session(server: Server) -> dict[str, Any]:
         told = await progress(talk, model)
         await pictures(talk, model)
         await every_other_tool(talk, model)
+        await calls_of_the_list(talk)
         if server.transport == "stdio":
             await default_session(talk)
         left = (await talk.ok("list_sessions"))["sessions"]

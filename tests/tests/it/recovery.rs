@@ -336,7 +336,7 @@ fn a_model_is_compiled_once_for_a_tenant() {
 
 #[test]
 fn a_model_whose_state_is_too_large_to_keep_is_refused() {
-    let daemon = Setup::real(&programs!()).set("sessions.checkpoint_bytes_max", "20000").serve();
+    let daemon = Setup::real(&programs!()).set("sessions.checkpoint_bytes_max", "60000").serve();
     let mut client = daemon.client();
     let here = humanoid(&mut client);
     let large = "<mujoco><size nuserdata='5000'/></mujoco>";

@@ -17,37 +17,37 @@ const SIMULATION_TOKENS_MAX: usize = 15_000;
 /// The tokens of a list, as it is sent.
 fn tokens(vocabulary: &CoreBPE, tools: Vec<Tool>) -> usize {
     let list = ListToolsResult { tools, ..Default::default() };
-    let text = serde_json::to_string(&list).unwrap();
+    let text = serde_json::to_string(&list).expect("it is our own list");
     vocabulary.encode_ordinary(&text).len()
 }
 
 #[test]
 fn the_list_of_tools_stays_within_its_budget() {
-    let vocabulary = tiktoken_rs::o200k_base().unwrap();
+    let vocabulary = tiktoken_rs::o200k_base().expect("it is our own list");
     let size = |toolsets: &[Toolset]| tokens(&vocabulary, of(toolsets).list_all());
     let (all, simulation) = (size(&Toolset::ALL), size(&[Toolset::Simulation]));
     let count = of(&Toolset::ALL).list_all().len();
     let mut table = format!("{all:>6} in all, {} for each of {count} tools\n", all / count);
     for toolset in Toolset::ALL {
         let size = size(&[toolset]) - size(&[]);
-        writeln!(table, "{size:>6} toolset {toolset:?}").unwrap();
+        writeln!(table, "{size:>6} toolset {toolset:?}").expect("it is our own list");
     }
-    writeln!(table, "{:>6} always there\n", size(&[])).unwrap();
+    writeln!(table, "{:>6} always there\n", size(&[])).expect("it is our own list");
     for family in FAMILIES {
-        writeln!(table, "{}", family.title).unwrap();
+        writeln!(table, "{}", family.title).expect("it is our own list");
         for tool in of(&Toolset::ALL).list_all() {
             if family.documented().has_route(&tool.name) {
                 let parts = [
                     tool.description.clone().unwrap_or_default().into_owned(),
-                    serde_json::to_string(&tool.input_schema).unwrap(),
-                    serde_json::to_string(&tool.output_schema).unwrap(),
+                    serde_json::to_string(&tool.input_schema).expect("it is our own list"),
+                    serde_json::to_string(&tool.output_schema).expect("it is our own list"),
                 ];
                 let [text, input, output] =
                     parts.map(|part| vocabulary.encode_ordinary(&part).len());
                 let name = tool.name.clone();
                 let whole = tokens(&vocabulary, vec![tool]);
                 writeln!(table, "{whole:>6} {name} ({text} text, {input} input, {output} output)")
-                    .unwrap();
+                    .expect("it is our own list");
             }
         }
     }
