@@ -130,7 +130,7 @@ pub struct Randomize {
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ScaleRange {
-    /// MuJoCo's name of the field, as in modify_model.
+    /// MuJoCo's name of the field, as in `modify_model`.
     pub field: String,
     /// The body, geom, joint or actuator; without it all of them.
     #[serde(default)]

@@ -105,6 +105,7 @@ pub struct GetContacts {
 /// The answer to [`GetContacts`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[expect(clippy::struct_field_names, reason = "what a client reads")]
 pub struct Contacts {
     /// The model.
     pub model_id: String,

@@ -252,7 +252,7 @@ fn begin_of(layout_bytes: usize) -> usize {
 }
 
 fn encode(layout: &Layout) -> Result<Vec<u8>, Error> {
-    let bytes = postcard::to_stdvec(layout).map_err(|_| Error::LayoutTooLong)?;
+    let bytes = postcard::to_stdvec(layout).map_err(|_bad| Error::LayoutTooLong)?;
     if LAYOUT_BYTES_MAX < bytes.len() || COLUMNS_MAX < layout.width() {
         return Err(Error::LayoutTooLong);
     }
@@ -319,7 +319,7 @@ pub fn read(words: &[u64], length: u64) -> Result<Head, Error> {
     }
     let bytes: &[u8] = bytemuck::cast_slice(&head[FIXED_WORDS..]);
     let layout: Layout =
-        postcard::from_bytes(&bytes[..layout_bytes]).map_err(|_| Error::Damaged)?;
+        postcard::from_bytes(&bytes[..layout_bytes]).map_err(|_bad| Error::Damaged)?;
     let expected = ROW_HEAD_WORDS + layout.width();
     let space = length.saturating_sub(begin as u64) / expected as u64;
     if COLUMNS_MAX < layout.width() || row_words != expected as u64 || space < rows_max {

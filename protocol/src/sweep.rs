@@ -41,7 +41,7 @@ impl Sweep {
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Parameter {
-    /// MuJoCo's name of the field, as in modify_model.
+    /// MuJoCo's name of the field, as in `modify_model`.
     pub field: String,
     /// The body, geom, joint or actuator that it belongs to.
     #[serde(default)]

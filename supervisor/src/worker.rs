@@ -93,6 +93,7 @@ struct Pending {
 
 /// What becomes of a call.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it is moved once, and rarely the smaller one")]
 enum Answer {
     /// The worker answered.
     Given(Result<Reply, Fault>),

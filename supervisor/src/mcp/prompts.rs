@@ -147,15 +147,12 @@ fn fill(text: &str, said: &[(&str, String)]) -> String {
             let (_, value) = said.iter().find(|(known, _)| *known == name)?;
             Some((value, behind))
         });
-        match place {
-            Some((value, behind)) => {
-                filled.push_str(value);
-                rest = behind;
-            }
-            None => {
-                filled.push('{');
-                rest = after;
-            }
+        if let Some((value, behind)) = place {
+            filled.push_str(value);
+            rest = behind;
+        } else {
+            filled.push('{');
+            rest = after;
         }
     }
     filled.push_str(rest);

@@ -77,13 +77,13 @@ impl Family {
     /// The family's tools, with all that can be said of them.
     pub(super) fn documented(&self) -> ToolRouter<McpServer> {
         let mut router = (self.tools)();
-        for route in router.map.values_mut() {
+        router.map.values_mut().for_each(|route| {
             let tool = &mut route.attr;
             lean::strip_formats(Arc::make_mut(&mut tool.input_schema));
             if let Some(schema) = &mut tool.output_schema {
                 lean::strip_formats(Arc::make_mut(schema));
             }
-        }
+        });
         router
     }
 }

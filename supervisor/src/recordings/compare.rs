@@ -138,6 +138,7 @@ fn told(reading: &Reading, sums: &[Sum], rows: u64) -> (Vec<Difference>, u64) {
 }
 
 /// Two NaNs are alike, and a NaN is infinitely far from everything else.
+#[expect(clippy::float_cmp, reason = "infinities are alike, and far from nothing")]
 fn distance(one: f64, two: f64) -> f64 {
     if one == two || (one.is_nan() && two.is_nan()) {
         return 0.0;
@@ -179,6 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::float_cmp, reason = "these are exact")]
     fn numbers_that_are_none_have_a_distance_too() {
         assert_eq!(distance(f64::NAN, f64::NAN), 0.0);
         assert_eq!(distance(f64::NAN, 1.0), f64::INFINITY);

@@ -29,7 +29,7 @@ pub enum Format {
     Csv,
     /// Text: columns with units, and rows; every number exact.
     Json,
-    /// NumPy's: one array for each series.
+    /// `NumPy`'s: one array for each series.
     Npz,
     /// Apache Parquet: one column for each column.
     Parquet,

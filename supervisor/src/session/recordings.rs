@@ -114,7 +114,7 @@ impl Session {
         let (reply, losses) = started;
         let recorded = RecordedRecording { model_id, number, bytes, selection, ended: None };
         let (add, of) = (Arc::clone(&holdings), id.clone());
-        let added = holdings.store().run(move |_| add.add_recording(of, recorded)).await;
+        let added = holdings.store().run(move |_| add.add_recording(&of, recorded)).await;
         if let Err(error) = added {
             // What is not kept is not there.
             let stop = StopRecording { recording_id: id };
@@ -134,9 +134,9 @@ impl Session {
     fn recording_bytes(&self, layout: &Layout, rows: Option<u64>) -> Result<u64, Error> {
         let max = self.inner.plan.recordings.bytes_max;
         // What a worker says of itself is checked as what anybody says.
-        let within = recording::rows_within(layout, max).map_err(|_| Error::WrongReply)?;
-        let rows = rows.unwrap_or(ROWS_DEFAULT.min(within));
-        let bytes = recording::file_bytes(layout, rows).map_err(|_| Error::WrongReply)?;
+        let within = recording::rows_within(layout, max).map_err(|_bad| Error::WrongReply)?;
+        let rows = rows.unwrap_or_else(|| ROWS_DEFAULT.min(within));
+        let bytes = recording::file_bytes(layout, rows).map_err(|_bad| Error::WrongReply)?;
         if within < rows.max(1) || max < bytes {
             let key = "sessions.recordings.bytes_max";
             return Err(store::Error::RecordingTooLarge { bytes, max, key }.into());
@@ -250,14 +250,14 @@ impl Holdings {
     }
 
     /// A recording has begun. If that cannot be kept, there is none.
-    fn add_recording(&self, id: String, recorded: RecordedRecording) -> Result<(), store::Error> {
+    fn add_recording(&self, id: &str, recorded: RecordedRecording) -> Result<(), store::Error> {
         let mut inner = self.lock();
         inner.check_life()?;
         inner.reserved_recordings.remove(&recorded.number);
-        inner.record.recordings.insert(id.clone(), recorded);
+        inner.record.recordings.insert(id.to_owned(), recorded);
         let saved = self.save(&inner);
         if saved.is_err() {
-            inner.record.recordings.remove(&id);
+            inner.record.recordings.remove(id);
         }
         saved
     }

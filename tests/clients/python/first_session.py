@@ -104,6 +104,9 @@ class Talk:
         """An answer whose fields are of the wrong kind must not get through."""
         if tool in self.validated:
             return
+        if not self.schemas:
+            listed = (await self.client.list_tools()).tools
+            self.schemas = {one.name: one.output_schema for one in listed}
         wrong = CallToolResult(content=[], structured_content=wrong_answer(self.schemas[tool]))
         try:
             await self.session.validate_tool_result(tool, wrong)
@@ -400,7 +403,6 @@ async def closing(talk: Talk, sessions: dict[str, int]) -> None:
 async def first_session(server: Server) -> dict[str, Any]:
     async with server.connect() as talk:
         tools = {tool.name: tool for tool in (await talk.client.list_tools()).tools}
-        talk.schemas = {name: tool.output_schema for name, tool in tools.items()}
         check(all(tool.output_schema for tool in tools.values()), "a tool has no output schema")
         sessions = await two_sessions(talk)
         model = list(sessions)[1]

@@ -263,16 +263,10 @@ impl Seat<'_> {
         self.want(|wanted| wanted.shape.push(taker));
     }
 
-    /// Reminds the simulation thread of what was asked for.
-    pub(crate) fn remind(&self, pulse: &Pulse, jobs: &SyncSender<Job>) {
-        pulse.want_view();
-        nudge(pulse, jobs);
-    }
-
     /// Pulls at the model, or goes on pulling.
     pub(crate) fn pull(&self, pull: Pull, pulse: &Pulse, jobs: &SyncSender<Job>) {
         self.want(|wanted| wanted.pull = Some(pull));
-        self.remind(pulse, jobs);
+        remind(pulse, jobs);
     }
 
     /// Has something done, with the answer to come.
@@ -305,4 +299,10 @@ impl Drop for Seat<'_> {
             }
         }
     }
+}
+
+/// Reminds the simulation thread of what was asked for.
+pub(crate) fn remind(pulse: &Pulse, jobs: &SyncSender<Job>) {
+    pulse.want_view();
+    nudge(pulse, jobs);
 }

@@ -18,7 +18,7 @@ use tungstenite::{Bytes, Error, Message, WebSocket};
 use super::Page;
 use super::http::Request;
 use super::message::{Ask, SHAPE, Tell};
-use super::stage::{Deed, Frame, PERIOD, Right, Seat, Shape, Sight};
+use super::stage::{Deed, Frame, PERIOD, Right, Seat, Shape, Sight, remind};
 use crate::world::pull::Pull;
 
 /// Where viewers connect.
@@ -94,7 +94,7 @@ fn stay(mut client: TcpStream, visit: &Visit, page: &Page) -> Result<(), Error> 
     let glances = snapshot.as_ref().and_then(|snapshot| snapshot.get(&page.slot));
     let models = glances.into_iter().flatten().map(|glance| glance.model_id.clone());
     let models: Vec<_> = models.collect();
-    let wanted = visit.model_id.as_ref().or(models.first());
+    let wanted = visit.model_id.as_ref().or_else(|| models.first());
     let Some(model_id) = wanted.filter(|wanted| models.contains(wanted)) else {
         return close(&mut socket, NO_MODEL, "the session has no such model");
     };
@@ -198,7 +198,7 @@ impl Viewer<'_> {
         let left = until.saturating_duration_since(Instant::now());
         let left = Timespec { tv_sec: 0, tv_nsec: left.subsec_nanos().into() };
         let mut descriptors = [PollFd::new(&self.socket.get_ref().0, PollFlags::IN)];
-        let listening = if listens { 1 } else { 0 };
+        let listening = usize::from(listens);
         match poll(&mut descriptors[..listening], Some(&left)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(error) => Err(error.into()),
@@ -287,7 +287,7 @@ impl Viewer<'_> {
             match shape.try_recv() {
                 Ok(shape) => return self.send_shape(&shape),
                 Err(TryRecvError::Empty) => {
-                    self.seat.remind(&self.page.shared.pulse, &self.page.jobs)
+                    remind(&self.page.shared.pulse, &self.page.jobs);
                 }
                 // Its model is gone, and so is who would have answered.
                 Err(TryRecvError::Disconnected) => self.shape = None,

@@ -70,7 +70,7 @@ const STAGE_ALL: c_int = 3;
 /// A batch of simulations, which has the model as it was when it was made.
 #[derive(Debug)]
 pub struct Batch {
-    batch: NonNull<Opaque>,
+    ours: NonNull<Opaque>,
     sims: usize,
     width: usize,
 }
@@ -103,7 +103,7 @@ impl Batch {
         };
         // SAFETY: the batch was just made.
         let width = usize::try_from(unsafe { mjb_nstate(batch.as_ptr()) }).unwrap_or(0);
-        let mut made = Self { batch, sims, width };
+        let mut made = Self { ours: batch, sims, width };
         if state.len() != width {
             return Err("the state has another length in a batch".to_owned());
         }
@@ -114,23 +114,21 @@ impl Batch {
     /// On how many threads it computes.
     pub(crate) fn threads(&self) -> u32 {
         // SAFETY: the batch lives as long as `self`.
-        u32::try_from(unsafe { mjb_nthread(self.batch.as_ptr()) }).unwrap_or(1)
+        u32::try_from(unsafe { mjb_nthread(self.ours.as_ptr()) }).unwrap_or(1)
     }
 
     /// The states, one row for each simulation.
     pub(crate) fn states(&self) -> &[f64] {
         // SAFETY: the engine's array has that many values, lives as long as the batch, and is
         // written only in calls that borrow `self` alone.
-        unsafe {
-            std::slice::from_raw_parts(mjb_state(self.batch.as_ptr()), self.sims * self.width)
-        }
+        unsafe { std::slice::from_raw_parts(mjb_state(self.ours.as_ptr()), self.sims * self.width) }
     }
 
     /// The states, to be changed between calls.
     pub(crate) fn states_mut(&mut self) -> &mut [f64] {
         let length = self.sims * self.width;
         // SAFETY: as for `states`, and `self` is borrowed alone.
-        unsafe { std::slice::from_raw_parts_mut(mjb_state(self.batch.as_ptr()), length) }
+        unsafe { std::slice::from_raw_parts_mut(mjb_state(self.ours.as_ptr()), length) }
     }
 
     /// How many values a row has.
@@ -143,7 +141,7 @@ impl Batch {
         let (nid, nstep) = (count(ids.len()), c_int::try_from(steps).unwrap_or(c_int::MAX));
         self.check_ids(ids);
         // SAFETY: the ids are of this batch.
-        unsafe { mjb_step(self.batch.as_ptr(), ids.as_ptr(), nid, nstep, STAGE_NONE) };
+        unsafe { mjb_step(self.ours.as_ptr(), ids.as_ptr(), nid, nstep, STAGE_NONE) };
     }
 
     /// Derives everything of the given simulations' states, which it may change in what is not
@@ -152,7 +150,7 @@ impl Batch {
         self.check_ids(ids);
         let nid = count(ids.len());
         // SAFETY: the ids are of this batch.
-        unsafe { mjb_forward(self.batch.as_ptr(), ids.as_ptr(), nid, STAGE_ALL) };
+        unsafe { mjb_forward(self.ours.as_ptr(), ids.as_ptr(), nid, STAGE_ALL) };
     }
 
     /// Why a simulation failed in the last call that it was part of.
@@ -161,10 +159,10 @@ impl Batch {
         // SAFETY: the engine has a status for each simulation, and `sim` is one; a text that it
         // gives ends with a zero and stays until the next call, which needs `self` alone.
         unsafe {
-            if *mjb_status(self.batch.as_ptr()).add(sim) == 0 {
+            if *mjb_status(self.ours.as_ptr()).add(sim) == 0 {
                 return None;
             }
-            let text = CStr::from_ptr(mjb_error(self.batch.as_ptr(), count(sim)));
+            let text = CStr::from_ptr(mjb_error(self.ours.as_ptr(), count(sim)));
             Some(text.to_string_lossy().into_owned())
         }
     }
@@ -175,7 +173,7 @@ impl Batch {
         // SAFETY: the engine has that many counters for each simulation, and `sim` is one.
         let row = unsafe {
             std::slice::from_raw_parts(
-                mjb_warning(self.batch.as_ptr()).add(sim * WARNINGS),
+                mjb_warning(self.ours.as_ptr()).add(sim * WARNINGS),
                 WARNINGS,
             )
         };
@@ -187,9 +185,8 @@ impl Batch {
         let name = CString::new(name).ok()?;
         let (mut size, mut bytes) = (0, 0);
         // SAFETY: the name ends with a zero, and both numbers are ours.
-        let values = unsafe {
-            mjb_output(self.batch.as_ptr(), name.as_ptr(), &raw mut size, &raw mut bytes)
-        };
+        let values =
+            unsafe { mjb_output(self.ours.as_ptr(), name.as_ptr(), &raw mut size, &raw mut bytes) };
         if usize::try_from(bytes) != Ok(size_of::<f64>()) {
             return None;
         }
@@ -203,9 +200,8 @@ impl Batch {
         let name = CString::new(name).ok()?;
         let (mut size, mut bytes) = (0, 0);
         // SAFETY: the name ends with a zero, and both numbers are ours.
-        let values = unsafe {
-            mjb_expand(self.batch.as_ptr(), name.as_ptr(), &raw mut size, &raw mut bytes)
-        };
+        let values =
+            unsafe { mjb_expand(self.ours.as_ptr(), name.as_ptr(), &raw mut size, &raw mut bytes) };
         let width = usize::try_from(size).ok().filter(|width| *width != 0)?;
         if usize::try_from(bytes) != Ok(size_of::<f64>()) {
             return None;
@@ -221,7 +217,7 @@ impl Batch {
     pub(crate) fn derive_constants(&mut self, ids: &[c_int]) {
         self.check_ids(ids);
         // SAFETY: the ids are of this batch.
-        unsafe { mjb_setConst(self.batch.as_ptr(), ids.as_ptr(), count(ids.len())) };
+        unsafe { mjb_setConst(self.ours.as_ptr(), ids.as_ptr(), count(ids.len())) };
     }
 
     /// What a field held after the last call.
@@ -244,7 +240,7 @@ impl Drop for Batch {
     #[expect(unsafe_code, reason = "calls a function of the engine that the bindings lack")]
     fn drop(&mut self) {
         // SAFETY: it was made by the engine, and is freed once.
-        unsafe { mjb_deleteBatch(self.batch.as_ptr()) };
+        unsafe { mjb_deleteBatch(self.ours.as_ptr()) };
     }
 }
 

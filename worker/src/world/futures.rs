@@ -58,7 +58,7 @@ impl Futures {
             .map_err(|detail| Fault::ModelUnreadable { detail })?;
         let parts = call.outputs.iter().map(|part| shown(model, &mut batch, *part));
         let parts: Vec<Shown> = parts.collect::<Result<_, _>>()?;
-        let values: usize = parts.iter().map(|part| part.width()).sum();
+        let values: usize = parts.iter().map(Shown::width).sum();
         let answer = values * sequences * (1 + call.samples as usize);
         within("values of one answer", answer, Rollout::VALUES_MAX)?;
         let ctrl = component(model, mjtState::mjSTATE_CTRL);

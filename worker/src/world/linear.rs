@@ -1,6 +1,6 @@
 //! Linear algebra on small dense matrices, on top of nalgebra. It knows nothing of MuJoCo.
 
-use nalgebra::{DMatrix, DVector, Schur};
+use nalgebra::{DMatrix, Schur};
 use simward_protocol::analysis::{Conditioning, Stability};
 use simward_protocol::real::{Real, Reals};
 
@@ -75,33 +75,9 @@ pub(crate) fn stability(spectral_radius: Option<f64>) -> Stability {
     }
 }
 
-/// The damped least-squares solution of `matrix x = wanted`, and a step in the null space towards
-/// `preferred`:
-///
-/// `x = Jᵀ (J Jᵀ + λ² I)⁻¹ e + (I - J⁺ J) z` (Nakamura and Hanafusa 1986, Wampler 1986; the null
-/// space after Liégeois 1977, with the damped pseudoinverse).
-///
-/// The damping makes the first matrix positive definite; without it there may be no solution.
-pub(crate) fn damped_least_squares(
-    matrix: &DMatrix<f64>,
-    wanted: &DVector<f64>,
-    damping: f64,
-    preferred: Option<&DVector<f64>>,
-) -> Option<DVector<f64>> {
-    let rows = matrix.nrows();
-    let square = matrix * matrix.transpose() + DMatrix::identity(rows, rows) * (damping * damping);
-    let cholesky = square.cholesky()?;
-    let mut solution = matrix.transpose() * cholesky.solve(wanted);
-    if let Some(preferred) = preferred {
-        let seen = matrix.transpose() * cholesky.solve(&(matrix * preferred));
-        solution += preferred - seen;
-    }
-    Some(solution)
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use nalgebra::DVector;
 
     use super::*;
 
@@ -129,32 +105,5 @@ mod tests {
         assert!(values.iter().all(|value| (magnitude(value) - 1.0).abs() < 1e-12));
         assert_eq!(stability(Some(magnitude(&values[0]))), Stability::Marginal);
         assert_eq!(eigenvalues(DMatrix::from_element(1, 1, f64::NAN)), None);
-    }
-
-    proptest! {
-        #[test]
-        fn a_small_damping_solves_what_can_be_solved(
-            entries in prop::collection::vec(-1.0..1.0_f64, 12),
-            truth in prop::collection::vec(-1.0..1.0_f64, 4),
-        ) {
-            let matrix = DMatrix::from_row_slice(3, 4, &entries);
-            prop_assume!(conditioning(matrix.clone()).condition_number.0 < 100.0);
-            prop_assume!(1e-2 < conditioning(matrix.clone()).singular_values.0[2]);
-            let wanted = &matrix * DVector::from_vec(truth);
-            let found = damped_least_squares(&matrix, &wanted, 1e-8, None).unwrap();
-            prop_assert!((&matrix * found - wanted).norm() < 1e-9);
-        }
-
-        #[test]
-        fn a_step_in_the_null_space_moves_nothing_that_is_wanted(
-            entries in prop::collection::vec(-1.0..1.0_f64, 12),
-            preferred in prop::collection::vec(-1.0..1.0_f64, 4),
-        ) {
-            let matrix = DMatrix::from_row_slice(3, 4, &entries);
-            prop_assume!(1e-2 < conditioning(matrix.clone()).singular_values.0[2]);
-            let (nothing, preferred) = (DVector::zeros(3), DVector::from_vec(preferred));
-            let found = damped_least_squares(&matrix, &nothing, 1e-8, Some(&preferred)).unwrap();
-            prop_assert!((&matrix * found).norm() < 1e-9);
-        }
     }
 }

@@ -18,7 +18,6 @@ pub(crate) enum Kind {
     Site,
     Sensor,
     Camera,
-    Tendon,
 }
 
 impl Kind {
@@ -33,7 +32,6 @@ impl Kind {
             Self::Site => "site",
             Self::Sensor => "sensor",
             Self::Camera => "camera",
-            Self::Tendon => "tendon",
         }
     }
 
@@ -48,7 +46,6 @@ impl Kind {
             Self::Site => MjtObjBase::mjOBJ_SITE,
             Self::Sensor => MjtObjBase::mjOBJ_SENSOR,
             Self::Camera => MjtObjBase::mjOBJ_CAMERA,
-            Self::Tendon => MjtObjBase::mjOBJ_TENDON,
         }
     }
 
@@ -64,7 +61,6 @@ impl Kind {
             Self::Site => ffi.nsite,
             Self::Sensor => ffi.nsensor,
             Self::Camera => ffi.ncam,
-            Self::Tendon => ffi.ntendon,
         })
         .unwrap_or(0)
     }

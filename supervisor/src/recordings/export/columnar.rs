@@ -59,7 +59,7 @@ fn put(into: &mut impl Write, bytes: &[u8]) -> Result<(), Error> {
     into.write_all(bytes).map_err(unwritable(Format::Npz))
 }
 
-/// The head of an array's file, as NumPy's format 1.0 has it: a multiple of 64 bytes.
+/// The head of an array's file, as `NumPy`'s format 1.0 has it: a multiple of 64 bytes.
 fn header(kind: &str, shape: &str) -> Vec<u8> {
     let text = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}");
     let length = (10 + text.len() + 1).next_multiple_of(64) - 10;

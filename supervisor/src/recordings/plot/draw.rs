@@ -252,7 +252,7 @@ mod tests {
             match format {
                 Picture::Png => assert!(bytes.starts_with(b"\x89PNG")),
                 Picture::Svg => {
-                    assert!(String::from_utf8(bytes).unwrap().contains("&lt;&amp;&gt;"))
+                    assert!(String::from_utf8(bytes).unwrap().contains("&lt;&amp;&gt;"));
                 }
             }
         }
