@@ -1,4 +1,4 @@
-//! A real browser without a screen: Chromium, told what to do by its WebDriver.
+//! A real browser without a screen: Chromium, told what to do by its `WebDriver`.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;

@@ -80,7 +80,7 @@ impl Viewer {
     pub fn order(&mut self, ask: &Value) -> Result<(), String> {
         self.ask(ask);
         loop {
-            match self.next() {
+            match self.see() {
                 Seen::Tell(tell) if tell["ask"] == ask["ask"] => {
                     let why = tell["why"].as_str().map(str::to_owned);
                     return why.map_or(Ok(()), Err);
@@ -93,7 +93,7 @@ impl Viewer {
     }
 
     /// The next message.
-    pub fn next(&mut self) -> Seen {
+    pub fn see(&mut self) -> Seen {
         let mut whole = Vec::new();
         loop {
             match self.socket.read().unwrap() {
@@ -118,7 +118,7 @@ impl Viewer {
     /// The next moment, after which it takes another one.
     pub fn moment(&mut self) -> Moment {
         loop {
-            match self.next() {
+            match self.see() {
                 Seen::Moment(moment) => {
                     self.ask(&json!({ "ask": "more" }));
                     return moment;
@@ -142,7 +142,7 @@ impl Viewer {
     /// The next shape.
     pub fn next_shape(&mut self) -> Value {
         loop {
-            match self.next() {
+            match self.see() {
                 Seen::Shape(shape) => return shape,
                 Seen::Closed(code, why) => panic!("closed: {code}: {why}"),
                 _ => (),
@@ -153,7 +153,7 @@ impl Viewer {
     /// Waits for the end.
     pub fn closed(&mut self) -> (CloseCode, String) {
         loop {
-            if let Seen::Closed(code, why) = self.next() {
+            if let Seen::Closed(code, why) = self.see() {
                 return (code, why);
             }
         }

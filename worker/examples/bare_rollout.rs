@@ -34,7 +34,7 @@ fn run(args: &[String]) -> anyhow::Result<()> {
     let model = MjModel::from_xml(path).with_context(|| format!("loading {path}"))?;
     let data = MjData::try_new(Box::new(model)).context("allocating its data")?;
     let state = data.state(INTEGRATION);
-    let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get());
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let threads = u32::try_from(threads).unwrap_or(1);
     let mut out = io::stdout().lock();
     writeln!(out, "{}", json!({ "model": path, "threads": threads }))?;

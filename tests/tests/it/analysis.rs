@@ -142,12 +142,13 @@ fn a_hanging_pendulum_is_stable_and_an_upright_one_is_not() {
     let upright = client.tool("linearize_dynamics", json!({ "centered": false })).unwrap();
     assert_eq!(upright["stability"], "unstable");
     // It falls with the rate that solves s² + d s - g = 0.
-    let rate = (-d + (d * d + 4.0 * g).sqrt()) / 2.0;
+    let rate = f64::midpoint(-d, (d * d + 4.0 * g).sqrt());
     let radius = number(&upright["spectral_radius"]);
     assert!((radius - (h * rate).exp()).abs() < 1e-3, "{radius}");
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene, measured from all sides")]
 fn rays_and_distances_measure_what_was_built() {
     let (_daemon, mut client) = daemon();
     let xml = r#"<mujoco><worldbody><geom name="floor" type="plane" size="5 5 1"/>

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 #![expect(clippy::disallowed_methods, reason = "tests start processes and wait for them")]
+#![expect(clippy::float_cmp, reason = "what is to be the same to the last bit is compared so")]
 #![expect(clippy::needless_pass_by_value, reason = "arguments are written in place")]
 
 mod actuation;

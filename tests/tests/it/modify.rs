@@ -137,7 +137,7 @@ fn what_was_modified_outlives_the_process_to_the_last_bit() {
         if disturb {
             client.tool("hibernate_session", json!({ "session_id": id })).unwrap();
         }
-        client.tool("step_simulation", step.clone()).unwrap();
+        client.tool("step_simulation", step).unwrap();
         let mut id = id;
         if disturb {
             let fork = client.tool("fork_session", json!({ "session_id": id })).unwrap();

@@ -143,7 +143,7 @@ fn only_a_link_that_is_still_good_lets_in() {
     assert!(policy.starts_with("default-src 'none'; script-src 'self';"), "{policy}");
 
     let mut viewer = Viewer::connect(&url).unwrap();
-    let Seen::Tell(hello) = viewer.next() else { panic!("no hello") };
+    let Seen::Tell(hello) = viewer.see() else { panic!("no hello") };
     assert_eq!(hello["session_id"], loaded["session_id"]);
     assert_eq!(hello["may_steer"], false);
     viewer.moment();
@@ -195,7 +195,7 @@ fn a_slow_viewer_holds_up_nobody() {
     for viewer in &mut slow {
         let mut moments = 0;
         loop {
-            match viewer.next() {
+            match viewer.see() {
                 Seen::Moment(_) => moments += 1,
                 Seen::Closed(code, _) => break assert_eq!(u16::from(code), 4401),
                 _ => (),
@@ -219,7 +219,7 @@ fn there_are_so_many_viewers_and_no_more() {
     drop(seated);
     wait_until(
         "there is room again",
-        || matches!(Viewer::connect(&url).unwrap().next(), Seen::Tell(hello) if hello["tell"] == "hello"),
+        || matches!(Viewer::connect(&url).unwrap().see(), Seen::Tell(hello) if hello["tell"] == "hello"),
     );
 }
 
@@ -296,7 +296,7 @@ fn a_hand_pulls_as_long_as_it_is_there_and_leaves_nothing_behind() {
     assert_eq!(viewer.order(&nonsense).unwrap_err(), "a number makes no sense");
     viewer.ask(&json!({ "ask": "dance" }));
     loop {
-        if let Seen::Tell(tell) = viewer.next() {
+        if let Seen::Tell(tell) = viewer.see() {
             assert_eq!((&tell["tell"], &tell["ask"]), (&json!("refused"), &json!("?")));
             break;
         }

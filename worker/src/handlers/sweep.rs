@@ -187,9 +187,9 @@ mod tests {
 
     #[test]
     fn what_is_no_sweep_is_refused() {
-        assert!(combinations(&[], None, 0).is_err());
-        assert!(combinations(&[parameter(&[])], None, 0).is_err());
-        assert!(combinations(&[parameter(&[1.0])], Some(3), 0).is_err());
-        assert!(combinations(&vec![parameter(&[0.0; 50]); 2], None, 0).is_err());
+        combinations(&[], None, 0).unwrap_err();
+        combinations(&[parameter(&[])], None, 0).unwrap_err();
+        combinations(&[parameter(&[1.0])], Some(3), 0).unwrap_err();
+        combinations(&vec![parameter(&[0.0; 50]); 2], None, 0).unwrap_err();
     }
 }
