@@ -19,6 +19,7 @@ mod pool;
 mod recovery;
 mod reference;
 mod rogues;
+mod scenes;
 mod simulation;
 mod stdio;
 mod targets;

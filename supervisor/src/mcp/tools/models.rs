@@ -41,7 +41,8 @@ struct SceneArgs {
     /// The session; without it your default session.
     #[serde(default)]
     session_id: Option<String>,
-    /// The scene: `pendulum`, `double_pendulum`, `cart_pole` or `arm`.
+    /// The scene: `pendulum`, `double_pendulum`, `cart_pole`, `planar_arm`, `arm`, `quadruped`,
+    /// `humanoid` or `table`.
     scene: String,
     /// The scene's parameters by name, such as {"length_m": 0.5}; what is left out has its
     /// default. A wrong name is refused with the right ones.
@@ -129,8 +130,9 @@ impl McpServer {
         Ok(Json(caller.unless_withdrawn(load).await?))
     }
 
-    /// Load one of the built-in models: `pendulum`, `double_pendulum`, `cart_pole`, or `arm` (six
-    /// joints and a gripper, a table and two objects). Each has sensors and keyframes; see
+    /// Load one of the built-in models: `pendulum`, `double_pendulum`, `cart_pole`, `planar_arm`
+    /// (three links and a target), `arm` (six joints, a gripper and two objects), `quadruped`,
+    /// `humanoid` or `table` (six objects and a pusher). Each has sensors and keyframes; see
     /// get_model_info.
     #[tool(
         title = "Create a built-in scene",
