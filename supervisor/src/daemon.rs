@@ -12,9 +12,11 @@ use crate::compiler::Compiler;
 use crate::config::Config;
 use crate::http::{self, Endpoint};
 use crate::mcp::McpServer;
+use crate::models::Models;
 use crate::pool::Pool;
 use crate::pool::groups::Limits;
 use crate::sessions::Sessions;
+use crate::sources::Sources;
 use crate::stdio;
 use crate::store::Store;
 use crate::telemetry::Watch;
@@ -39,7 +41,8 @@ pub(crate) async fn serve_http(config: Config, print_address: bool) -> anyhow::R
     if print_address {
         announce(&address.to_string(), &url);
     }
-    let server = McpServer::new(sessions.clone(), watch);
+    let models = Models::new(sessions.clone(), Sources::new(config.models.clone()));
+    let server = McpServer::new(sessions.clone(), models, watch);
     endpoint.serve(server, sessions.clone(), stop).await;
     sessions.close_all().await;
     tracing::info!("stopped");
@@ -54,8 +57,9 @@ pub(crate) async fn serve_stdio(config: Config) -> anyhow::Result<()> {
     let (sessions, watch) = open(&config, store).await?;
     let _admin = admin::serve(&place, sessions.clone(), watch.clone())?;
     let stop = stop_on_signals()?;
-    let served =
-        stdio::serve(McpServer::new(sessions.clone(), watch), sessions.clone(), stop).await;
+    let models = Models::new(sessions.clone(), Sources::new(config.models.clone()));
+    let server = McpServer::new(sessions.clone(), models, watch);
+    let served = stdio::serve(server, sessions.clone(), stop).await;
     sessions.close_all().await;
     served
 }

@@ -4,8 +4,8 @@
 //! process. Modules may import from those listed after them, never from those listed before, and a
 //! test checks it:
 //! wiring (`cli`, [`doctor`], `demo`, `daemon`, [`config`]) → [`http`], `stdio`, [`admin`] → [`mcp`] →
-//! [`telemetry`], [`terminate`], [`models`] → [`sessions`] → [`session`] → [`compiler`] →
-//! [`worker`] → [`pool`] → [`store`] → [`scenes`], [`tenants`], [`limits`], [`code`].
+//! [`telemetry`], [`terminate`], [`models`] → [`sessions`] → [`session`] → [`compiler`],
+//! [`sources`] → [`worker`] → [`pool`] → [`store`] → [`scenes`], [`tenants`], [`limits`], [`code`].
 
 #![forbid(unsafe_code)]
 
@@ -30,6 +30,7 @@ pub mod sessions;
 pub mod session;
 
 pub mod compiler;
+pub mod sources;
 pub mod worker;
 
 pub mod pool;

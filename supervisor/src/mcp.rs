@@ -24,6 +24,7 @@ use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::json;
 
 use self::refusal::Refusal;
+use crate::models::Models;
 use crate::sessions::Sessions;
 use crate::telemetry::Watch;
 
@@ -42,19 +43,25 @@ struct Inner {
     // Built once: building it costs eight times as much as a call does.
     router: ToolRouter<McpServer>,
     sessions: Sessions,
+    models: Models,
     watch: Watch,
     started: Instant,
 }
 
 impl McpServer {
-    /// A server in front of these sessions.
-    pub fn new(sessions: Sessions, watch: Watch) -> Self {
-        let inner = Inner { router: tools::all(), sessions, watch, started: Instant::now() };
+    /// A server in front of these sessions, which bring their models in so.
+    pub fn new(sessions: Sessions, models: Models, watch: Watch) -> Self {
+        let router = tools::all();
+        let inner = Inner { router, sessions, models, watch, started: Instant::now() };
         Self { inner: Arc::new(inner) }
     }
 
     fn sessions(&self) -> &Sessions {
         &self.inner.sessions
+    }
+
+    fn models(&self) -> &Models {
+        &self.inner.models
     }
 }
 

@@ -35,7 +35,7 @@ use serde::{Deserialize, Serialize};
 
 use self::checkpoints::Checkpoints;
 use self::models::Models;
-pub use self::models::{About, Key, Model, about as read_about};
+pub use self::models::{About, CacheUse, Key, Model, about as read_about};
 pub use self::record::{Record, RecordedModel, decode as decode_record};
 use self::sync::Unsynced;
 use crate::code::Code;

@@ -9,6 +9,7 @@
     reason = "the comments are the descriptions that language models read, as plain text"
 )]
 
+mod menagerie;
 mod models;
 mod pool;
 mod server;
@@ -42,6 +43,7 @@ pub(super) fn documented() -> ToolRouter<McpServer> {
     let mut router = McpServer::server_tools()
         + McpServer::session_tools()
         + McpServer::model_tools()
+        + McpServer::menagerie_tools()
         + McpServer::simulation_tools()
         + McpServer::state_tools()
         + McpServer::pool_tools();

@@ -54,7 +54,7 @@ const LAYERS: [&[&str]; 11] = [
     &["telemetry", "terminate", "models"],
     &["sessions"],
     &["session"],
-    &["compiler"],
+    &["compiler", "sources"],
     &["worker"],
     &["pool"],
     &["store"],
