@@ -8,9 +8,14 @@ use serde::{Deserialize, Serialize};
 /// The most files that may accompany a model.
 pub const ASSETS_MAX: usize = 4096;
 
+/// The path of a model that came as text, without any.
+pub const ENTRY: &str = "model.xml";
+
 /// A model's source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Compile {
+    /// The model's own path among its files: what it names is relative to that one's folder.
+    pub entry: String,
     /// The model, in MJCF or URDF.
     pub model_xml: String,
     /// The files that the model names, by their relative path.

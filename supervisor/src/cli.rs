@@ -92,6 +92,17 @@ struct Common {
     /// The worker's program.
     #[arg(long, env = "SIMWARD_WORKER", value_name = "FILE")]
     worker: Option<PathBuf>,
+    /// A folder below which clients may load models by their path. May be repeated; none by default.
+    #[arg(
+        long = "models-root",
+        env = "SIMWARD_MODELS_ROOT",
+        value_name = "DIR",
+        value_delimiter = ':'
+    )]
+    models_roots: Vec<PathBuf>,
+    /// A folder with models in the layout of MuJoCo Menagerie.
+    #[arg(long, env = "SIMWARD_MENAGERIE_DIR", value_name = "DIR")]
+    menagerie_dir: Option<PathBuf>,
     /// The form of log lines.
     #[arg(long, env = "SIMWARD_LOG_FORMAT", value_enum)]
     log_format: Option<Format>,
@@ -114,8 +125,26 @@ struct Common {
 
 impl Common {
     fn load(self) -> anyhow::Result<Config> {
-        let Self { config, state_dir, port_range, worker, log_format, log, toolsets, set } = self;
+        let Self {
+            config,
+            state_dir,
+            port_range,
+            worker,
+            models_roots,
+            menagerie_dir,
+            log_format,
+            log,
+            toolsets,
+            set,
+        } = self;
         let mut config = Config::load(config.as_deref(), &set)?;
+        if !models_roots.is_empty() {
+            let absolute = models_roots.iter().map(std::path::absolute);
+            config.models.roots = absolute.collect::<Result<_, _>>()?;
+        }
+        if let Some(folder) = menagerie_dir {
+            config.models.menagerie_dir = std::path::absolute(folder)?;
+        }
         if let Some(state_dir) = state_dir {
             config.state_dir = state_dir;
         }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{compiler, http, mcp, pool, renderer, runs, sessions, store};
+use crate::{compiler, http, mcp, pool, renderer, runs, sessions, sources, store};
 
 /// Everything that the daemon may be told.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -34,6 +34,8 @@ pub struct Config {
     pub compile: compiler::Config,
     /// What drawing pictures may cost.
     pub render: renderer::Config,
+    /// Where models may lie in files.
+    pub models: sources::Config,
     /// What is kept, and how.
     pub store: store::Config,
 }
@@ -210,10 +212,32 @@ impl Config {
                 return Err(Error::Unusable { key, problem });
             }
         }
+        self.check_models()?;
         let rest_secs = self.pool.ports.rest_secs;
         if !(0.0..=DURATION_SECS_MAX).contains(&rest_secs) {
             let problem = format!("must lie between 0 and {DURATION_SECS_MAX}, and is {rest_secs}");
             return Err(Error::Unusable { key: "pool.ports.rest_secs", problem });
+        }
+        Ok(())
+    }
+}
+
+impl Config {
+    fn check_models(&self) -> Result<(), Error> {
+        let sources::Config { roots, menagerie_dir, bytes_max } = &self.models;
+        let is_whole = |path: &PathBuf| path.as_os_str().is_empty() || path.is_absolute();
+        for (key, paths) in [
+            ("models.roots", roots.as_slice()),
+            ("models.menagerie_dir", std::slice::from_ref(menagerie_dir)),
+        ] {
+            if let Some(path) = paths.iter().find(|path| !is_whole(path)) {
+                let problem = format!("must be an absolute path, and is `{}`", path.display());
+                return Err(Error::Unusable { key, problem });
+            }
+        }
+        if !(1..=sources::BYTES_MAX).contains(bytes_max) {
+            let problem = format!("must lie between 1 and {}", sources::BYTES_MAX);
+            return Err(Error::Unusable { key: "models.bytes_max", problem });
         }
         Ok(())
     }

@@ -12,11 +12,13 @@ use crate::compiler::Compiler;
 use crate::config::Config;
 use crate::http::{self, Endpoint};
 use crate::mcp::McpServer;
+use crate::models::Models;
 use crate::pool::Pool;
 use crate::pool::groups::Limits;
 use crate::renderer::Renderer;
 use crate::runs::Runs;
 use crate::sessions::Sessions;
+use crate::sources::Sources;
 use crate::stdio;
 use crate::store::Store;
 use crate::telemetry::Watch;
@@ -64,7 +66,8 @@ pub(crate) async fn serve_stdio(config: Config) -> anyhow::Result<()> {
 
 fn mcp(config: &Config, sessions: &Sessions, watch: Watch, stop: &CancellationToken) -> McpServer {
     let runs = Runs::new(config.runs.clone());
-    McpServer::new(&config.mcp, sessions.clone(), runs, watch, stop.clone())
+    let models = Models::new(sessions.clone(), Sources::new(config.models.clone()));
+    McpServer::new(&config.mcp, sessions.clone(), models, runs, watch, stop.clone())
 }
 
 /// The state folder that a configuration means.

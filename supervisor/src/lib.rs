@@ -5,8 +5,8 @@
 //! test checks it:
 //! wiring (`cli`, [`doctor`], `demo`, `daemon`, [`config`]) → [`http`], `stdio`, [`admin`] → [`mcp`] →
 //! [`telemetry`], [`terminate`], [`models`], [`pictures`], [`recordings`], [`runs`] → [`sessions`] →
-//! [`session`] → [`compiler`], [`renderer`] → [`worker`] → [`pool`] → [`store`] → [`scenes`],
-//! [`tenants`], [`limits`], [`code`], `handle`.
+//! [`session`] → [`compiler`], [`renderer`], [`sources`] → [`worker`] → [`pool`] → [`store`] →
+//! [`scenes`], [`tenants`], [`limits`], [`code`], `handle`.
 
 #![forbid(unsafe_code)]
 
@@ -35,6 +35,7 @@ pub mod session;
 
 pub mod compiler;
 pub mod renderer;
+pub mod sources;
 pub mod worker;
 
 pub mod pool;

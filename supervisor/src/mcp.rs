@@ -38,6 +38,7 @@ use self::caller::Caller;
 use self::refusal::Refusal;
 use self::subscriptions::Subscriptions;
 pub use self::toolsets::{Config, Toolset};
+use crate::models::Models;
 use crate::runs::Runs;
 use crate::sessions::Sessions;
 use crate::telemetry::Watch;
@@ -61,6 +62,7 @@ struct Inner {
     introduction: ServerConfig,
     sessions: Sessions,
     runs: Runs,
+    models: Models,
     watch: Watch,
     subscriptions: Subscriptions,
     started: Instant,
@@ -73,6 +75,7 @@ impl McpServer {
     pub fn new(
         config: &Config,
         sessions: Sessions,
+        models: Models,
         runs: Runs,
         watch: Watch,
         stop: CancellationToken,
@@ -84,6 +87,7 @@ impl McpServer {
             toolsets: config.toolsets.clone(),
             introduction,
             sessions,
+            models,
             runs,
             watch,
             subscriptions: Subscriptions::default(),
@@ -104,6 +108,10 @@ impl McpServer {
 
     fn runs(&self) -> &Runs {
         &self.inner.runs
+    }
+
+    fn models(&self) -> &Models {
+        &self.inner.models
     }
 }
 

@@ -5,26 +5,52 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use simward_protocol::compile::{Asset, Compile};
+use simward_protocol::compile::{Asset, Compile, ENTRY};
 use simward_protocol::model::{ModelSummary, Unloaded};
 use tokio::sync::oneshot;
 
 use crate::code::Code;
-use crate::compiler::{self, Author, CompiledModel, Compiler};
+use crate::compiler::{self, Author, CompiledModel};
+use crate::pool::turns::Turn;
 use crate::session::{self, MODEL_ID_CHARS_MAX, Session, is_model_id};
 use crate::sessions::Sessions;
-use crate::store::{self, Key, Model};
+use crate::sources::{self, Collected, Place, Sources, Stamps};
+use crate::store::{self, Key, Model, Store};
 use crate::tenants::Tenant;
 
 /// A model's source.
-#[derive(Clone, Debug, Default)]
-pub struct Source {
-    /// The model, in MJCF or URDF.
-    pub model_xml: String,
-    /// The files that it names.
-    pub assets: Vec<Asset>,
-    /// Whose it is.
-    pub author: Author,
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// What a client sent.
+    Sent {
+        /// The model, in MJCF or URDF.
+        model_xml: String,
+        /// The files that it names.
+        assets: Vec<Asset>,
+    },
+    /// A built-in scene.
+    Scene {
+        /// The scene, in MJCF.
+        model_xml: String,
+    },
+    /// What lies in files of this machine.
+    Placed(Place),
+}
+
+impl Source {
+    fn author(&self) -> Author {
+        match self {
+            Self::Sent { .. } | Self::Placed(_) => Author::Client,
+            Self::Scene { .. } => Author::Ourselves,
+        }
+    }
+}
+
+/// What models are brought in with.
+#[derive(Clone, Debug)]
+pub struct Models {
+    sessions: Sessions,
+    sources: Sources,
 }
 
 /// A model in a session.
@@ -73,6 +99,9 @@ pub enum Error {
     /// It could not be kept.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// It is not to be had from files.
+    #[error(transparent)]
+    Source(#[from] sources::Error),
 }
 
 impl Code for Error {
@@ -82,6 +111,7 @@ impl Code for Error {
             Self::Compile(error) => error.code(),
             Self::Session(error) => error.code(),
             Self::Store(error) => error.code(),
+            Self::Source(error) => error.code(),
         }
     }
 
@@ -91,6 +121,7 @@ impl Code for Error {
             Self::Compile(error) => error.hint(),
             Self::Session(error) => error.hint(),
             Self::Store(error) => error.hint(),
+            Self::Source(error) => error.hint(),
         }
     }
 
@@ -100,25 +131,135 @@ impl Code for Error {
             Self::Compile(error) => error.retry_after(),
             Self::Session(error) => error.retry_after(),
             Self::Store(error) => error.retry_after(),
+            Self::Source(error) => error.retry_after(),
         }
     }
 }
 
-/// Compiles a model, unless that was done before, and loads it into a session.
-pub async fn load(
-    sessions: &Sessions,
-    session: &Session,
-    source: Source,
-    model_id: Option<String>,
-) -> Result<Loaded, Error> {
-    if model_id.as_deref().is_some_and(|id| !is_model_id(id)) {
-        return Err(Error::BadId);
+impl Models {
+    /// Models for these sessions, out of these sources.
+    pub fn new(sessions: Sessions, sources: Sources) -> Self {
+        Self { sessions, sources }
     }
-    let (model, is_cached) = compiled(sessions, &session.plan().tenant, source).await?;
-    let (warnings, compiled_bytes) = (model.about.warnings.clone(), model.about.bytes);
-    let model = load_whole(session, model, model_id).await?;
-    let session_id = session.plan().id.to_string();
-    Ok(Loaded { session_id, model, warnings, compiled_bytes, is_cached })
+
+    /// Models in files.
+    pub fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    /// Compiles a model, unless that was done before, and loads it into a session.
+    pub async fn load(
+        &self,
+        session: &Session,
+        source: Source,
+        model_id: Option<String>,
+    ) -> Result<Loaded, Error> {
+        if model_id.as_deref().is_some_and(|id| !is_model_id(id)) {
+            return Err(Error::BadId);
+        }
+        let tenant = &session.plan().tenant;
+        let (model, is_cached) = self.compiled(tenant, source).await?;
+        self.sessions.store().models().count(tenant, is_cached);
+        let (warnings, compiled_bytes) = (model.about.warnings.clone(), model.about.bytes);
+        let model = load_whole(session, model, model_id).await?;
+        let session_id = session.plan().id.to_string();
+        Ok(Loaded { session_id, model, warnings, compiled_bytes, is_cached })
+    }
+
+    /// Compiles a model and throws the result away.
+    pub async fn validate(&self, tenant: &Tenant, source: Source) -> Result<Validation, Error> {
+        let author = source.author();
+        let Read { mut compile, _turn, .. } = self.read(tenant, source).await?;
+        compile.keep = false;
+        match self.sessions.compiler().compile(compile, author, tenant).await {
+            Ok(CompiledModel { bytes, warnings, .. }) => {
+                Ok(Validation { valid: true, error: None, warnings, compiled_bytes: Some(bytes) })
+            }
+            // That we could not look is no word about the model.
+            Err(
+                error @ (compiler::Error::Busy(_)
+                | compiler::Error::Start(_)
+                | compiler::Error::BrokeProtocol),
+            ) => Err(error.into()),
+            Err(error) => {
+                let error = Some(error.to_string());
+                Ok(Validation { valid: false, error, warnings: Vec::new(), compiled_bytes: None })
+            }
+        }
+    }
+
+    /// A compiled model, and whether it was there already.
+    async fn compiled(&self, tenant: &Tenant, source: Source) -> Result<(Arc<Model>, bool), Error> {
+        if let Source::Placed(place) = &source
+            && let Some(model) = self.unchanged(tenant, place).await?
+        {
+            return Ok((model, true));
+        }
+        let author = source.author();
+        let Read { compile, placed, _turn } = self.read(tenant, source).await?;
+        let (store, of) = (self.sessions.store(), tenant.clone());
+        let looked = store.run(move |store| {
+            let key = Key::of(&compile);
+            let found = sound(store, &of, &key);
+            Ok((compile, key, found))
+        });
+        let (compile, key, found) = looked.await?;
+        if let Some((place, stamps)) = placed {
+            self.sources.remember(&place, stamps, key.clone());
+        }
+        if let Some(model) = found {
+            return Ok((model, true));
+        }
+        let CompiledModel { file, bytes, state_values, warnings } =
+            self.sessions.compiler().compile(compile, author, tenant).await?;
+        let file = file.ok_or(compiler::Error::BrokeProtocol)?;
+        let of = tenant.clone();
+        let put = store
+            .run(move |store| store.put_model(&of, &key, &file, &(bytes, state_values, warnings)));
+        Ok((put.await?, false))
+    }
+
+    /// What was compiled of a model in files, if none of those has changed since.
+    async fn unchanged(&self, tenant: &Tenant, place: &Place) -> Result<Option<Arc<Model>>, Error> {
+        let place = place.clone();
+        let Some(key) = self.sources.run(move |sources| sources.key_of(&place)).await? else {
+            return Ok(None);
+        };
+        let of = tenant.clone();
+        Ok(self.sessions.store().run(move |store| Ok(sound(store, &of, &key))).await?)
+    }
+
+    /// A source with everything that it names.
+    async fn read(&self, tenant: &Tenant, source: Source) -> Result<Read, Error> {
+        let (model_xml, assets) = match source {
+            Source::Sent { model_xml, assets } => (model_xml, assets),
+            Source::Scene { model_xml } => (model_xml, Vec::new()),
+            Source::Placed(place) => {
+                let turn = self.sources.turn(tenant).await?;
+                let read = self.sources.run(move |sources| {
+                    let Collected { compile, stamps } = sources.collect(&place)?;
+                    Ok(Read { compile, placed: Some((place, stamps)), _turn: Some(turn) })
+                });
+                return Ok(read.await?);
+            }
+        };
+        let compile = Compile { entry: ENTRY.to_owned(), model_xml, assets, keep: true };
+        Ok(Read { compile, placed: None, _turn: None })
+    }
+}
+
+/// A source as the compiler takes it.
+struct Read {
+    compile: Compile,
+    /// Where it was read, and what the files looked like.
+    placed: Option<(Place, Stamps)>,
+    /// Its memory is accounted for as long as this lives.
+    _turn: Option<Turn>,
+}
+
+/// A compiled model that is kept and whole. One that turns out to be damaged is made anew.
+fn sound(store: &Store, tenant: &Tenant, key: &Key) -> Option<Arc<Model>> {
+    store.models().get(tenant, key).filter(|model| model.file().is_ok())
 }
 
 /// Loads a compiled model on a task of its own, so that whoever gives up halfway leaves a session
@@ -153,58 +294,4 @@ pub async fn unload(
     let unloading = tokio::spawn(async move { session.unload(model_id).await });
     // The task may have panicked.
     unloading.await.unwrap_or(Err(session::Error::Closed { id }))
-}
-
-/// A compiled model, and whether it was there already.
-async fn compiled(
-    sessions: &Sessions,
-    tenant: &Tenant,
-    source: Source,
-) -> Result<(Arc<Model>, bool), Error> {
-    let Source { model_xml, assets, author } = source;
-    let compile = Compile { model_xml, assets, keep: true };
-    let (store, of) = (sessions.store(), tenant.clone());
-    let looked = store.run(move |store| {
-        let key = Key::of(&compile);
-        let found = store.models().get(&of, &key);
-        // One that turns out to be damaged is made anew.
-        let found = found.filter(|model| model.file().is_ok());
-        Ok((compile, key, found))
-    });
-    let (compile, key, found) = looked.await?;
-    if let Some(model) = found {
-        return Ok((model, true));
-    }
-    let CompiledModel { file, bytes, state_values, warnings } =
-        sessions.compiler().compile(compile, author, tenant).await?;
-    let file = file.ok_or(compiler::Error::BrokeProtocol)?;
-    let of = tenant.clone();
-    let put =
-        store.run(move |store| store.put_model(&of, &key, &file, &(bytes, state_values, warnings)));
-    Ok((put.await?, false))
-}
-
-/// Compiles a model and throws the result away.
-pub async fn validate(
-    compiler: &Compiler,
-    tenant: &Tenant,
-    source: Source,
-) -> Result<Validation, compiler::Error> {
-    let Source { model_xml, assets, author } = source;
-    let compile = Compile { model_xml, assets, keep: false };
-    match compiler.compile(compile, author, tenant).await {
-        Ok(CompiledModel { bytes, warnings, .. }) => {
-            Ok(Validation { valid: true, error: None, warnings, compiled_bytes: Some(bytes) })
-        }
-        // That we could not look is no word about the model.
-        Err(
-            error @ (compiler::Error::Busy(_)
-            | compiler::Error::Start(_)
-            | compiler::Error::BrokeProtocol),
-        ) => Err(error),
-        Err(error) => {
-            let error = Some(error.to_string());
-            Ok(Validation { valid: false, error, warnings: Vec::new(), compiled_bytes: None })
-        }
-    }
 }

@@ -36,7 +36,7 @@ use serde::{Deserialize, Serialize};
 
 use self::checkpoints::Checkpoints;
 use self::models::Models;
-pub use self::models::{About, Key, Model, about as read_about};
+pub use self::models::{About, CacheUse, Key, Model, about as read_about};
 pub use self::record::{
     Record, RecordedModel, RecordedRecording, RecordedSnapshot, RecordingEnd,
     decode as decode_record,

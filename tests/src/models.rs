@@ -31,6 +31,21 @@ pub fn arguments(name: &str) -> Value {
     json!({ "model_xml": std::fs::read_to_string(&path).unwrap(), "assets": assets })
 }
 
+/// The models that `make setup-tests` fetches, in the layout of MuJoCo Menagerie.
+pub fn menagerie() -> PathBuf {
+    root().join("third_party/menagerie")
+}
+
+/// Their names, with the file that is loaded of each.
+pub fn menagerie_index() -> Vec<(String, String)> {
+    let path = menagerie().join("INDEX.json");
+    let text = std::fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}; run `make setup-tests`", path.display()));
+    let index: Map<String, Value> = serde_json::from_str(&text).unwrap();
+    let entry = |value: &Value| value["entry"].as_str().unwrap().to_owned();
+    index.iter().map(|(name, value)| (name.clone(), entry(value))).collect()
+}
+
 fn index() -> Value {
     let path = root().join("third_party/models/INDEX.json");
     let text = std::fs::read_to_string(&path)

@@ -70,7 +70,7 @@ impl McpServer {
                 sessions.iter().map(|session| session.plan().id.to_string()).collect()
             }
             "scene" | "robot" => SCENES.iter().map(|scene| scene.name.to_owned()).collect(),
-            "model_id" => self.models(caller, said).await,
+            "model_id" => self.model_ids(caller, said).await,
             "joint" | "actuator" | "body" => {
                 let Some(there) = self.description(caller, said).await else { return Vec::new() };
                 match argument {
@@ -94,7 +94,7 @@ impl McpServer {
         meant.filter(|session| session.status().state == State::Ready)
     }
 
-    async fn models(&self, caller: &Caller, said: &HashMap<String, String>) -> Vec<String> {
+    async fn model_ids(&self, caller: &Caller, said: &HashMap<String, String>) -> Vec<String> {
         let Some(session) = self.meant(caller, said) else { return Vec::new() };
         let ask = session.call(ListModels {}, Options::default());
         match tokio::time::timeout(PATIENCE, ask).await {

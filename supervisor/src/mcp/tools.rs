@@ -11,6 +11,7 @@
 
 mod actuation;
 mod lean;
+mod menagerie;
 mod models;
 mod parallel;
 mod pictures;
@@ -60,6 +61,7 @@ pub(super) const FAMILIES: &[Family] = &[
     family("Sessions", None, McpServer::session_tools),
     family("Runs", None, McpServer::run_tools),
     family("Models", Some(Toolset::Simulation), McpServer::model_tools),
+    family("Menagerie", Some(Toolset::Simulation), McpServer::menagerie_tools),
     family("Simulation", Some(Toolset::Simulation), McpServer::simulation_tools),
     family("State", Some(Toolset::Simulation), McpServer::state_tools),
     family("Actuators and forces", Some(Toolset::Simulation), McpServer::actuation_tools),

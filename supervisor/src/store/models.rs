@@ -44,6 +44,7 @@ impl Key {
             hash.update(bytes);
         };
         part(concat!("simward ", env!("CARGO_PKG_VERSION"), " MuJoCo 3.17.0").as_bytes());
+        part(source.entry.as_bytes());
         part(source.model_xml.as_bytes());
         for asset in &source.assets {
             part(asset.path.as_bytes());
@@ -139,6 +140,28 @@ impl Model {
     }
 }
 
+/// What a tenant has had of its compiled models.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub struct CacheUse {
+    /// Models that were there, compiled, when they were asked for, since the server's start.
+    pub hits: u64,
+    /// Models that had to be compiled.
+    pub misses: u64,
+    /// Compiled models that are kept.
+    pub models: u64,
+    /// Bytes that they take.
+    pub bytes: u64,
+    /// Bytes that they may take.
+    pub bytes_max: u64,
+}
+
+/// Of how many tenants hits and misses are counted.
+const COUNTED_MAX: usize = 10_000;
+
+/// How many bytes of compiled models stay in memory beyond their last use, where there is no
+/// folder.
+const RECENT_BYTES_MAX: u64 = 256 << 20;
+
 /// The compiled models of all tenants.
 #[derive(Debug)]
 pub struct Models {
@@ -146,6 +169,10 @@ pub struct Models {
     config: Config,
     /// Those that somebody holds.
     live: Mutex<HashMap<(String, Key), Weak<Model>>>,
+    /// Hits and misses.
+    counts: Mutex<HashMap<Tenant, (u64, u64)>>,
+    /// Those in memory that were used last, the last one at the end.
+    recent: Mutex<Vec<Arc<Model>>>,
     unsynced: Arc<Unsynced>,
 }
 
@@ -153,13 +180,59 @@ impl Models {
     pub(super) fn new(folder: Option<PathBuf>, unsynced: Arc<Unsynced>, config: Config) -> Self {
         let tenants = folder.iter().flat_map(std::fs::read_dir).flatten().flatten();
         tenants.for_each(|tenant| files::sweep(&tenant.path()));
-        Self { folder, config, live: Mutex::default(), unsynced }
+        let (live, counts, recent) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { folder, config, live, counts, recent, unsynced }
+    }
+
+    /// Counts that a model was there, or was not.
+    pub fn count(&self, tenant: &Tenant, is_hit: bool) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if !counts.contains_key(tenant) && COUNTED_MAX <= counts.len() {
+            return;
+        }
+        let (hits, misses) = counts.entry(tenant.clone()).or_default();
+        *(if is_hit { hits } else { misses }) += 1;
+    }
+
+    /// What a tenant has had of its compiled models. Waits for the disk.
+    pub fn usage(&self, tenant: &Tenant) -> CacheUse {
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let (hits, misses) = counts.get(tenant).copied().unwrap_or_default();
+        drop(counts);
+        let name = folder_of(tenant);
+        if let Some(folder) = &self.folder {
+            let there = stored(&folder.join(name));
+            let bytes = there.iter().map(|(_, data)| data.len()).sum();
+            let bytes_max = self.config.models_per_tenant_bytes_max;
+            return CacheUse { hits, misses, models: there.len() as u64, bytes, bytes_max };
+        }
+        let live = self.lock();
+        let own = live.iter().filter(|((of, _), _)| *of == name);
+        let own: Vec<_> = own.filter_map(|(_, model)| model.upgrade()).collect();
+        let bytes = own.iter().map(|model| model.about.bytes).sum();
+        let (models, bytes_max) = (own.len() as u64, RECENT_BYTES_MAX);
+        CacheUse { hits, misses, models, bytes, bytes_max }
+    }
+
+    /// Keeps a model in memory a while beyond its last use.
+    fn keep_recent(&self, model: &Arc<Model>) {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.retain(|other| !Arc::ptr_eq(other, model));
+        recent.push(Arc::clone(model));
+        let mut sum: u64 = recent.iter().map(|model| model.about.bytes).sum();
+        while RECENT_BYTES_MAX < sum {
+            sum -= recent.remove(0).about.bytes;
+        }
     }
 
     /// Finds a compiled model. Waits for the disk.
     pub fn get(&self, tenant: &Tenant, key: &Key) -> Option<Arc<Model>> {
         let name = (folder_of(tenant), key.clone());
-        if let Some(model) = self.lock().get(&name).and_then(Weak::upgrade) {
+        let live = self.lock().get(&name).and_then(Weak::upgrade);
+        if let Some(model) = live {
+            if self.folder.is_none() {
+                self.keep_recent(&model);
+            }
             return Some(model);
         }
         let path = self.path(&name)?;
@@ -195,7 +268,9 @@ impl Models {
         let mut from = copy.map_err(Error::of(WHAT))?;
         let Some(path) = self.path(&name) else {
             let about = About { bytes, crc32: 0, state_values, warnings };
-            return Ok(self.remember(name, about, Content::Memory(Arc::clone(file)), true));
+            let model = self.remember(name, about, Content::Memory(Arc::clone(file)), true);
+            self.keep_recent(&model);
+            return Ok(model);
         };
         self.make_room(&name.0, bytes)?;
         let crc32 = checksum(&mut from, bytes).map_err(Error::of(WHAT))?;

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use rustix::fs::{MemfdFlags, memfd_create};
-use simward_protocol::compile::Compile;
+use simward_protocol::compile::{Compile, ENTRY};
 
 use super::*;
 use crate::limits::Limits;
@@ -29,7 +29,7 @@ fn record(id: &str) -> Record {
 }
 
 fn source(xml: &str) -> Key {
-    Key::of(&Compile { model_xml: xml.into(), assets: Vec::new(), keep: true })
+    Key::of(&Compile { entry: ENTRY.into(), model_xml: xml.into(), assets: Vec::new(), keep: true })
 }
 
 fn compiled(bytes: &[u8]) -> Arc<std::os::fd::OwnedFd> {
@@ -171,7 +171,12 @@ fn a_store_without_a_folder_forgets_nothing_while_it_lives() {
     let (tenant, key) = (Tenant::local(), source("<mujoco/>"));
     let kept = store.put_model(&tenant, &key, &compiled(b"abc"), &(3, 1, vec![])).unwrap();
     assert_eq!(bytes_of(&store.models().get(&tenant, &key).unwrap()), b"abc");
+    // What was used last stays a while beyond that, as far as there is memory for it.
     drop(kept);
+    assert_eq!(bytes_of(&store.models().get(&tenant, &key).unwrap()), b"abc");
+    assert!(store.models().get(&Tenant::named("other"), &key).is_none());
+    let large = (256 << 20, 1, vec![]);
+    drop(store.put_model(&tenant, &source("<mujoco >"), &compiled(b"large"), &large).unwrap());
     assert!(store.models().get(&tenant, &key).is_none());
     let file = store.checkpoints().create("sim_1", 0, 5).unwrap();
     store.checkpoints().close("sim_1");

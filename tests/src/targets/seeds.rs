@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 use simward_protocol::call::{Reply, Request};
-use simward_protocol::compile::{Asset, Compile, Compiled};
+use simward_protocol::compile::{Asset, Compile, Compiled, ENTRY};
 use simward_protocol::condition::{Condition, Quantity};
 use simward_protocol::fault::Fault;
 use simward_protocol::handshake::{Hello, VERSION};
@@ -86,7 +86,12 @@ fn to_worker() -> Vec<Vec<u8>> {
     let asset = Asset { path: "a/x.stl".into(), content: vec![0, 255, 7] };
     seeds.push(frame(
         1,
-        &Compile { model_xml: "<mujoco/>".into(), assets: vec![asset], keep: true },
+        &Compile {
+            entry: ENTRY.into(),
+            model_xml: "<mujoco/>".into(),
+            assets: vec![asset],
+            keep: true,
+        },
     ));
     seeds
 }

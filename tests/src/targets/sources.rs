@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use simward_protocol::compile::{Asset, Compile};
+use simward_protocol::compile::{Asset, Compile, ENTRY};
 use simward_worker::scan::{FILE_ATTRIBUTES, FOLDER_ATTRIBUTES, Seen, check};
 
 use super::engine_xml::{Attribute, attributes};
@@ -49,7 +49,12 @@ pub fn source(bytes: &[u8]) -> Compile {
         Asset { path: String::from_utf8_lossy(&part[..end]).into_owned(), content }
     };
     let model_xml = String::from_utf8_lossy(parts[0]).into_owned();
-    Compile { model_xml, assets: parts[1..].iter().map(|part| asset(part)).collect(), keep: false }
+    Compile {
+        entry: ENTRY.into(),
+        model_xml,
+        assets: parts[1..].iter().map(|part| asset(part)).collect(),
+        keep: false,
+    }
 }
 
 /// Looks at a document as the engine does.

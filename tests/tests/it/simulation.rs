@@ -55,7 +55,10 @@ fn every_real_model_loads_and_steps() {
 #[test]
 fn every_built_in_scene_loads_from_its_keyframes() {
     let (_daemon, mut client) = daemon();
-    for scene in ["pendulum", "double_pendulum", "cart_pole", "arm"] {
+    let server = client.tool("get_server_info", json!({})).unwrap();
+    let scenes = server["scenes"].as_array().unwrap();
+    assert_eq!(scenes.len(), 8);
+    for scene in scenes.iter().map(|scene| scene.as_str().unwrap()) {
         let loaded =
             client.tool("create_scene", json!({ "scene": scene, "model_id": scene })).unwrap();
         assert_eq!(loaded["name"], scene);
@@ -67,7 +70,7 @@ fn every_built_in_scene_loads_from_its_keyframes() {
         assert!(!stepped["state"]["sensordata"].as_array().unwrap().is_empty());
     }
     let models = client.tool("get_loaded_models", json!({})).unwrap();
-    assert_eq!(models["models"].as_array().unwrap().len(), 4);
+    assert_eq!(models["models"].as_array().unwrap().len(), 8);
     let refused = client.tool("get_state", json!({})).unwrap_err();
     assert_eq!(refused["code"], "model_ambiguous");
     client.tool("unload_model", json!({ "model_id": "arm" })).unwrap();

@@ -55,7 +55,7 @@ const LAYERS: [&[&str]; 11] = [
     &["telemetry", "terminate", "models", "pictures", "recordings", "runs"],
     &["sessions"],
     &["session"],
-    &["compiler", "renderer"],
+    &["compiler", "renderer", "sources"],
     &["worker"],
     &["pool"],
     &["store"],

@@ -18,9 +18,6 @@ use crate::world::simulation::{INTEGRATION, check_timestep};
 /// The longest error that the compiler can tell.
 const ERROR_BYTES: usize = 4096;
 
-/// The model's own name among the files in memory.
-const ENTRY: &CStr = c"model.xml";
-
 /// A compiled model.
 pub(super) struct Built {
     pub(super) compiled: Vec<u8>,
@@ -33,7 +30,7 @@ pub(super) struct Built {
 /// Compiles a model.
 pub(super) fn build(call: &Compile) -> Result<Built, Fault> {
     let vfs = files(call)?;
-    let (model, said) = load(&vfs)?;
+    let (model, said) = load(&call.entry, &vfs)?;
     let mut warnings = engine::take_warnings();
     if !said.is_empty() && !warnings.contains(&said) {
         warnings.push(cut(said));
@@ -46,12 +43,11 @@ pub(super) fn build(call: &Compile) -> Result<Built, Fault> {
 /// The files in memory: the model and its assets.
 fn files(call: &Compile) -> Result<MjVfs, Fault> {
     let mut vfs = MjVfs::new();
-    let entry = ENTRY.to_str().expect("a literal of ours");
     let twice = |path: &str, error: String| {
         invalid(format!("the asset `{path}` could not be taken: {error}"))
     };
-    vfs.add_from_buffer(entry, call.model_xml.as_bytes())
-        .map_err(|error| twice(entry, error.to_string()))?;
+    vfs.add_from_buffer(&call.entry, call.model_xml.as_bytes())
+        .map_err(|error| twice(&call.entry, error.to_string()))?;
     for asset in &call.assets {
         vfs.add_from_buffer(&asset.path, &asset.content)
             .map_err(|error| twice(&asset.path, error.to_string()))?;
@@ -61,12 +57,13 @@ fn files(call: &Compile) -> Result<MjVfs, Fault> {
 
 /// Compiles, and keeps what the compiler says: an error, or a warning beside the model.
 #[expect(unsafe_code, reason = "the safe bindings cut errors")]
-fn load(vfs: &MjVfs) -> Result<(Model, String), Fault> {
+fn load(entry: &str, vfs: &MjVfs) -> Result<(Model, String), Fault> {
+    let name = CString::new(entry).map_err(|error| invalid(error.to_string()))?;
     let mut said: [c_char; ERROR_BYTES] = [0; ERROR_BYTES];
     let size = i32::try_from(ERROR_BYTES).expect("a constant that fits");
     // SAFETY: the name ends with a NUL, the file system outlives the call, and the buffer is as
     // long as it is said to be.
-    let model = unsafe { mj_loadXML(ENTRY.as_ptr(), vfs.ffi(), said.as_mut_ptr(), size) };
+    let model = unsafe { mj_loadXML(name.as_ptr(), vfs.ffi(), said.as_mut_ptr(), size) };
     // SAFETY: the buffer was zeroed, and the engine writes a NUL within its length.
     let said = unsafe { CStr::from_ptr(said.as_ptr()) }.to_string_lossy().trim_end().to_owned();
     match NonNull::new(model) {

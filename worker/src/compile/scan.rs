@@ -46,13 +46,16 @@ pub fn check(call: &Compile) -> Result<Seen, Fault> {
         let (value, max) = (call.assets.len() as u64, ASSETS_MAX as u64);
         return Err(Fault::LimitExceeded { what: "assets of a model".into(), value, max });
     }
+    check_path(&call.entry, "the model")?;
     let mut documents = Vec::new();
     for asset in &call.assets {
         check_path(&asset.path, "the asset")?;
         documents.push((last_component(&asset.path), asset));
     }
     let known = documents.iter().map(|(name, _)| name.clone()).collect();
-    let mut scan = Scan { known, included: BTreeSet::new(), doubt: None };
+    // The supervisor knows what is beside the folder of a model that has one, and has looked.
+    let is_placed = call.entry.contains('/');
+    let mut scan = Scan { known, included: BTreeSet::new(), doubt: None, is_placed };
     scan.document("the model", call.model_xml.as_bytes())?;
     // What is included may include more, whatever it is called.
     loop {
@@ -79,6 +82,8 @@ struct Scan {
     included: BTreeSet<String>,
     /// The first thing that was not understood.
     doubt: Option<String>,
+    /// Whether the model lies in a folder, beside which there may be others.
+    is_placed: bool,
 }
 
 impl Scan {
@@ -144,7 +149,11 @@ impl Scan {
         let what = format!("{document}, in `<{} {}>`,", text(tag), text(key));
         // URDF names files by package, and the engine strips all but the last component.
         if key != b"filename" {
-            check_path(value, &what)?;
+            if self.is_placed {
+                check_is_relative(value, &what)?;
+            } else {
+                check_path(value, &what)?;
+            }
         }
         if !FILE_ATTRIBUTES.contains(&key) || value.is_empty() {
             return Ok(());
@@ -175,19 +184,28 @@ fn is_control(byte: u8) -> bool {
 
 /// Only paths that stay below the model's own folder.
 fn check_path(path: &str, what: &str) -> Result<(), Fault> {
-    let wrong = if path.contains('\0') {
-        "contains a NUL character"
+    check_is_relative(path, what)?;
+    if path.split(['/', '\\']).any(|component| component == "..") {
+        return Err(bad_path(path, what, "contains `..`"));
+    }
+    Ok(())
+}
+
+fn check_is_relative(path: &str, what: &str) -> Result<(), Fault> {
+    if path.contains('\0') {
+        Err(bad_path(path, what, "contains a NUL character"))
     } else if path.starts_with(['/', '\\']) || path.get(1..2) == Some(":") {
-        "is absolute"
-    } else if path.split(['/', '\\']).any(|component| component == "..") {
-        "contains `..`"
+        Err(bad_path(path, what, "is absolute"))
     } else {
-        return Ok(());
-    };
+        Ok(())
+    }
+}
+
+fn bad_path(path: &str, what: &str, wrong: &str) -> Fault {
     let path: String = path.chars().take(200).collect();
-    Err(invalid(format!(
+    invalid(format!(
         "{what} names the path `{path}`, which {wrong}: only relative paths below the model's own folder are served"
-    )))
+    ))
 }
 
 /// The engine finds a file by this too, whatever its folder.
@@ -201,6 +219,8 @@ pub(super) fn invalid(detail: String) -> Fault {
 
 #[cfg(test)]
 mod tests {
+    use simward_protocol::compile::ENTRY;
+
     use super::*;
 
     fn checked(xml: &str, assets: &[(&str, &str)]) -> Result<Seen, String> {
@@ -209,7 +229,7 @@ mod tests {
             content: content.as_bytes().to_vec(),
         };
         let assets = assets.iter().map(asset).collect();
-        check(&Compile { model_xml: xml.to_owned(), assets, keep: false })
+        check(&Compile { entry: ENTRY.into(), model_xml: xml.to_owned(), assets, keep: false })
             .map_err(|fault| fault.to_string())
     }
 

@@ -11,7 +11,6 @@ use simward_protocol::compile::Asset;
 use simward_protocol::model::{DescribeModel, ListModels, ModelDescription, Models, Unloaded};
 use simward_protocol::modify::{Change, ModelModified, ModifyModel, Randomize, ScaleRange};
 
-use crate::compiler::Author;
 use crate::mcp::McpServer;
 use crate::mcp::caller::Caller;
 use crate::mcp::refusal::Refusal;
@@ -25,11 +24,26 @@ struct LoadArgs {
     #[serde(default)]
     session_id: Option<String>,
     /// The model's source: MJCF (`<mujoco>…`) or URDF (`<robot>…`).
-    model_xml: String,
-    /// The files that the source names (meshes, textures, height fields, included XML), in base64
-    /// by their relative path, such as {"assets/base.obj": "…"}. Files on disk are never read.
+    #[serde(default)]
+    model_xml: Option<String>,
+    /// With `model_xml`: the files that it names (meshes, textures, height fields, included XML),
+    /// in base64 by their relative path, such as {"assets/base.obj": "…"}.
     #[serde(default)]
     assets: BTreeMap<String, String>,
+    /// A model's file below the server's model roots, such as `robots/arm.xml`; the files that it
+    /// names come with it.
+    #[serde(default)]
+    model_path: Option<String>,
+    /// A model of MuJoCo Menagerie, such as `unitree_go2`, in its scene; see
+    /// list_menagerie_models.
+    #[serde(default)]
+    menagerie: Option<String>,
+    /// A built-in scene; see create_scene.
+    #[serde(default)]
+    scene: Option<String>,
+    /// With `scene`: its parameters by name.
+    #[serde(default)]
+    parameters: BTreeMap<String, f64>,
     /// What to call the model in this session: letters, digits, `_`, `-`, `.`, up to 64 of them.
     /// Without it `model`, `model_2` and so on.
     #[serde(default)]
@@ -42,7 +56,8 @@ struct SceneArgs {
     /// The session; without it your default session.
     #[serde(default)]
     session_id: Option<String>,
-    /// The scene: `pendulum`, `double_pendulum`, `cart_pole` or `arm`.
+    /// The scene: `pendulum`, `double_pendulum`, `cart_pole`, `planar_arm`, `arm`, `quadruped`,
+    /// `humanoid` or `table`.
     scene: String,
     /// The scene's parameters by name, such as {"length_m": 0.5}; what is left out has its
     /// default. A wrong name is refused with the right ones.
@@ -148,9 +163,10 @@ pub(super) fn check_items(max_items: u32) -> Result<(), Refusal> {
 
 #[tool_router(router = model_tools, vis = "pub(super)")]
 impl McpServer {
-    /// Compile a model and load it into a session. Returns its model_id, its sizes (nq, nv, nu, …)
-    /// and what the compiler warned of. A model that does not compile is refused with the
-    /// compiler's whole error; the session stays as it was.
+    /// Compile a model and load it into a session: exactly one of `model_xml`, `model_path`,
+    /// `menagerie` and `scene`. Returns its model_id, its sizes (nq, nv, nu, …) and what the
+    /// compiler warned of. A model that does not compile is refused with the compiler's whole
+    /// error; the session stays as it was.
     #[tool(
         title = "Load a model",
         annotations(
@@ -165,15 +181,14 @@ impl McpServer {
         caller: Caller,
         Parameters(args): Parameters<LoadArgs>,
     ) -> Result<Json<Loaded>, Refusal> {
-        let LoadArgs { session_id, model_xml, assets, model_id } = args;
-        let source = Source { model_xml, assets: decode(assets)?, author: Author::Client };
-        let session = self.session(&caller, session_id.as_deref()).await?;
-        let load = models::load(self.sessions(), &session, source, model_id);
-        Ok(Json(caller.unless_withdrawn(load).await?))
+        let (session_id, model_id) = (args.session_id.clone(), args.model_id.clone());
+        let source = self.source(args).await?;
+        self.load(&caller, session_id, source, model_id).await
     }
 
-    /// Load one of the built-in models: `pendulum`, `double_pendulum`, `cart_pole`, or `arm` (six
-    /// joints and a gripper, a table and two objects). Each has sensors and keyframes; see
+    /// Load one of the built-in models: `pendulum`, `double_pendulum`, `cart_pole`, `planar_arm`
+    /// (three links and a target), `arm` (six joints, a gripper and two objects), `quadruped`,
+    /// `humanoid` or `table` (six objects and a pusher). Each has sensors and keyframes; see
     /// get_model_info.
     #[tool(
         title = "Create a built-in scene",
@@ -190,11 +205,8 @@ impl McpServer {
         Parameters(args): Parameters<SceneArgs>,
     ) -> Result<Json<Loaded>, Refusal> {
         let SceneArgs { session_id, scene, parameters, model_id } = args;
-        let model_xml = scenes::build(&scene, &parameters)?;
-        let source = Source { model_xml, assets: Vec::new(), author: Author::Ourselves };
-        let session = self.session(&caller, session_id.as_deref()).await?;
-        let load = models::load(self.sessions(), &session, source, model_id);
-        Ok(Json(caller.unless_withdrawn(load).await?))
+        let source = Source::Scene { model_xml: scenes::build(&scene, &parameters)? };
+        self.load(&caller, session_id, source, model_id).await
     }
 
     /// Compile a model without loading it: whether it is valid, and if not the compiler's whole
@@ -214,8 +226,8 @@ impl McpServer {
         Parameters(args): Parameters<ValidateArgs>,
     ) -> Result<Json<Validation>, Refusal> {
         let ValidateArgs { model_xml, assets } = args;
-        let source = Source { model_xml, assets: decode(assets)?, author: Author::Client };
-        let validate = models::validate(self.sessions().compiler(), &caller.tenant, source);
+        let source = Source::Sent { model_xml, assets: decode(assets)? };
+        let validate = self.models().validate(&caller.tenant, source);
         Ok(Json(caller.unless_withdrawn(validate).await?))
     }
 
@@ -324,6 +336,51 @@ impl McpServer {
         let UnloadArgs { session_id, model_id } = args;
         let session = self.session(&caller, session_id.as_deref()).await?;
         Ok(Json(models::unload(&session, model_id).await?))
+    }
+}
+
+impl McpServer {
+    /// Loads a model into the session that a call means.
+    pub(super) async fn load(
+        &self,
+        caller: &Caller,
+        session_id: Option<String>,
+        source: Source,
+        model_id: Option<String>,
+    ) -> Result<Json<Loaded>, Refusal> {
+        let session = self.session(caller, session_id.as_deref()).await?;
+        let load = self.models().load(&session, source, model_id);
+        Ok(Json(caller.unless_withdrawn(load).await?))
+    }
+
+    /// The one source that is given.
+    async fn source(&self, args: LoadArgs) -> Result<Source, Refusal> {
+        let LoadArgs { model_xml, assets, model_path, menagerie, scene, parameters, .. } = args;
+        if !assets.is_empty() && model_xml.is_none() {
+            return Err(Refusal::argument("`assets` go with `model_xml`".to_owned()));
+        }
+        if !parameters.is_empty() && scene.is_none() {
+            return Err(Refusal::argument("`parameters` go with `scene`".to_owned()));
+        }
+        let sources = self.models().sources();
+        match (model_xml, model_path, menagerie, scene) {
+            (Some(model_xml), None, None, None) => {
+                Ok(Source::Sent { model_xml, assets: decode(assets)? })
+            }
+            (None, Some(path), None, None) => {
+                Ok(Source::Placed(sources.run(move |sources| sources.at(&path)).await?))
+            }
+            (None, None, Some(name), None) => {
+                Ok(Source::Placed(sources.run(move |sources| sources.named(&name, None)).await?))
+            }
+            (None, None, None, Some(scene)) => {
+                Ok(Source::Scene { model_xml: scenes::build(&scene, &parameters)? })
+            }
+            _ => {
+                let one = "exactly one of `model_xml`, `model_path`, `menagerie` and `scene`";
+                Err(Refusal::argument(format!("{one} must be given")))
+            }
+        }
     }
 }
 

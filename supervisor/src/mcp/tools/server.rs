@@ -10,6 +10,7 @@ use crate::mcp::caller::Caller;
 use crate::mcp::refusal::Refusal;
 use crate::pool::guard::Enforcement;
 use crate::scenes::SCENES;
+use crate::store::CacheUse;
 
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -43,6 +44,12 @@ struct ServerInfo {
     ports_range: String,
     /// The built-in scenes.
     scenes: Vec<String>,
+    /// Whether load_model takes a `model_path`.
+    has_model_roots: bool,
+    /// Whether there is a MuJoCo Menagerie.
+    has_menagerie: bool,
+    /// Your compiled models, which need not be compiled again.
+    model_cache: CacheUse,
     /// Whether sessions outlive the server: then they are there again after its restart.
     is_durable: bool,
     /// By what limits on processes are enforced: a control group (`cgroup_v1`, `cgroup_v2`), or a
@@ -75,6 +82,10 @@ impl McpServer {
         let facts = workers.map(|(worker, _)| worker.facts().clone()).next();
         let (hello, enforcement) = facts.map(|facts| (facts.hello, facts.enforcement)).unzip();
         let config = sessions.config();
+        let files = self.models().sources().config();
+        let of = caller.tenant.clone();
+        let model_cache = sessions.store().run(move |store| Ok(store.models().usage(&of)));
+        let model_cache = model_cache.await?;
         Ok(Json(ServerInfo {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             engine: hello.as_ref().map(|hello: &Hello| hello.engine.clone()),
@@ -89,6 +100,9 @@ impl McpServer {
             idle_timeout_secs: config.idle_timeout_secs,
             ports_range: sessions.pool().ports().range().to_string(),
             scenes: SCENES.iter().map(|scene| scene.name.to_owned()).collect(),
+            has_model_roots: !files.roots.is_empty(),
+            has_menagerie: !files.menagerie_dir.as_os_str().is_empty(),
+            model_cache,
             is_durable: sessions.store().is_durable(),
             limits_enforced_by: enforcement.unwrap_or_default(),
             uptime_secs: self.inner.started.elapsed().as_secs_f64(),
