@@ -272,6 +272,8 @@ pub fn file_bytes(layout: &Layout, rows: u64) -> Result<u64, Error> {
 pub fn rows_within(layout: &Layout, bytes: u64) -> Result<u64, Error> {
     let begin = begin_of(encode(layout)?.len()) as u64;
     let row_words = (ROW_HEAD_WORDS + layout.width()) as u64;
+    // A file has whole pages.
+    let bytes = bytes / 4096 * 4096;
     Ok((bytes / 8).saturating_sub(begin) / row_words)
 }
 

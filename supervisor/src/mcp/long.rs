@@ -76,6 +76,8 @@ impl McpServer {
         self.run(caller, about, move |job| async move {
             let Job { progress, withdrawn } = job;
             let progress = Some(progress);
+            // The call withdraws its own token when it ends, which is not the run's end.
+            let withdrawn = withdrawn.child_token();
             let options = Options { within, progress, withdrawn, ..Options::default() };
             Ok(session.call(call, options).await?)
         })

@@ -27,7 +27,8 @@ fn the_resource_of_a_state_is_the_state() {
     for (model, steps) in [("one", 100), ("two", 33)] {
         let scene = json!({ "session_id": id, "scene": "double_pendulum", "model_id": model });
         client.tool("create_scene", scene).unwrap();
-        let step = json!({ "session_id": id, "model_id": model, "steps": steps });
+        let step =
+            json!({ "session_id": id, "model_id": model, "steps": steps, "control": [1, 0] });
         client.tool("step_simulation", step).unwrap();
     }
     let state = read(&mut client, &format!("sim://{id}/state"));
