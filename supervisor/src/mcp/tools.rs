@@ -69,6 +69,7 @@ pub(super) const FAMILIES: &[Family] = &[
     family("Many simulations", Some(Toolset::Simulation), McpServer::parallel_tools),
     family("Observation", Some(Toolset::Analysis), McpServer::observation_tools),
     family("Analysis", Some(Toolset::Analysis), McpServer::analysis_tools),
+    family("Sweeps", Some(Toolset::Analysis), McpServer::sweep_tools),
     family("Recordings", Some(Toolset::Analysis), McpServer::recording_tools),
     family("Pictures", Some(Toolset::Simulation), McpServer::picture_tools),
     family("Viewer", Some(Toolset::Simulation), McpServer::viewer_tools),

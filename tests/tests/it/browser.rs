@@ -174,25 +174,6 @@ fn who_may_steer_does_so_on_the_page() {
     wait_until("it is reset", || {
         browser.run("return simward.moment.timeSecs").as_f64() == Some(0.0)
     });
-
-    // Pulled to the right, the box goes to the right, as the simulation has it too.
-    let middle = numbers(&browser.run("return simward.onPage([0, 0, 0]).map(Math.round)"));
-    #[expect(clippy::cast_possible_truncation, reason = "whole pixels")]
-    let (x, y) = (middle[0] as i64, middle[1] as i64);
-    browser.click("#run");
-    wait_until("it runs", || browser.run("return simward.moment.runs") == true);
-    browser.hold_with_ctrl(&[(x, y), (x + 60, y), (x + 120, y)]);
-    let at = "return simward.onPage(simward.view.model.bodies[1].position.toArray())[0]";
-    wait_until("the hand has moved it", || {
-        browser.run(at).as_f64().is_some_and(|now| middle[0] + 60.0 < now)
-    });
-    keep_picture(&mut browser, "pulled.png");
-    browser.let_go();
-    let mut client = daemon.client();
-    client.tool("pause_simulation", json!({})).unwrap();
-    let state = catch_up(&mut browser, &mut client);
-    assert!(0.1 < numbers(&state["xpos"])[3..6].iter().map(|x| x * x).sum::<f64>().sqrt());
-    assert_drawn_as_told(&mut browser, &state);
     assert_eq!(browser.complaints(), Vec::<Value>::new());
 }
 

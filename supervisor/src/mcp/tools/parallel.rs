@@ -250,6 +250,33 @@ impl McpServer {
         Ok(Json(self.ask(&caller, session_id.as_deref(), call).await?))
     }
 
+    async fn step_all(&self, caller: &Caller, steps: Vec<(Option<String>, Step)>) -> Outcomes {
+        let begun = std::time::Instant::now();
+        let asked = steps.into_iter().map(|(session_id, call)| async move {
+            let asked = self.ask(caller, session_id.as_deref(), call).await;
+            let (result, refused) = match asked {
+                Ok(stepped) => (Some(stepped), None),
+                Err(refusal) => (None, Some(refusal)),
+            };
+            Outcome { session_id, result, refused }
+        });
+        let results: Vec<Outcome> =
+            futures::stream::iter(asked).buffered(CONCURRENT_MAX).collect().await;
+        let done = results.iter().filter_map(|outcome| outcome.result.as_ref());
+        let steps_total = done.map(|stepped| stepped.steps_done).sum();
+        let refused_total =
+            results.iter().filter(|outcome| outcome.refused.is_some()).count() as u64;
+        Outcomes {
+            results,
+            steps_total,
+            refused_total,
+            elapsed_secs: begun.elapsed().as_secs_f64(),
+        }
+    }
+}
+
+#[tool_router(router = sweep_tools, vis = "pub(super)")]
+impl McpServer {
     /// Simulate a model's present state under many parameters at once and return where each
     /// combination ends. `parameters` are fields as in modify_model, such as {"field": "body_mass",
     /// "name": "torso", "values": [5, 7, 9]}; with `draws` the values are two bounds to draw
@@ -282,30 +309,6 @@ impl McpServer {
             budget_millis: self.budget_millis(false),
         };
         Ok(Json(self.ask(&caller, args.session_id.as_deref(), call).await?))
-    }
-
-    async fn step_all(&self, caller: &Caller, steps: Vec<(Option<String>, Step)>) -> Outcomes {
-        let begun = std::time::Instant::now();
-        let asked = steps.into_iter().map(|(session_id, call)| async move {
-            let asked = self.ask(caller, session_id.as_deref(), call).await;
-            let (result, refused) = match asked {
-                Ok(stepped) => (Some(stepped), None),
-                Err(refusal) => (None, Some(refusal)),
-            };
-            Outcome { session_id, result, refused }
-        });
-        let results: Vec<Outcome> =
-            futures::stream::iter(asked).buffered(CONCURRENT_MAX).collect().await;
-        let done = results.iter().filter_map(|outcome| outcome.result.as_ref());
-        let steps_total = done.map(|stepped| stepped.steps_done).sum();
-        let refused_total =
-            results.iter().filter(|outcome| outcome.refused.is_some()).count() as u64;
-        Outcomes {
-            results,
-            steps_total,
-            refused_total,
-            elapsed_secs: begun.elapsed().as_secs_f64(),
-        }
     }
 }
 
