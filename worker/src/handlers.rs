@@ -1,12 +1,12 @@
 //! How each call is carried out, one module per family.
 
 mod actuation;
+mod analysis;
 mod model;
 mod modify;
-mod rollout;
-mod analysis;
 mod observe;
 mod recording;
+mod rollout;
 mod run;
 mod session;
 mod state;

@@ -10,22 +10,22 @@
 )]
 
 mod actuation;
+mod analysis;
 mod lean;
 mod menagerie;
 mod models;
+mod observation;
 mod parallel;
 mod pictures;
-mod analysis;
-mod observation;
 mod pool;
 mod recordings;
 mod runs;
 mod server;
 mod sessions;
 mod simulation;
-mod snapshots;
 #[cfg(test)]
 mod sizes;
+mod snapshots;
 mod state;
 mod viewer;
 

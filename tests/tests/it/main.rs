@@ -6,8 +6,8 @@
 #![expect(clippy::needless_pass_by_value, reason = "arguments are written in place")]
 
 mod actuation;
-mod browser;
 mod analysis;
+mod browser;
 mod cli;
 mod clients;
 mod conditions;
@@ -20,12 +20,12 @@ mod http;
 mod isolation;
 mod lifetimes;
 mod limits;
+mod menagerie;
 mod modify;
-mod parallel;
-mod pictures;
 mod observation;
 mod official;
-mod menagerie;
+mod parallel;
+mod pictures;
 mod pool;
 mod recordings;
 mod recovery;
