@@ -1,7 +1,7 @@
 // What a user does first, with the official TypeScript client, in one era over one transport.
 //
 //     node first_session.mjs (modern|legacy) http URL
-//     node first_session.mjs (modern|legacy) stdio SUPERVISOR WORKER STATE_DIR
+//     node first_session.mjs (modern|legacy) stdio SUPERVISOR WORKER STATE_DIR MENAGERIE_DIR
 //
 // `modern` is protocol 2026-07-28, found by `versionNegotiation.mode: 'auto'`; `legacy` is
 // 2025-11-25, the client's default. Every tool is called at least once, and every answer passes
@@ -141,8 +141,9 @@ class Server {
 
   transport() {
     if (this.kind === "http") return new StreamableHTTPClientTransport(new URL(this.rest[0]));
-    const [command, worker, stateDir] = this.rest;
-    const args = ["stdio", "--state-dir", stateDir, "--worker", worker];
+    const [command, worker, stateDir, menagerie] = this.rest;
+    const folders = ["--state-dir", stateDir, "--menagerie-dir", menagerie];
+    const args = ["stdio", ...folders, "--worker", worker];
     return new StdioClientTransport({ command, args });
   }
 
@@ -432,7 +433,9 @@ const late = setTimeout(() => {
 }, LIMIT_MS);
 const [era, kind, ...rest] = process.argv.slice(2);
 const summary = await firstSession(new Server(era, kind, rest));
-const some = [...new Set(complaints)].slice(0, 5).join("\n");
-assert.equal(complaints.length, 0, `the client complains ${complaints.length} times:\n${some}`);
+// News of a call that was withdrawn may cross the withdrawal on its way.
+const told = complaints.filter((words) => !words.includes("progress notification for an unknown token"));
+const some = [...new Set(told)].slice(0, 5).join("\n");
+assert.equal(told.length, 0, `the client complains ${told.length} times:\n${some}`);
 console.log(JSON.stringify(summary));
 clearTimeout(late);

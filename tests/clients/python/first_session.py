@@ -1,7 +1,7 @@
 """What a user does first, with the official Python client (`mcp`), in one era over one transport.
 
     python3 first_session.py (modern|legacy) http URL
-    python3 first_session.py (modern|legacy) stdio SUPERVISOR WORKER STATE_DIR
+    python3 first_session.py (modern|legacy) stdio SUPERVISOR WORKER STATE_DIR MENAGERIE_DIR
 
 `modern` is protocol 2026-07-28 by the SDK's `Client`, `legacy` is 2025-11-25 by its
 `ClientSession`. Every tool is called at least once, and every answer passes the SDK's own check
@@ -134,6 +134,7 @@ class Server:
             self.target = args.url
         else:
             command = ["stdio", "--state-dir", args.state_dir, "--worker", args.worker]
+            command += ["--menagerie-dir", args.menagerie_dir]
             self.target = StdioServerParameters(command=args.supervisor, args=command)
 
     @contextlib.asynccontextmanager
@@ -457,7 +458,7 @@ def arguments() -> argparse.Namespace:
     transports = parser.add_subparsers(dest="transport", required=True)
     transports.add_parser("http").add_argument("url")
     stdio = transports.add_parser("stdio")
-    for name in ("supervisor", "worker", "state_dir"):
+    for name in ("supervisor", "worker", "state_dir", "menagerie_dir"):
         stdio.add_argument(name)
     return parser.parse_args()
 

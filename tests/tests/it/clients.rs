@@ -108,7 +108,9 @@ fn output_of(mut command: Command) -> Output {
 }
 
 fn over_http(client: Client, version: &str) {
-    let daemon = Setup::real(&programs!()).serve();
+    let menagerie = models::menagerie();
+    let folder = ["--menagerie-dir", menagerie.to_str().unwrap()];
+    let daemon = Setup::real(&programs!()).args(&folder).serve();
     let url = format!("http://{}/mcp", daemon.address);
     first_session(client, version, "http", &[url.as_ref()]);
 }
@@ -116,7 +118,9 @@ fn over_http(client: Client, version: &str) {
 fn over_stdio(client: Client, version: &str) {
     let programs = programs!();
     let state = TempDir::new().unwrap();
-    let args = [programs.supervisor.as_ref(), programs.worker.as_ref(), state.path().as_ref()];
+    let menagerie = models::menagerie();
+    let folders = [state.path().as_ref(), menagerie.as_ref()];
+    let args = [programs.supervisor.as_ref(), programs.worker.as_ref(), folders[0], folders[1]];
     first_session(client, version, "stdio", &args);
 }
 
