@@ -6,7 +6,7 @@
 //! wiring (`cli`, [`doctor`], `demo`, `daemon`, [`config`]) → [`http`], `stdio`, [`admin`] → [`mcp`] →
 //! [`telemetry`], [`terminate`], [`models`], [`pictures`], [`recordings`], [`runs`] → [`sessions`] →
 //! [`session`] → [`compiler`], [`renderer`], [`sources`] → [`worker`] → [`pool`] → [`store`] →
-//! [`scenes`], [`tenants`], [`limits`], [`code`], `handle`.
+//! [`scenes`], [`tenants`], [`limits`], [`code`], `handle`, `whole`.
 
 #![forbid(unsafe_code)]
 
@@ -44,6 +44,7 @@ pub mod store;
 
 pub mod code;
 mod handle;
+mod whole;
 pub mod limits;
 pub mod scenes;
 pub mod tenants;

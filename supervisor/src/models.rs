@@ -7,7 +7,6 @@ use std::time::Duration;
 use serde::Serialize;
 use simward_protocol::compile::{Asset, Compile, ENTRY};
 use simward_protocol::model::{ModelSummary, Unloaded};
-use tokio::sync::oneshot;
 
 use crate::code::Code;
 use crate::compiler::{self, Author, CompiledModel};
@@ -17,6 +16,7 @@ use crate::sessions::Sessions;
 use crate::sources::{self, Collected, Place, Sources, Stamps};
 use crate::store::{self, Key, Model, Store};
 use crate::tenants::Tenant;
+use crate::whole;
 
 /// A model's source.
 #[derive(Clone, Debug)]
@@ -269,18 +269,13 @@ async fn load_whole(
     model: Arc<Model>,
     model_id: Option<String>,
 ) -> Result<ModelSummary, session::Error> {
-    let (tell, told) = oneshot::channel();
-    let session = session.clone();
+    let (loading, unloading) = (session.clone(), session.clone());
+    let load = async move { loading.load(model, model_id).await };
+    let undo = |summary: ModelSummary| async move {
+        unloading.unload(Some(summary.model_id)).await.ok();
+    };
     let id = session.plan().id.to_string();
-    tokio::spawn(async move {
-        let loaded = session.load(model, model_id).await;
-        // Nobody waits for it any more, and was told that nothing was done.
-        if let Err(Ok(summary)) = tell.send(loaded) {
-            session.unload(Some(summary.model_id)).await.ok();
-        }
-    });
-    // The task may have panicked.
-    told.await.unwrap_or(Err(session::Error::Closed { id }))
+    whole::or_undone(load, undo).await.unwrap_or(Err(session::Error::Closed { id }))
 }
 
 /// Removes a model from a session; on a task of its own, so that whoever gives up halfway does not

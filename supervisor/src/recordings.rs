@@ -20,7 +20,7 @@ pub use self::plot::{Drawing, Picture, Plotted, plot};
 use self::reading::{Reading, open};
 use crate::code::Code;
 use crate::session::{self, KeptRecording, Session, is_recording_id};
-use crate::store;
+use crate::{store, whole};
 
 /// A column, as clients see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
@@ -195,13 +195,15 @@ pub async fn start(
     selection: Selection,
     rows: Option<u64>,
 ) -> Result<Begun, Error> {
-    let own = session.clone();
-    // On a task of its own: whoever gives up halfway leaves a recording that is listed, or none.
-    let started = tokio::spawn(async move { own.start_recording(model_id, selection, rows).await });
+    let (starting, stopping) = (session.clone(), session.clone());
+    let start = async move { starting.start_recording(model_id, selection, rows).await };
+    let undo = |started: session::RecordingStarted| async move {
+        stopping.stop_recording(&started.id, true).await.ok();
+    };
     let session_id = session.plan().id.to_string();
-    let gone = |_panic| session::Error::Closed { id: session_id.clone() };
-    let session::RecordingStarted { id, layout, rows_max, bytes } =
-        started.await.map_err(gone)??;
+    let started = whole::or_undone(start, undo).await;
+    let gone = || session::Error::Closed { id: session_id.clone() };
+    let session::RecordingStarted { id, layout, rows_max, bytes } = started.ok_or_else(gone)??;
     let columns = layout.columns().map(column).collect();
     let model_id = layout.model_id;
     Ok(Begun { session_id, model_id, recording_id: id, columns, rows_max, bytes })

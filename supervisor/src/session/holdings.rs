@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use simward_protocol::checkpoint;
 use simward_protocol::viewer::AdmitViewers;
 
-use super::snapshots::Taken;
+use super::snapshots::{SNAPSHOTS_MAX, Taken};
 use crate::store::{self, Key, Model, Record, RecordedModel, RecordedSnapshot, Store};
 use crate::tenants::Tenant;
 
@@ -236,15 +236,19 @@ impl Holdings {
         self.lock().snapshots.get(id).cloned()
     }
 
-    /// A snapshot was written. If that cannot be kept, it is not held.
+    /// A snapshot was written; tells whether there is room for it. If it cannot be kept, it is not
+    /// held.
     pub(crate) fn add_snapshot(
         &self,
         id: &str,
         recorded: RecordedSnapshot,
         model: Arc<Model>,
-    ) -> Result<(), store::Error> {
+    ) -> Result<bool, store::Error> {
         let mut inner = self.lock();
         inner.check_life()?;
+        if SNAPSHOTS_MAX <= inner.record.snapshots.len() {
+            return Ok(false);
+        }
         let checkpoint = recorded.checkpoint;
         inner.record.snapshots.insert(id.to_owned(), recorded);
         if inner.is_kept
@@ -256,7 +260,7 @@ impl Holdings {
         inner.reserved.remove(&checkpoint);
         inner.snapshots.insert(id.to_owned(), Taken::new(model, checkpoint));
         self.store.checkpoints().seal(&inner.record.id, checkpoint);
-        Ok(())
+        Ok(true)
     }
 
     /// Forgets a snapshot; tells if there was one. If that cannot be kept, it is still held.

@@ -75,11 +75,16 @@ impl Session {
             copy(&state, &file, values)?;
             into.add_snapshot(&id, recorded, of)
         });
-        if let Err(error) = kept.await {
-            self.discard(number).await;
-            return Err(error.into());
+        match kept.await {
+            Ok(true) => return Ok(snapshot),
+            // Others came first.
+            Ok(false) => self.discard(number).await,
+            Err(error) => {
+                self.discard(number).await;
+                return Err(error.into());
+            }
         }
-        Ok(snapshot)
+        Err(Error::SnapshotsFull { max: SNAPSHOTS_MAX })
     }
 
     /// Brings a model to the state of a snapshot, which may be another session's.

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
-
 use super::{Error, Seat, Sessions, plan};
 use crate::session::lifecycle::Closed;
 use crate::session::{Copied, Holdings, Session};
 use crate::store::checkpoints::copy;
 use crate::store::{self, Record};
+use crate::whole;
 
 /// The most copies of one call.
 const COUNT_MAX: usize = 16;
@@ -31,16 +30,9 @@ impl Sessions {
         if let Some(name) = &name {
             plan::check_name(name)?;
         }
-        let (tell, told) = oneshot::channel();
         let (sessions, source) = (self.clone(), source.clone());
-        tokio::spawn(async move {
-            let copies = sessions.fork_all(&source, count, name).await;
-            if let Err(Ok(unwanted)) = tell.send(copies) {
-                undo(unwanted).await;
-            }
-        });
-        // The task may have panicked.
-        told.await.unwrap_or(Err(Error::Stopping))
+        let fork = async move { sessions.fork_all(&source, count, name).await };
+        whole::or_undone(fork, undo).await.unwrap_or(Err(Error::Stopping))
     }
 
     async fn fork_all(

@@ -3,20 +3,29 @@
 use simward_protocol::simulation::Applied;
 
 use super::Sessions;
-use crate::handle;
 use crate::session::{self, Session, Snapshot};
 use crate::tenants::Tenant;
+use crate::{handle, whole};
 
 impl Sessions {
-    /// Keeps the state of a model; tells the snapshot's handle.
+    /// Keeps the state of a model; tells the snapshot's handle. Whoever gives up halfway leaves none.
     pub async fn take_snapshot(
         &self,
         session: &Session,
         model_id: Option<&str>,
     ) -> Result<(String, Snapshot), session::Error> {
         let id = handle::new("snap_");
-        let snapshot = session.take_snapshot(id.clone(), model_id).await?;
-        Ok((id, snapshot))
+        let (taking, deleting) = (session.clone(), session.clone());
+        let (named, model_id) = (id.clone(), model_id.map(str::to_owned));
+        let take = async move {
+            let snapshot = taking.take_snapshot(named.clone(), model_id.as_deref()).await?;
+            Ok((named, snapshot))
+        };
+        let undo = move |_unwanted| async move {
+            deleting.delete_snapshot(&id).await.ok();
+        };
+        let gone = session::Error::Closed { id: session.plan().id.to_string() };
+        whole::or_undone(take, undo).await.unwrap_or(Err(gone))
     }
 
     /// Brings a model of a session to the state of one of its tenant's snapshots.

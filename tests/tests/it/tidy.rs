@@ -59,7 +59,7 @@ const LAYERS: [&[&str]; 11] = [
     &["worker"],
     &["pool"],
     &["store"],
-    &["scenes", "tenants", "limits", "code", "handle"],
+    &["scenes", "tenants", "limits", "code", "handle", "whole"],
 ];
 
 #[test]
