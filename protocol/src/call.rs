@@ -14,12 +14,16 @@ use crate::analysis::{
     CastRays, ComputeJacobian, Distance, Jacobian, Linearization, Linearize, MapScene,
     MeasureDistance, RayHits, SceneMap,
 };
+use crate::diagnose::{Diagnose, Diagnosis};
 use crate::fault::Fault;
 use crate::model::{
     AdoptState, DescribeModel, ListModels, LoadModel, ModelDescription, ModelSummary, Models,
     RestoreModel, Restored, SaveModel, Saved, UnloadModel, Unloaded,
 };
 use crate::modify::{ModelModified, ModifyModel, Randomize};
+use crate::motion::{
+    ExecuteTrajectory, Executed, IkSolution, PlanTrajectory, SolveIk, TrajectoryPlan,
+};
 use crate::observe::{
     BodyStates, Contacts, Energy, Forces, GetBodies, GetContacts, GetEnergy, GetForces, GetSensors,
     SensorData,
@@ -144,6 +148,10 @@ calls! {
     CastRays => RayHits,
     MeasureDistance => Distance,
     MapScene => SceneMap,
+    SolveIk => IkSolution,
+    PlanTrajectory => TrajectoryPlan,
+    ExecuteTrajectory => Executed,
+    Diagnose => Diagnosis,
     PlanRecording => Layout,
     StartRecording => RecordingStarted,
     AttachRecording => RecordingAttached,

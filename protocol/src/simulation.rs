@@ -68,6 +68,9 @@ pub enum StoppedBy {
     Cancelled,
     /// The call's time was over.
     Deadline,
+    /// The engine found the simulation unstable and started it anew: only what follows a trajectory
+    /// ends then.
+    Unstable,
 }
 
 /// Something that the engine warned of.

@@ -2,8 +2,10 @@
 
 mod actuation;
 mod analysis;
+mod diagnose;
 mod model;
 mod modify;
+mod motion;
 mod observe;
 mod recording;
 mod rollout;

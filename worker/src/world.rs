@@ -3,11 +3,15 @@
 //! Only this module and [`compile`](crate::compile) are inside the engine, and only on the
 //! simulation thread.
 
+pub(crate) mod attend;
 pub(crate) mod background;
 pub(crate) mod batch;
+pub(crate) mod chain;
 pub(crate) mod channels;
 pub(crate) mod condition;
 pub(crate) mod describe;
+pub(crate) mod diagnose;
+pub(crate) mod drive;
 pub(crate) mod fields;
 pub(crate) mod futures;
 pub(crate) mod geometry;
@@ -19,14 +23,21 @@ pub(crate) mod modified;
 mod moment;
 pub(crate) mod names;
 pub(crate) mod observe;
+pub(crate) mod outlook;
 pub(crate) mod pace;
+pub(crate) mod path;
 pub(crate) mod places;
 pub(crate) mod pull;
+pub(crate) mod random;
 pub(crate) mod raw;
+pub(crate) mod reach;
 pub(crate) mod recording;
 pub(crate) mod scratch;
 mod shape;
 pub(crate) mod simulation;
+pub(crate) mod touching;
+pub(crate) mod suspects;
+pub(crate) mod trajectory;
 pub(crate) mod units;
 pub(crate) mod values;
 mod viewing;

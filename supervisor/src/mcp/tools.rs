@@ -14,6 +14,7 @@ mod analysis;
 mod lean;
 mod menagerie;
 mod models;
+mod motion;
 mod observation;
 mod parallel;
 mod pictures;
@@ -69,6 +70,7 @@ pub(super) const FAMILIES: &[Family] = &[
     family("Many simulations", Some(Toolset::Simulation), McpServer::parallel_tools),
     family("Observation", Some(Toolset::Analysis), McpServer::observation_tools),
     family("Analysis", Some(Toolset::Analysis), McpServer::analysis_tools),
+    family("Motion", Some(Toolset::Analysis), McpServer::motion_tools),
     family("Sweeps", Some(Toolset::Analysis), McpServer::sweep_tools),
     family("Recordings", Some(Toolset::Analysis), McpServer::recording_tools),
     family("Pictures", Some(Toolset::Simulation), McpServer::picture_tools),

@@ -5,7 +5,8 @@
 use simward_protocol::call::{Call, Serve};
 use simward_protocol::fault::Fault;
 use simward_protocol::{
-    actuation, analysis, model, modify, observe, recording, rollout, sweep, viewer,
+    actuation, analysis, diagnose, model, modify, motion, observe, recording, rollout, sweep,
+    viewer,
 };
 
 use super::world::World;
@@ -47,6 +48,10 @@ unserved! {
     analysis::CastRays,
     analysis::MeasureDistance,
     analysis::MapScene,
+    motion::SolveIk,
+    motion::PlanTrajectory,
+    motion::ExecuteTrajectory,
+    diagnose::Diagnose,
     recording::PlanRecording,
     recording::StartRecording,
     recording::AttachRecording,

@@ -7,10 +7,10 @@ use simward_protocol::modify::{
 };
 use simward_protocol::real::{Real, Reals};
 
-use super::sweep::Random;
 use crate::world::World;
 use crate::world::fields::{FIELDS, Spot, check_value, spots};
 use crate::world::modified::Wanted;
+use crate::world::random::Random;
 use crate::world::simulation::Simulation;
 
 impl Serve<ModifyModel> for World {

@@ -9,6 +9,7 @@ use simward_protocol::real::Real;
 use simward_protocol::simulation::{Step, Stepped, StoppedBy};
 
 use crate::world::World;
+use crate::world::attend::Attend;
 use crate::world::condition::Watch;
 use crate::world::simulation::between;
 use crate::world::values::{self, Target};
@@ -73,7 +74,7 @@ impl Serve<Step> for World {
             return Err(steps_out_of_range(steps));
         }
         let model = simulation.data.model();
-        let watch = stop_when.map(|condition| Watch::new(model, &condition)).transpose()?;
+        let mut watch = stop_when.map(|condition| Watch::new(model, &condition)).transpose()?;
         let placed = match control {
             Some(control) => {
                 let model = simulation.data.model();
@@ -90,6 +91,7 @@ impl Serve<Step> for World {
         }
         let before = simulation.counts();
         let budget = Duration::from_millis(budget_millis);
+        let watch = watch.as_mut().map(|watch| watch as &mut dyn Attend);
         let stepped = self.step(slot, &model_id, steps, watch, budget);
         let (_, simulation) = self.model(slot, Some(&model_id))?;
         let table = simulation.end_table();
@@ -112,12 +114,12 @@ impl Serve<Step> for World {
 
 impl World {
     /// Steps in slices; between them, others get what they wait for.
-    fn step(
+    pub(super) fn step(
         &mut self,
         slot: u32,
         model_id: &str,
         steps: u64,
-        mut watch: Option<Watch>,
+        mut attendant: Option<&mut dyn Attend>,
         budget: Duration,
     ) -> Result<(u64, StoppedBy), Fault> {
         let shared = Arc::clone(&self.shared);
@@ -135,15 +137,17 @@ impl World {
             let Some(simulation) = room.models.get_mut(model_id) else {
                 return Err(Fault::NoModel);
             };
-            let (taken, is_met) = match &mut watch {
-                None => (simulation.advance(wanted, &shared.pulse, done), false),
-                Some(watch) => simulation.advance_until(wanted, watch, &shared.pulse, done),
+            let (taken, ended) = match &mut attendant {
+                None => (simulation.advance(wanted, &shared.pulse, done), None),
+                Some(attendant) => {
+                    simulation.advance_attended(wanted, *attendant, &shared.pulse, done)
+                }
             };
             done += taken;
             let now = Instant::now();
             room.pace.took(now, taken, now - slice_begun);
-            if is_met {
-                return Ok((done, StoppedBy::Condition));
+            if let Some(stopped_by) = ended {
+                return Ok((done, stopped_by));
             }
             if taken < wanted {
                 return Ok((done, StoppedBy::Cancelled));
@@ -187,7 +191,7 @@ impl World {
 const REST_MAX: Duration = Duration::from_millis(20);
 
 /// The steps of a stretch of simulated time, to the nearest one.
-fn steps_of(duration_secs: f64, timestep_secs: f64) -> Result<u64, Fault> {
+pub(super) fn steps_of(duration_secs: f64, timestep_secs: f64) -> Result<u64, Fault> {
     #[expect(clippy::cast_precision_loss, reason = "a million is exact")]
     let max = Step::STEPS_MAX as f64 * timestep_secs;
     values::in_range("duration_secs", duration_secs, (timestep_secs / 2.0, max))?;

@@ -1,7 +1,5 @@
 //! One simulation under many parameters.
 
-use rand_pcg::Pcg64;
-use rand_pcg::rand_core::{Rng as _, SeedableRng as _};
 use simward_protocol::call::Serve;
 use simward_protocol::fault::Fault;
 use simward_protocol::modify::Change;
@@ -13,6 +11,7 @@ use super::rollout::rollout_is_bounded;
 use crate::world::World;
 use crate::world::fields::{FIELDS, Spot, check_value, spots};
 use crate::world::futures::Futures;
+use crate::world::random::Random;
 use crate::world::simulation::Simulation;
 
 impl Serve<Sweep> for World {
@@ -141,22 +140,6 @@ fn draw(parameters: &[Parameter], count: usize, seed: u64) -> Option<Vec<Vec<f64
         bounds.collect()
     };
     (0..count).map(|_| combination()).collect()
-}
-
-/// Numbers that one seed always gives in the same order: PCG64, whose stream is specified.
-pub(crate) struct Random(Pcg64);
-
-impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(Pcg64::seed_from_u64(seed))
-    }
-
-    /// Evenly between the two: 53 random bits.
-    pub(crate) fn between(&mut self, low: f64, high: f64) -> f64 {
-        #[expect(clippy::cast_precision_loss, reason = "53 bits are exact")]
-        let fraction = (self.0.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
-        (high - low).mul_add(fraction, low)
-    }
 }
 
 #[cfg(test)]

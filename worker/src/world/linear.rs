@@ -1,6 +1,6 @@
 //! Linear algebra on small dense matrices, on top of nalgebra. It knows nothing of MuJoCo.
 
-use nalgebra::{DMatrix, Schur};
+use nalgebra::{DMatrix, DVector, Schur};
 use simward_protocol::analysis::{Conditioning, Stability};
 use simward_protocol::real::{Real, Reals};
 
@@ -47,6 +47,33 @@ pub(crate) fn stacked(above: &DMatrix<f64>, below: &DMatrix<f64>) -> DMatrix<f64
     whole
 }
 
+/// The damped least-squares solution of `matrix x = wanted`: `x = Jᵀ (J Jᵀ + λ² I)⁻¹ e`. The damping
+/// `λ²` must be positive.
+pub(crate) fn damped_least_squares(
+    matrix: &DMatrix<f64>,
+    wanted: &DVector<f64>,
+    damping: f64,
+) -> Option<DVector<f64>> {
+    let rows = matrix.nrows();
+    let square = matrix * matrix.transpose() + DMatrix::identity(rows, rows) * damping;
+    Some(matrix.transpose() * square.cholesky()?.solve(wanted))
+}
+
+/// The part of a vector that a matrix maps to nothing.
+pub(crate) fn in_null_space(matrix: &DMatrix<f64>, vector: &DVector<f64>) -> Option<DVector<f64>> {
+    let svd = matrix.clone().try_svd(false, true, f64::EPSILON, ITERATIONS_MAX)?;
+    let rows = svd.v_t?;
+    let largest = svd.singular_values.amax();
+    let mut rest = vector.clone();
+    for (row, value) in rows.row_iter().zip(svd.singular_values.iter()) {
+        if largest * RANK_TOLERANCE < *value {
+            let seen = row.transpose();
+            rest -= &seen * seen.dot(vector);
+        }
+    }
+    Some(rest)
+}
+
 /// The eigenvalues of a square matrix, those of largest magnitude first; none if they are not
 /// found.
 pub(crate) fn eigenvalues(matrix: DMatrix<f64>) -> Option<Vec<(f64, f64)>> {
@@ -77,7 +104,7 @@ pub(crate) fn stability(spectral_radius: Option<f64>) -> Stability {
 
 #[cfg(test)]
 mod tests {
-    use nalgebra::DVector;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -105,5 +132,32 @@ mod tests {
         assert!(values.iter().all(|value| (magnitude(value) - 1.0).abs() < 1e-12));
         assert_eq!(stability(Some(magnitude(&values[0]))), Stability::Marginal);
         assert_eq!(eigenvalues(DMatrix::from_element(1, 1, f64::NAN)), None);
+    }
+
+    proptest! {
+        #[test]
+        fn with_hardly_any_damping_a_solution_is_exact(
+            entries in prop::collection::vec(-1.0..1.0_f64, 12),
+            wanted in prop::collection::vec(-1.0..1.0_f64, 3),
+        ) {
+            let matrix = DMatrix::from_row_slice(3, 4, &entries);
+            prop_assume!(1e-2 < conditioning(matrix.clone()).singular_values.0[2]);
+            let wanted = DVector::from_vec(wanted);
+            let found = damped_least_squares(&matrix, &wanted, 1e-14).unwrap();
+            prop_assert!((&matrix * found - wanted).norm() < 1e-6);
+        }
+
+        #[test]
+        fn what_lies_in_the_null_space_moves_nothing(
+            entries in prop::collection::vec(-1.0..1.0_f64, 12),
+            vector in prop::collection::vec(-1.0..1.0_f64, 4),
+        ) {
+            let matrix = DMatrix::from_row_slice(3, 4, &entries);
+            prop_assume!(1e-2 < conditioning(matrix.clone()).singular_values.0[2]);
+            let vector = DVector::from_vec(vector);
+            let found = in_null_space(&matrix, &vector).unwrap();
+            prop_assert!((&matrix * &found).norm() < 1e-9);
+            prop_assert!((&found - in_null_space(&matrix, &found).unwrap()).norm() < 1e-9);
+        }
     }
 }

@@ -59,6 +59,14 @@ impl Spot {
         }
     }
 
+    /// Its rotation matrix, by rows.
+    pub(crate) fn rotation(self, data: &Scratch<'_>) -> [f64; 9] {
+        match self {
+            Self::Site(site) => data.site_xmat()[site],
+            Self::Body(body, _) => data.xmat()[body],
+        }
+    }
+
     /// Its Jacobian: how it moves and how it turns with the velocities, three rows of nv each.
     pub(crate) fn jacobian(self, data: &Scratch<'_>) -> (Vec<f64>, Vec<f64>) {
         let point = self.position(data);

@@ -3,21 +3,43 @@
 #![expect(unsafe_code, reason = "calls a C library")]
 
 use mujoco_rs::mujoco_c::{mj_mulM, mjd_transitionFD};
+use mujoco_rs::wrappers::mj_data::MjData;
+use mujoco_rs::wrappers::mj_model::traits::ModelType;
 
 use super::scratch::Scratch;
 
-/// The mass matrix times a vector of nv values. The data must be derived: the mass matrix is the
-/// one that was derived last.
-pub(crate) fn mass_times(data: &Scratch<'_>, vector: &[f64]) -> Vec<f64> {
+/// Derives of positions and velocities what the equations of motion consist of: the mass matrix,
+/// the passive forces, and into `bias` gravity and what velocities bring. The next step derives all
+/// of it anew.
+pub(crate) fn dynamics<M: ModelType>(data: &mut MjData<M>, bias: &mut [f64]) {
+    data.kinematics();
+    data.com_pos();
+    data.tendon_comp();
+    data.crb_comp();
+    data.make_m();
+    data.com_vel();
+    data.passive();
+    // There are nv of them, as the callers make sure.
+    data.try_rne_into(false, bias).ok();
+}
+
+/// The mass matrix times a vector of nv values. The mass matrix is the one that was derived last.
+pub(crate) fn mass_times<M: ModelType>(data: &MjData<M>, vector: &[f64]) -> Vec<f64> {
     let mut result = vec![0.0; data.qvel().len()];
-    assert_eq!(vector.len(), result.len(), "a vector of joint space has nv values");
+    mass_times_into(data, vector, &mut result);
+    result
+}
+
+/// The same, into `result`.
+pub(crate) fn mass_times_into<M: ModelType>(data: &MjData<M>, vector: &[f64], result: &mut [f64]) {
+    let nv = data.qvel().len();
+    assert_eq!((vector.len(), result.len()), (nv, nv), "a vector of joint space has nv values");
     // SAFETY: model and data belong together, since the data were made for the model that they
-    // hold. The function reads nv values and writes nv values: `qvel` has nv values, `result` is
-    // as long, and `vector` was just compared. They do not overlap.
+    // hold. The function reads nv values and writes nv values: `qvel` has nv values, and both
+    // vectors were just compared with it. They do not overlap, for one of them is borrowed alone.
     unsafe {
         mj_mulM(data.model().ffi(), data.ffi(), result.as_mut_ptr(), vector.as_ptr());
     }
-    result
 }
 
 /// The matrices of the linear model of one step, by rows: A has `2 nv + na` rows and columns, B

@@ -14,7 +14,6 @@ use simward_protocol::real::{Real, Reals};
 use simward_protocol::simulation::Warning;
 use simward_protocol::state::{Part, State};
 
-use super::condition::Watch;
 use super::fields::{FIELDS, Spot};
 use super::keeping::{Checkpoint, Found};
 use super::modified::{self, Modifications, Wanted};
@@ -278,26 +277,6 @@ impl Simulation {
         steps
     }
 
-    /// Takes up to `steps` steps and looks after each of them; tells how many, and whether what is
-    /// watched for is met.
-    pub(crate) fn advance_until(
-        &mut self,
-        steps: u64,
-        watch: &mut Watch,
-        pulse: &Pulse,
-        done_before: u64,
-    ) -> (u64, bool) {
-        for taken in 0..steps {
-            if self.advance(1, pulse, done_before + taken) == 0 {
-                return (taken, false);
-            }
-            if watch.is_met(self) {
-                return (taken + 1, true);
-            }
-        }
-        (steps, false)
-    }
-
     #[cold]
     fn note_divergence(&mut self, diverged: i64) {
         let flags = self.data.model().opt().disableflags;
@@ -439,15 +418,22 @@ impl Simulation {
     }
 }
 
+/// The warnings that so many counts stand for.
+pub(crate) fn warnings_of(counts: &[u64; checkpoint::WARNINGS]) -> Vec<Warning> {
+    let told = WARNINGS.iter().zip(counts).filter(|(_, count)| **count != 0);
+    told.map(|((code, message), count)| Warning {
+        code: (*code).into(),
+        count: *count,
+        message: (*message).into(),
+    })
+    .collect()
+}
+
 /// What went wrong between two looks.
 pub(crate) fn between(earlier: &Counts, later: &Counts) -> (Vec<Warning>, u64) {
-    let mut warnings = Vec::new();
-    for (index, (code, message)) in WARNINGS.into_iter().enumerate() {
-        let count = later.warnings[index].saturating_sub(earlier.warnings[index]);
-        if count != 0 {
-            warnings.push(Warning { code: code.into(), count, message: message.into() });
-        }
-    }
+    let counts =
+        std::array::from_fn(|kind| later.warnings[kind].saturating_sub(earlier.warnings[kind]));
+    let warnings = warnings_of(&counts);
     (warnings, later.auto_resets.saturating_sub(earlier.auto_resets))
 }
 

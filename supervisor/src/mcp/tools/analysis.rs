@@ -7,10 +7,12 @@ use simward_protocol::analysis::{
     CastRays, ComputeJacobian, Distance, Jacobian, Linearization, Linearize, MapScene,
     MeasureDistance, Place, Ray, RayHits, SceneMap, Solid,
 };
+use simward_protocol::diagnose::{Diagnose, Diagnosis};
 
 use super::observation::hundred;
 use crate::mcp::McpServer;
 use crate::mcp::caller::Caller;
+use crate::mcp::long::OrRun;
 use crate::mcp::refusal::Refusal;
 
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
@@ -111,6 +113,27 @@ struct MapArgs {
     #[serde(default = "hundred")]
     #[schemars(range(min = 1, max = 10_000))]
     max_items: u32,
+}
+
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct DiagnoseArgs {
+    /// The session; without it your default session.
+    #[serde(default)]
+    session_id: Option<String>,
+    /// The model; needed only if the session has several.
+    #[serde(default)]
+    model_id: Option<String>,
+    /// How far to look ahead, in simulated seconds, up to 600.
+    #[serde(default = "two")]
+    duration_secs: f64,
+    /// Return a run_id at once, for get_run, instead of the result.
+    #[serde(default)]
+    as_run: bool,
+}
+
+fn two() -> f64 {
+    2.0
 }
 
 #[tool_router(router = analysis_tools, vis = "pub(super)")]
@@ -217,5 +240,28 @@ impl McpServer {
         let MapArgs { session_id, model_id, root, max_depth, max_items } = args;
         let call = MapScene { model_id, root, depth_max: max_depth, items_max: max_items };
         Ok(Json(self.ask(&caller, session_id.as_deref(), call).await?))
+    }
+
+    /// Look ahead on a copy, with the present controls, for instability, and find its cause: the same
+    /// future is tried with a smaller timestep, another integrator, without contacts and so on, and the
+    /// model is searched for what is too stiff, too light or overlapping. The simulation stays as it is.
+    #[tool(
+        title = "Diagnose instability",
+        annotations(
+            read_only_hint = true,
+            destructive_hint = false,
+            idempotent_hint = true,
+            open_world_hint = false
+        )
+    )]
+    async fn diagnose_instability(
+        &self,
+        caller: Caller,
+        Parameters(args): Parameters<DiagnoseArgs>,
+    ) -> Result<Json<OrRun<Diagnosis>>, Refusal> {
+        let DiagnoseArgs { session_id, model_id, duration_secs, as_run } = args;
+        let call = Diagnose { model_id, duration_secs, budget_millis: self.budget_millis(as_run) };
+        let session_id = session_id.as_deref();
+        Ok(Json(self.ask_or_run(&caller, "diagnose_instability", session_id, call, as_run).await?))
     }
 }
