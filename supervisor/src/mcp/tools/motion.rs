@@ -1,7 +1,10 @@
 //! Moving joints on purpose.
 
+use std::borrow::Cow;
+
 use rmcp::handler::server::wrapper::{Json, Parameters};
 use rmcp::{tool, tool_router};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use simward_protocol::analysis::Place;
 use simward_protocol::condition::Condition;
@@ -12,13 +15,29 @@ use simward_protocol::motion::{
 use simward_protocol::state::{Part, Values, values_from_json};
 
 use super::recordings::SelectionArgs;
-use super::state::ValuesSchema;
 use crate::mcp::McpServer;
 use crate::mcp::caller::Caller;
 use crate::mcp::long::OrRun;
 use crate::mcp::refusal::Refusal;
 
-#[derive(Debug, Deserialize, schemars::JsonSchema)]
+/// Something whose shape another tool tells: saying it twice costs every client.
+struct Object;
+
+impl JsonSchema for Object {
+    fn schema_name() -> Cow<'static, str> {
+        "Object".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "object" })
+    }
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct IkArgs {
     /// The session; without it your default session.
@@ -44,11 +63,11 @@ struct IkArgs {
     joints: Vec<String>,
     /// Positions to begin at, by joint; without it the present ones.
     #[serde(default, deserialize_with = "values_from_json")]
-    #[schemars(with = "Option<ValuesSchema>")]
+    #[schemars(with = "Option<Object>")]
     start: Option<Values>,
     /// Positions, by joint, to stay near where the goal leaves a choice.
     #[serde(default, deserialize_with = "values_from_json")]
-    #[schemars(with = "Option<ValuesSchema>")]
+    #[schemars(with = "Option<Object>")]
     posture: Option<Values>,
     /// Near enough, in metres.
     #[serde(default = "tolerance")]
@@ -72,7 +91,7 @@ fn restarts() -> u32 {
     20
 }
 
-#[derive(Debug, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct PlanArgs {
     /// The session; without it your default session.
@@ -106,7 +125,7 @@ fn acceleration() -> f64 {
     4.0
 }
 
-#[derive(Debug, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ExecuteArgs {
     /// The session; without it your default session.
@@ -134,12 +153,14 @@ struct ExecuteArgs {
     bandwidth: f64,
     /// End early when this holds after a step; as for step_simulation.
     #[serde(default)]
+    #[schemars(with = "Option<Object>")]
     stop_when: Option<Box<Condition>>,
     /// Parts of the state to return with the result.
     #[serde(default)]
     include: Vec<Part>,
     /// Record the steps into `table` of the result; as for step_simulation.
     #[serde(default)]
+    #[schemars(with = "Option<Object>")]
     record: Option<SelectionArgs>,
     /// Return a run_id at once, for get_run, instead of the result.
     #[serde(default)]
