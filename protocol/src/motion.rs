@@ -15,14 +15,8 @@ use crate::state::{Part, State, Values};
 pub struct SolveIk {
     /// Which model; may be left out where there is only one.
     pub model_id: Option<String>,
-    /// What is to be brought somewhere.
-    pub place: Place,
-    /// Where to, in world coordinates, in metres.
-    pub position: Option<[f64; 3]>,
-    /// Its orientation there: w, x, y, z.
-    pub quaternion: Option<[f64; 4]>,
-    /// Instead of a whole orientation: where one of its axes shall point.
-    pub align: Option<Align>,
+    /// What is to be brought where.
+    pub goal: Box<IkGoal>,
     /// The joints that may move; all that move the place, but free ones, if there are none.
     pub joints: Vec<String>,
     /// Where the search begins, instead of the present positions.
@@ -48,6 +42,19 @@ impl SolveIk {
     pub const RESTARTS_MAX: u32 = 1000;
     /// The most degrees of freedom that a search may move.
     pub const DOFS_MAX: u64 = 200;
+}
+
+/// Where a place shall be, or how it shall be turned, or both.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct IkGoal {
+    /// The place.
+    pub place: Place,
+    /// Where to, in world coordinates, in metres.
+    pub position: Option<[f64; 3]>,
+    /// Its orientation there: w, x, y, z.
+    pub quaternion: Option<[f64; 4]>,
+    /// Instead of a whole orientation: where one of its axes shall point.
+    pub align: Option<Align>,
 }
 
 /// An axis of a place, and where it shall point.

@@ -25,6 +25,17 @@ pub const STRIP_FRAMES_MAX: usize = 16;
 /// The most frames of a video.
 pub const VIDEO_FRAMES_MAX: u64 = 900;
 
+/// How many frames a video has: at least one, the one that is now.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "what is out of range becomes a bound"
+)]
+pub fn video_frames(duration_secs: f64, fps: u32, speed: f64) -> u64 {
+    let frames = duration_secs / speed * f64::from(fps);
+    (frames.round() as u64).max(1)
+}
+
 /// The most pixels of a video, all frames together.
 pub const VIDEO_PIXELS_MAX: u64 = 600 << 20;
 
@@ -273,6 +284,14 @@ pub struct Nearest {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_slow_video_has_more_frames() {
+        assert_eq!(video_frames(2.0, 25, 1.0), 50);
+        assert_eq!(video_frames(2.0, 25, 0.5), 100);
+        assert_eq!(video_frames(0.0, 25, 1.0), 1);
+        assert_eq!(video_frames(1e300, 60, 1e-3), u64::MAX);
+    }
 
     #[test]
     fn every_overlay_is_called_by_its_name() {

@@ -3,7 +3,7 @@
 use png::{BitDepth, ColorType};
 use simward_protocol::fault::Fault;
 use simward_protocol::real::Real;
-use simward_protocol::render::{Drawn, STRIP_FRAMES_MAX};
+use simward_protocol::render::{Drawn, STEPS_MAX, STRIP_FRAMES_MAX};
 
 use crate::frame::encode;
 use crate::serve::{Picture, Progress};
@@ -27,7 +27,7 @@ pub(crate) fn draw(
     let mut clock = Clock::new(studio);
     let mut drawn = Drawn { frames: times.len() as u64, ..Drawn::default() };
     for (index, secs) in times.iter().enumerate() {
-        drawn.auto_resets += clock.advance(studio, *secs);
+        drawn.auto_resets += clock.advance(studio, *secs)?;
         drawn.times_secs.push(Real(studio.time_secs()));
         let tile = studio.colours()?;
         let (row, column) = (index / columns, index % columns);
@@ -62,16 +62,20 @@ impl Clock {
 
     /// Steps until so much time has passed since the beginning; tells how often the copy was
     /// started anew.
-    pub(crate) fn advance(&mut self, studio: &mut Studio, secs: f64) -> u64 {
+    pub(crate) fn advance(&mut self, studio: &mut Studio, secs: f64) -> Result<u64, Fault> {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "the supervisor has bounded it, and what is out of range becomes a bound"
         )]
         let wanted = (secs / self.timestep_secs).round() as u64;
+        if STEPS_MAX < wanted {
+            let what = "steps of all pictures of one call".to_owned();
+            return Err(Fault::LimitExceeded { what, value: wanted, max: STEPS_MAX });
+        }
         let steps = wanted.saturating_sub(self.steps);
         self.steps += steps;
-        studio.advance(steps)
+        Ok(studio.advance(steps))
     }
 }
 

@@ -12,7 +12,7 @@ use mujoco_rs::wrappers::mj_model::MjModel;
 use mujoco_rs::wrappers::mj_rendering::{MjrContext, MjrRectangle};
 use mujoco_rs::wrappers::mj_visualization::{MjvCamera, MjvOption, MjvPerturb, MjvScene};
 use simward_protocol::fault::{Fault, cut};
-use simward_protocol::render::{Draw, Quality, SIDE_PIXELS, STEPS_MAX, View};
+use simward_protocol::render::{Draw, Quality, SIDE_PIXELS, View};
 use simward_worker::kin::{Checkpoint, DIVERGENCES, INTEGRATION, Modifications, check_timestep};
 
 use crate::gl::Gl;
@@ -195,7 +195,7 @@ impl Studio {
     /// Lets time pass; tells how often the copy was found unstable and started anew.
     pub(crate) fn advance(&mut self, steps: u64) -> u64 {
         let mut resets = 0;
-        for _ in 0..steps.min(STEPS_MAX) {
+        for _ in 0..steps {
             let before = self.divergences();
             self.data.step();
             resets += u64::from(self.divergences() != before);

@@ -9,7 +9,7 @@ use openh264::encoder::{
 use openh264::formats::{RgbSliceU8, YUVBuffer};
 use simward_protocol::fault::Fault;
 use simward_protocol::real::Real;
-use simward_protocol::render::{Drawn, VIDEO_FRAMES_MAX};
+use simward_protocol::render::{Drawn, VIDEO_FRAMES_MAX, video_frames};
 
 use crate::serve::{Picture, Progress, lost};
 use crate::strip::Clock;
@@ -28,7 +28,7 @@ pub(crate) fn draw(
     progress: &Progress<'_>,
 ) -> Result<Picture, Fault> {
     let (width, height) = studio.size();
-    let frames = frames(duration_secs, fps, speed);
+    let frames = video_frames(duration_secs, fps, speed).min(VIDEO_FRAMES_MAX);
     let mut encoder = encoder((width, height), fps)?;
     let mut file = Vec::new();
     let mut muxer = MuxerBuilder::new(&mut file)
@@ -41,7 +41,7 @@ pub(crate) fn draw(
     for index in 0..frames {
         #[expect(clippy::cast_precision_loss, reason = "frames are few")]
         let at_secs = index as f64 / f64::from(fps);
-        drawn.auto_resets += clock.advance(studio, at_secs * speed);
+        drawn.auto_resets += clock.advance(studio, at_secs * speed)?;
         let colours = studio.colours()?;
         let size = (width as usize, height as usize);
         let planes = YUVBuffer::from_rgb8_source(RgbSliceU8::new(&colours, size));
@@ -53,17 +53,6 @@ pub(crate) fn draw(
     muxer.finish().map_err(|error| lost(&error))?;
     drawn.times_secs = vec![first, Real(studio.time_secs())];
     Ok((file, drawn))
-}
-
-/// How many frames: at least one, the one that is now.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "the supervisor has bounded it, and what is out of range becomes a bound"
-)]
-fn frames(duration_secs: f64, fps: u32, speed: f64) -> u64 {
-    let frames = duration_secs / speed * f64::from(fps);
-    (frames.round() as u64).clamp(1, VIDEO_FRAMES_MAX)
 }
 
 fn encoder((width, height): (u32, u32), fps: u32) -> Result<Encoder, Fault> {
@@ -86,17 +75,4 @@ fn encoder((width, height): (u32, u32), fps: u32) -> Result<Encoder, Fault> {
         .intra_frame_period(IntraFramePeriod::from_num_frames(fps * KEY_FRAME_SECS))
         .num_threads(1);
     Encoder::with_api_config(OpenH264API::from_source(), config).map_err(|error| lost(&error))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_slow_video_has_more_frames() {
-        assert_eq!(frames(2.0, 25, 1.0), 50);
-        assert_eq!(frames(2.0, 25, 0.5), 100);
-        assert_eq!(frames(0.0, 25, 1.0), 1);
-        assert_eq!(frames(1e9, 60, 1e-3), VIDEO_FRAMES_MAX);
-    }
 }

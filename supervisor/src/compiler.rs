@@ -16,6 +16,7 @@ use simward_protocol::handshake::{Hello, VERSION};
 
 use crate::code::Code;
 use crate::pool::launcher::{Launch, Launched};
+use crate::pool::layers::Role;
 use crate::pool::process::{Exit, Process};
 use crate::pool::turns::{self, Bounds, Names, Turns};
 use crate::pool::{Pool, groups};
@@ -117,6 +118,12 @@ pub enum Error {
         /// What it wrote last.
         last_words: String,
     },
+    /// The compiler is not as isolated as it must be.
+    #[error("the compiler lacks isolation layers that pool.require_layers names: {}", .missing.join(", "))]
+    Weak {
+        /// What it lacks.
+        missing: Vec<String>,
+    },
     /// The compiler talked nonsense.
     #[error("the compiler broke the protocol")]
     BrokeProtocol,
@@ -134,7 +141,7 @@ impl Code for Error {
             Self::Memory { .. } => "compile_out_of_memory",
             Self::Crashed { .. } => "compile_crashed",
             Self::BrokeProtocol => "internal_error",
-            Self::Start(_) => "worker_start_failed",
+            Self::Start(_) | Self::Weak { .. } => "worker_start_failed",
         }
     }
 
@@ -200,7 +207,7 @@ impl Compiler {
         drop(starting);
         let mut link = Link::new(socket).map_err(Error::Start)?;
         let file = memory_file(call.keep).map_err(Error::Start)?;
-        let talk = talk(&mut link, &call, file.clone());
+        let talk = talk(&mut link, &self.pool, &call, file.clone());
         // Dropping the process kills it, however this ends.
         match tokio::time::timeout(after, talk).await {
             Err(_elapsed) => Err(Error::Timeout { after }),
@@ -213,6 +220,7 @@ impl Compiler {
             }
             Ok(Err(Talk::HungUp)) => Err(self.crash(&mut process).await),
             Ok(Err(Talk::Nonsense)) => Err(Error::BrokeProtocol),
+            Ok(Err(Talk::Weak(missing))) => Err(Error::Weak { missing }),
         }
     }
 
@@ -249,6 +257,7 @@ const EXIT_WITHIN: Duration = Duration::from_secs(1);
 enum Talk {
     HungUp,
     Nonsense,
+    Weak(Vec<String>),
 }
 
 impl From<std::io::Error> for Talk {
@@ -262,12 +271,17 @@ impl From<std::io::Error> for Talk {
 
 async fn talk(
     link: &mut Link,
+    pool: &Pool,
     call: &Compile,
     file: Option<Arc<OwnedFd>>,
 ) -> Result<Result<Compiled, Fault>, Talk> {
     let hello: Hello = next(link).await?;
     if hello.version != VERSION {
         return Err(Talk::Nonsense);
+    }
+    let missing = pool.lacking(Role::Compile, &hello.layers);
+    if !missing.is_empty() {
+        return Err(Talk::Weak(missing));
     }
     link.send(call, file.into_iter().collect())?;
     Ok(next(link).await?)

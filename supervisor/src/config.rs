@@ -213,6 +213,7 @@ impl Config {
             }
         }
         self.check_models()?;
+        self.check_bounds()?;
         let rest_secs = self.pool.ports.rest_secs;
         if !(0.0..=DURATION_SECS_MAX).contains(&rest_secs) {
             let problem = format!("must lie between 0 and {DURATION_SECS_MAX}, and is {rest_secs}");
@@ -223,6 +224,51 @@ impl Config {
 }
 
 impl Config {
+    /// Values that make no sense beside others, or with which nothing could be done.
+    fn check_bounds(&self) -> Result<(), Error> {
+        for (key, bytes, may_be_none) in [
+            ("compile.memory_bytes", self.compile.memory_bytes, false),
+            ("render.memory_bytes", self.render.memory_bytes, false),
+            ("pool.worker_memory_bytes", self.pool.worker_memory_bytes, true),
+            ("sessions.limits.memory_bytes", self.sessions.limits.memory_bytes, true),
+        ] {
+            if bytes < PROCESS_BYTES_MIN && !(may_be_none && bytes == 0) {
+                let none = if may_be_none { " or 0 (no limit)" } else { "" };
+                let problem =
+                    format!("must be at least {PROCESS_BYTES_MIN} bytes{none}, and is {bytes}");
+                return Err(Error::Unusable { key, problem });
+            }
+        }
+        let headroom = &self.pool.headroom;
+        let sessions = &self.sessions;
+        for (key, value, max_key, max) in [
+            (
+                "sessions.idle_timeout_secs",
+                sessions.idle_timeout_secs,
+                "sessions.idle_timeout_max_secs",
+                sessions.idle_timeout_max_secs,
+            ),
+            (
+                "sessions.restart.back_off_first_secs",
+                sessions.restart.back_off_first_secs,
+                "sessions.restart.back_off_max_secs",
+                sessions.restart.back_off_max_secs,
+            ),
+            (
+                "pool.headroom.memory_full_ratio",
+                headroom.memory_full_ratio,
+                "pool.headroom.memory_tight_ratio",
+                headroom.memory_tight_ratio,
+            ),
+        ] {
+            if max < value {
+                let problem = format!("is {value}, more than `{max_key}`, which is {max}");
+                return Err(Error::Unusable { key, problem });
+            }
+        }
+        Ok(())
+    }
+
     fn check_models(&self) -> Result<(), Error> {
         let sources::Config { roots, menagerie_dir, bytes_max } = &self.models;
         let is_whole = |path: &PathBuf| path.as_os_str().is_empty() || path.is_absolute();
@@ -242,6 +288,9 @@ impl Config {
         Ok(())
     }
 }
+
+/// With less memory no process starts.
+const PROCESS_BYTES_MIN: u64 = 32 << 20;
 
 /// Ten years.
 const DURATION_SECS_MAX: f64 = 315_360_000.0;
@@ -285,6 +334,19 @@ mod tests {
         assert!(refused("[pool.ports]\nrange = \"9-1\"\n").contains("not a range of ports"));
         assert!(refused("[pool]\nhang_after_secs = 0\n").contains("`pool.hang_after_secs` must"));
         assert!(refused("[pool").contains("not valid TOML"));
+    }
+
+    #[test]
+    fn values_that_make_no_sense_together_are_refused() {
+        let error = refused("[compile]\nmemory_bytes = 0\n");
+        assert!(error.contains("`compile.memory_bytes` must be at least 33554432"), "{error}");
+        let error = refused("[sessions.limits]\nmemory_bytes = 1000\n");
+        assert!(error.contains("or 0 (no limit)"), "{error}");
+        Config::load(None, &["pool.worker_memory_bytes=0".to_owned()]).unwrap();
+        let error = refused("[pool.headroom]\nmemory_full_ratio = 0.5\n");
+        assert!(error.contains("more than `pool.headroom.memory_tight_ratio`"), "{error}");
+        let error = refused("[sessions]\nidle_timeout_secs = 1e8\n");
+        assert!(error.contains("more than `sessions.idle_timeout_max_secs`"), "{error}");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::mcp::McpServer;
 use crate::models::Models;
 use crate::pool::Pool;
 use crate::pool::groups::Limits;
+use crate::pool::layers::Role;
 use crate::renderer::Renderer;
 use crate::runs::Runs;
 use crate::sessions::Sessions;
@@ -110,12 +111,12 @@ async fn require_layers(pool: &Pool) -> anyhow::Result<()> {
     if required.is_empty() {
         return Ok(());
     }
-    let worker = Worker::start(pool, &Tenant::local(), Limits::default())
+    let worker = Worker::start_anyhow(pool, &Tenant::local(), Limits::default())
         .await
         .context("no worker could be started")?;
     let there = worker.facts().hello.layers.clone();
     worker.stop().await;
-    let missing: Vec<_> = required.iter().filter(|layer| !there.contains(layer)).collect();
+    let missing = pool.lacking(Role::Simulate, &there);
     anyhow::ensure!(
         missing.is_empty(),
         "pool.require_layers names isolation layers that are not in force here: {missing:?}; in \

@@ -17,6 +17,7 @@ use crate::daemon;
 use crate::pool::Pool;
 use crate::pool::groups::Limits;
 use crate::pool::headroom::Level;
+use crate::pool::layers::Role;
 use crate::renderer::{self, Renderer};
 use crate::store::Store;
 use crate::tenants::Tenant;
@@ -167,7 +168,7 @@ fn ports(pool: &Pool) -> Finding {
 
 async fn worker(pool: &Pool, findings: &mut Vec<Finding>) {
     let limits = Limits { memory_bytes: Some(1 << 30), cpu_ratio: Some(1.0), tasks_max: Some(64) };
-    let worker = match Worker::start(pool, &Tenant::local(), limits).await {
+    let worker = match Worker::start_anyhow(pool, &Tenant::local(), limits).await {
         Ok(worker) => worker,
         Err(error) => {
             let remedy = Some("run the worker by hand: simward-worker --version");
@@ -189,8 +190,7 @@ async fn worker(pool: &Pool, findings: &mut Vec<Finding>) {
             findings.push(Finding { what: "isolation", verdict: Verdict::Weak, found, remedy });
         }
     }
-    let missing: Vec<_> =
-        pool.config().require_layers.iter().filter(|layer| !layers.contains(layer)).collect();
+    let missing = pool.lacking(Role::Simulate, layers);
     if !missing.is_empty() {
         let found = format!("pool.require_layers names what is not in force: {missing:?}");
         findings.push(bad("isolation", found, Some("see the layers above")));

@@ -179,6 +179,7 @@ impl Models {
             Err(
                 error @ (compiler::Error::Busy(_)
                 | compiler::Error::Start(_)
+                | compiler::Error::Weak { .. }
                 | compiler::Error::BrokeProtocol),
             ) => Err(error.into()),
             Err(error) => {

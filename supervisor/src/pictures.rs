@@ -8,7 +8,7 @@ use std::time::Duration;
 use simward_protocol::fault::Fault;
 use simward_protocol::render::{
     Camera, DURATION_SECS_MAX, Draw, Kind, OVERLAYS_MAX, PIXELS_MAX, POINTS_MAX, SIDE_PIXELS,
-    STRIP_FRAMES_MAX, VIDEO_FRAMES_MAX, VIDEO_PIXELS_MAX,
+    STRIP_FRAMES_MAX, VIDEO_FRAMES_MAX, VIDEO_PIXELS_MAX, video_frames,
 };
 use tokio::sync::watch;
 
@@ -128,13 +128,7 @@ fn check(draw: &Draw) -> Result<(), Fault> {
             within("speed", *speed, SPEED)?;
             even("width", draw.width)?;
             even("height", draw.height)?;
-            let frames = duration_secs / speed * f64::from(*fps);
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "bounded just above"
-            )]
-            let frames = frames.ceil().max(1.0) as u64;
+            let frames = video_frames(*duration_secs, *fps, *speed);
             bounded("frames of a video", frames, VIDEO_FRAMES_MAX)?;
             bounded("pixels of a video", frames * pixels, VIDEO_PIXELS_MAX)
         }

@@ -8,6 +8,7 @@ pub mod groups;
 pub mod guard;
 pub mod headroom;
 pub mod launcher;
+pub(crate) mod layers;
 pub mod output;
 pub mod ports;
 pub mod process;
@@ -26,6 +27,7 @@ use self::groups::Groups;
 use self::headroom::sampler::Sampler;
 use self::headroom::{Headroom, Level};
 use self::launcher::Launcher;
+use self::layers::Role;
 use self::ports::Ports;
 use self::turns::{Bounds, Names, Turns};
 
@@ -54,8 +56,8 @@ pub struct Config {
     /// How much memory a simulation's worker may take, in bytes of address space; 0 means no
     /// limit.
     pub worker_memory_bytes: u64,
-    /// Isolation layers that every worker must have in force; without them the daemon does not
-    /// start.
+    /// Isolation layers that every process must have in force, of those that its kind can have.
+    /// Without them the daemon does not start, and neither does the process.
     pub require_layers: Vec<String>,
     /// Whether limits are enforced by control groups where they can be had.
     pub control_groups: bool,
@@ -133,6 +135,11 @@ impl Pool {
         let sampler = Sampler::open();
         let inner = Inner { config, program, launcher, gate, groups, ports, headroom, sampler };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// What a process lacks of the layers that it must have.
+    pub(crate) fn lacking(&self, role: Role, layers: &[String]) -> Vec<String> {
+        layers::lacking(role, layers, &self.config().require_layers)
     }
 
     /// How processes are started and watched.

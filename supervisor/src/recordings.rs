@@ -17,7 +17,7 @@ use simward_protocol::recording::Selection;
 pub use self::compare::{Comparison, Difference, compare};
 pub use self::export::{Exported, Format, export, read};
 pub use self::plot::{Drawing, Picture, Plotted, plot};
-use self::reading::{Reading, open};
+use self::reading::{Reading, blocking, open};
 use crate::code::Code;
 use crate::session::{self, KeptRecording, Session, is_recording_id};
 use crate::{store, whole};
@@ -81,6 +81,8 @@ pub enum State {
     Stopped,
     /// No: its model was unloaded.
     Unloaded,
+    /// No: its file cannot be read. It can only be thrown away.
+    Damaged,
 }
 
 /// All recordings of a session.
@@ -230,12 +232,34 @@ pub async fn stop(session: &Session, id: &str, discard: bool) -> Result<Stopped,
 /// Tells of all recordings of a session.
 pub async fn list(session: &Session) -> Result<List, Error> {
     let holdings = session.holdings().clone();
-    let recordings = tokio::task::spawn_blocking(move || {
+    let recordings = blocking(move || {
         let kept = holdings.recordings();
-        kept.iter().filter_map(|kept| Reading::of(&holdings, kept).ok().map(|r| r.info())).collect()
+        Ok(kept
+            .iter()
+            .map(|kept| match Reading::of(&holdings, kept) {
+                Ok(reading) => reading.info(),
+                Err(_unreadable) => Info::damaged(kept),
+            })
+            .collect())
     });
-    let recordings = recordings.await.unwrap_or_default();
+    let recordings = recordings.await?;
     Ok(List { session_id: session.plan().id.to_string(), recordings })
+}
+
+impl Info {
+    /// One whose file cannot be read.
+    fn damaged(kept: &KeptRecording) -> Self {
+        Self {
+            recording_id: kept.id.clone(),
+            model_id: kept.model_id.clone(),
+            state: State::Damaged,
+            rows: 0,
+            rows_max: 0,
+            every: 0,
+            columns: 0,
+            bytes: kept.bytes,
+        }
+    }
 }
 
 impl State {

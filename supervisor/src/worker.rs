@@ -29,6 +29,7 @@ pub(crate) use self::link::Link;
 use crate::code::Code;
 use crate::pool::groups::Limits;
 use crate::pool::guard::Enforcement;
+use crate::pool::layers::Role;
 use crate::pool::{Pool, turns};
 use crate::tenants::Tenant;
 
@@ -154,27 +155,53 @@ pub enum StartError {
     /// The process did not become a worker.
     #[error("the worker did not start: {0}")]
     Ended(Ending),
+    /// It is not as isolated as it must be.
+    #[error("the worker lacks isolation layers that pool.require_layers names: {}", .missing.join(", "))]
+    Weak {
+        /// What it lacks.
+        missing: Vec<String>,
+    },
 }
 
 impl Code for StartError {
     fn code(&self) -> &'static str {
         match self {
             Self::Busy(error) => error.code(),
-            Self::Spawn(_) | Self::Port(_) | Self::Ended(_) => "worker_start_failed",
+            Self::Spawn(_) | Self::Port(_) | Self::Ended(_) | Self::Weak { .. } => {
+                "worker_start_failed"
+            }
         }
     }
 
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Busy(error) => error.retry_after(),
-            Self::Spawn(_) | Self::Port(_) | Self::Ended(_) => Some(Duration::from_secs(1)),
+            Self::Spawn(_) | Self::Port(_) | Self::Ended(_) | Self::Weak { .. } => {
+                Some(Duration::from_secs(1))
+            }
         }
     }
 }
 
 impl Worker {
-    /// Starts a worker for a tenant, and returns once it takes calls.
+    /// Starts a worker for a tenant, and returns once it takes calls. One that lacks a layer that it
+    /// must have is ended again.
     pub async fn start(pool: &Pool, tenant: &Tenant, limits: Limits) -> Result<Self, StartError> {
+        let worker = Self::start_anyhow(pool, tenant, limits).await?;
+        let missing = pool.lacking(Role::Simulate, &worker.facts.hello.layers);
+        if missing.is_empty() {
+            return Ok(worker);
+        }
+        worker.stop().await;
+        Err(StartError::Weak { missing })
+    }
+
+    /// Starts a worker however well it is isolated, to have a look at it.
+    pub async fn start_anyhow(
+        pool: &Pool,
+        tenant: &Tenant,
+        limits: Limits,
+    ) -> Result<Self, StartError> {
         let turn = pool.gate().enter(tenant).await?;
         let starting = launch::launch(pool, limits).await.map_err(StartError::Spawn)?;
         let (calls, pending) = mpsc::channel(QUEUE_CALLS_MAX);

@@ -1,6 +1,7 @@
 //! What every request passes: who it is from, whether there is room for it, and for how long it
 //! counts as in flight.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use http::{HeaderMap, Method, StatusCode, header};
 use http_body::{Frame, SizeHint};
 use rmcp::transport::streamable_http_server::StreamableHttpService;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
+use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
@@ -62,11 +64,8 @@ pub(super) async fn pass(State(gate): State<Gate>, mut request: Request, next: N
     // Without authentication there is one tenant: whoever reaches the loopback address.
     request.extensions_mut().insert(Tenant::local());
     let session_id = session_of(request.headers());
-    let opens =
+    let may_open =
         session_id.is_none() && request.method() == Method::POST && !is_modern(request.headers());
-    if opens && !gate.legacy.make_room().await {
-        return turned_away("there are too many sessions of the older protocol");
-    }
     let counts = request.method() == Method::POST;
     let passage = Passage::enter(&gate, session_id, counts);
     let ends = request.method() == Method::DELETE;
@@ -75,6 +74,10 @@ pub(super) async fn pass(State(gate): State<Gate>, mut request: Request, next: N
         Ok(taken) => taken,
         Err((status, why)) => return (status, format!("{why}\n")).into_response(),
     };
+    // Nobody's conversation ends for something that does not open another one.
+    if may_open && opens(&bytes) && !gate.legacy.make_room().await {
+        return turned_away("there are too many sessions of the older protocol");
+    }
     let request = Request::from_parts(head, Body::from(bytes));
     let mut response = next.run(request).await;
     // rmcp accepts the end of a conversation; clients expect to hear that it is done, which it is.
@@ -110,6 +113,17 @@ impl http_body::Body for InFlight {
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
+}
+
+/// Whether a message opens a conversation of the older protocol.
+fn opens(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Message<'a> {
+        #[serde(borrow)]
+        method: Option<Cow<'a, str>>,
+    }
+    let message: Option<Message<'_>> = serde_json::from_slice(body).ok();
+    message.and_then(|message| message.method).is_some_and(|method| method == "initialize")
 }
 
 fn turned_away(why: &'static str) -> Response {
@@ -179,6 +193,20 @@ impl Service<Request> for Eras {
         } else {
             let service = self.older.clone();
             Box::pin(async move { Ok(service.handle(request).await.map(Body::new)) })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_initialize_opens_a_conversation() {
+        assert!(opens(br#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}"#));
+        assert!(opens(br#"{"method":"\u0069nitialize"}"#));
+        for other in [&br#"{"method":"tools/list"}"#[..], b"{}", b"", b"initialize", b"[1]"] {
+            assert!(!opens(other));
         }
     }
 }

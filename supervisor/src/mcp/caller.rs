@@ -62,6 +62,11 @@ impl Caller {
         })
     }
 
+    /// The same caller, who hears of no progress: of a part of what it asked for.
+    pub(super) fn without_progress(&self) -> Self {
+        Self { progress: None, ..self.clone() }
+    }
+
     /// Waits for work that can be given up at any moment, as long as the client wants it.
     pub(super) async fn unless_withdrawn<T, E>(
         &self,

@@ -28,7 +28,7 @@ pub(super) const PARAGRAPHS: &[Paragraph] = &[
     ),
     paragraph(
         &["load_model", "create_scene"],
-        "Begin with create_scene (pendulum, double_pendulum, cart_pole, arm) or load_model (MJCF or URDF as text, its files as base64 in `assets`).",
+        "Begin with create_scene (pendulum, double_pendulum, cart_pole, planar_arm, arm, quadruped, humanoid, table) or load_model (MJCF or URDF as text, its files as base64 in `assets`).",
     ),
     paragraph(
         &["create_menagerie_scene", "list_menagerie_models"],

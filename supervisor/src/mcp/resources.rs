@@ -5,6 +5,8 @@
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rmcp::ErrorData;
 use rmcp::model::{CacheScope, ReadResourceResult, Resource, ResourceContents, ResourceTemplate};
 use serde::Serialize;
@@ -17,6 +19,7 @@ use super::caller::Caller;
 use super::refusal::Refusal;
 use super::tools::describe_session;
 use super::toolsets::Toolset;
+use crate::recordings::{self, Format};
 use crate::session::Session;
 use crate::telemetry::PoolStats;
 use crate::tenants::Tenant;
@@ -40,12 +43,27 @@ pub(super) enum Address {
         /// Whose.
         session_id: String,
     },
+    /// `sim://{session_id}/recordings/{recording_id}.{format}`
+    Recording {
+        /// Whose.
+        session_id: String,
+        /// Which one.
+        recording_id: String,
+        /// In which form.
+        format: Format,
+        /// The first row, and how many.
+        rows: (Option<u64>, Option<u64>),
+    },
     /// `pool://stats`
     PoolStats,
 }
 
 /// The template of [`Address::State`].
 const STATE_TEMPLATE: &str = "sim://{session_id}/state";
+
+/// The template of [`Address::Recording`].
+const RECORDING_TEMPLATE: &str =
+    "sim://{session_id}/recordings/{recording_id}.{format}{?first_row,rows}";
 
 impl Address {
     /// Reads an address. To add a kind of resource, add it here, to what is listed, and to `text`.
@@ -56,7 +74,26 @@ impl Address {
             _ => (),
         }
         let (session_id, rest) = uri.strip_prefix("sim://")?.split_once('/')?;
-        (rest == "state").then(|| Self::State { session_id: session_id.to_owned() })
+        let session_id = session_id.to_owned();
+        match rest.strip_prefix("recordings/") {
+            Some(recording) => Self::recording(session_id, recording),
+            None => (rest == "state").then_some(Self::State { session_id }),
+        }
+    }
+
+    fn recording(session_id: String, rest: &str) -> Option<Self> {
+        let (name, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (recording_id, format) = name.rsplit_once('.')?;
+        let (recording_id, format) = (recording_id.to_owned(), Format::named(format)?);
+        let mut rows = (None, None);
+        for part in query.split('&').filter(|part| !part.is_empty()) {
+            match part.split_once('=')? {
+                ("first_row", value) => rows.0 = Some(value.parse().ok()?),
+                ("rows", value) => rows.1 = Some(value.parse().ok()?),
+                _ => return None,
+            }
+        }
+        Some(Self::Recording { session_id, recording_id, format, rows })
     }
 }
 
@@ -82,7 +119,12 @@ impl McpServer {
             .with_title("A session's state")
             .with_description("Positions, velocities and controls of every model of a session.")
             .with_mime_type(JSON);
-        self.has(Toolset::Simulation).then_some(state).into_iter().collect()
+        let recording = ResourceTemplate::new(RECORDING_TEMPLATE, "recording")
+            .with_title("A recording")
+            .with_description("A recording in one of the forms of export_recording, up to 16 MiB.");
+        let state = self.has(Toolset::Simulation).then_some(state);
+        let recording = self.has(Toolset::Analysis).then_some(recording);
+        state.into_iter().chain(recording).collect()
     }
 
     /// Reads a resource.
@@ -92,8 +134,8 @@ impl McpServer {
         uri: &str,
     ) -> Result<ReadResourceResult, ErrorData> {
         let address = self.address(uri).ok_or_else(|| not_found(uri))?;
-        let text = self.text(caller, &address).await.map_err(|refusal| refused(uri, refusal))?;
-        let contents = ResourceContents::text(text, uri).with_mime_type(JSON);
+        let contents = self.contents(caller, &address, uri).await;
+        let contents = contents.map_err(|refusal| refused(uri, refusal))?;
         // Whatever it is, it is so now, and for its owner.
         let result = ReadResourceResult::new(vec![contents]);
         Ok(result.with_ttl_ms(0).with_cache_scope(CacheScope::Private))
@@ -105,13 +147,25 @@ impl McpServer {
         let offered = match address {
             Address::Sessions => true,
             Address::State { .. } => self.has(Toolset::Simulation),
+            Address::Recording { .. } => self.has(Toolset::Analysis),
             Address::PoolStats => self.has(Toolset::Pool),
         };
         offered.then_some(address)
     }
 
-    async fn text(&self, caller: &Caller, address: &Address) -> Result<String, Refusal> {
-        match address {
+    async fn contents(
+        &self,
+        caller: &Caller,
+        address: &Address,
+        uri: &str,
+    ) -> Result<ResourceContents, Refusal> {
+        let text = match address {
+            Address::Recording { session_id, recording_id, format, rows } => {
+                let session = self.session(caller, Some(session_id)).await?;
+                let read = recordings::read(&session, recording_id, *format, *rows);
+                let bytes = caller.unless_withdrawn(read).await?;
+                return Ok(recording(*format, bytes, uri));
+            }
             Address::Sessions => {
                 let sessions = self.sessions().list(&caller.tenant);
                 let sessions: Vec<_> = sessions.iter().map(describe_session).collect();
@@ -119,7 +173,8 @@ impl McpServer {
             }
             Address::State { session_id } => self.state(caller, session_id).await,
             Address::PoolStats => write(&PoolStats::look(&self.inner.watch, self.sessions()).await),
-        }
+        };
+        Ok(ResourceContents::text(text?, uri).with_mime_type(JSON))
     }
 
     async fn state(&self, caller: &Caller, session_id: &str) -> Result<String, Refusal> {
@@ -149,7 +204,7 @@ impl McpServer {
                     mark_session(&session, &mut mark);
                 }
             }
-            Address::State { session_id } => {
+            Address::State { session_id } | Address::Recording { session_id, .. } => {
                 let sessions = self.sessions().list(tenant);
                 let session = sessions.iter().find(|session| *session.plan().id == **session_id)?;
                 mark_session(session, &mut mark);
@@ -171,6 +226,16 @@ impl McpServer {
 fn mark_session(session: &Session, mark: &mut DefaultHasher) {
     let status = session.status();
     (&session.plan().id, status.state.name(), status.restarts, status.losses).hash(mark);
+}
+
+/// An export as a resource: text as it is, anything else in base64.
+pub(super) fn recording(format: Format, bytes: Vec<u8>, uri: &str) -> ResourceContents {
+    let contents = if format.is_text() {
+        ResourceContents::text(String::from_utf8_lossy(&bytes), uri)
+    } else {
+        ResourceContents::blob(STANDARD.encode(bytes), uri)
+    };
+    contents.with_mime_type(format.media_type())
 }
 
 fn write(value: &impl Serialize) -> Result<String, Refusal> {
@@ -216,6 +281,21 @@ mod tests {
         for wrong in ["", "sim://", "sim://a", "sim://a/b", "sim://a/state/", "file:///etc/passwd"]
         {
             assert_eq!(Address::parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_recording_has_an_address_for_each_form_and_for_some_of_its_rows() {
+        let parse = |rest: &str| Address::parse(&format!("sim://sim_0123/recordings/{rest}"));
+        let recording = |format, rows| {
+            let (session_id, recording_id) = ("sim_0123".to_owned(), "rec_1".to_owned());
+            Some(Address::Recording { session_id, recording_id, format, rows })
+        };
+        assert_eq!(parse("rec_1.csv"), recording(Format::Csv, (None, None)));
+        let some = (Some(5), Some(10));
+        assert_eq!(parse("rec_1.npz?first_row=5&rows=10"), recording(Format::Npz, some));
+        for wrong in ["rec_1", "rec_1.exe", "rec_1.csv?rows=-1", "rec_1.csv?all", "rec_1.csv?a=1"] {
+            assert_eq!(parse(wrong), None, "{wrong}");
         }
     }
 }

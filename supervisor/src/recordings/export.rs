@@ -97,7 +97,7 @@ pub async fn export(
     let rows = rows_of(reading.head.rows, first, count)?;
     let session_id = session.plan().id.to_string();
     let exported = Exported {
-        uri: format!("sim://{session_id}/recordings/{id}.{}", format.word()),
+        uri: uri(&session_id, id, format, (first, count)),
         session_id,
         recording_id: id.to_owned(),
         format,
@@ -110,6 +110,17 @@ pub async fn export(
         Err(Error::TooLong { .. }) => Ok((exported, None)),
         Err(error) => Err(error),
     }
+}
+
+/// Where an export can be read.
+fn uri(session_id: &str, id: &str, format: Format, rows: (Option<u64>, Option<u64>)) -> String {
+    let query: Vec<String> = [("first_row", rows.0), ("rows", rows.1)]
+        .into_iter()
+        .filter_map(|(name, value)| Some(format!("{name}={}", value?)))
+        .collect();
+    let sign = if query.is_empty() { "" } else { "?" };
+    let format = format.word();
+    format!("sim://{session_id}/recordings/{id}.{format}{sign}{}", query.join("&"))
 }
 
 /// A recording, whole or some of its rows, in another form.

@@ -11,8 +11,10 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{Error, Picture, Renderer, Scene, picture};
+use crate::pool::Pool;
 use crate::pool::guard::Guard;
 use crate::pool::launcher::Launched;
+use crate::pool::layers::Role;
 use crate::pool::process::Process;
 use crate::pool::turns::Turn;
 use crate::store::Key;
@@ -229,8 +231,7 @@ impl Painter {
         let file = file.await.map_err(|_panic| Error::BrokeProtocol)??;
         let (key, bytes) = (scene.model.key.clone(), scene.model.about.bytes);
         let mut open = Open { key, process, link, _guard: guard, _turn: turn };
-        let required = &inner.pool.config().require_layers;
-        match tokio::time::timeout(after, open.take_up(file, bytes, required)).await {
+        match tokio::time::timeout(after, open.take_up(file, bytes, &inner.pool)).await {
             Err(_elapsed) => Err(Error::Timeout { after }),
             Ok(Err(talk)) => Err(open.explain(talk, self.memory_bytes()).await),
             Ok(Ok(Err(refused))) => Err(refused),
@@ -269,13 +270,13 @@ impl Open {
         &mut self,
         file: Arc<OwnedFd>,
         bytes: u64,
-        required: &[String],
+        pool: &Pool,
     ) -> Result<Result<(), Error>, Talk> {
         let hello: Hello = next(&mut self.link).await?;
         if hello.version != VERSION {
             return Err(Talk::Nonsense);
         }
-        let missing = lacking(&hello.layers, required);
+        let missing = pool.lacking(Role::Render, &hello.layers);
         if !missing.is_empty() {
             return Ok(Err(Error::Weak { missing }));
         }
@@ -327,17 +328,6 @@ impl Open {
     }
 }
 
-/// What a renderer lacks of the layers that are demanded: of those that it can have, or what stands
-/// for them there.
-fn lacking(layers: &[String], required: &[String]) -> Vec<String> {
-    let meant = |layer: &String| match layer.as_str() {
-        "no_files" => Some("few_files".to_owned()),
-        "empty_root" | "no_writable_code" | "cpu_limit" => None,
-        _ => Some(layer.clone()),
-    };
-    required.iter().filter_map(meant).filter(|layer| !layers.contains(layer)).collect()
-}
-
 async fn next<T: serde::de::DeserializeOwned>(link: &mut Link) -> std::io::Result<T> {
     loop {
         link.flush()?;
@@ -345,19 +335,5 @@ async fn next<T: serde::de::DeserializeOwned>(link: &mut Link) -> std::io::Resul
             return Ok(frame);
         }
         link.ready().await?;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_renderer_must_have_what_it_can_have() {
-        let names =
-            |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        let required = names(&["no_files", "empty_root", "no_writable_code", "own_user"]);
-        assert_eq!(lacking(&names(&["few_files", "own_user"]), &required), [""; 0]);
-        assert_eq!(lacking(&names(&["own_user"]), &required), ["few_files"]);
     }
 }

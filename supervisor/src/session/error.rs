@@ -65,6 +65,9 @@ pub enum Error {
     /// The caller has no snapshot of that handle.
     #[error("snapshot `{0}` does not exist, or its session has ended")]
     SnapshotUnknown(String),
+    /// The snapshot's compiled model is not there any more.
+    #[error("the snapshot `{0}` cannot be used: its compiled model is lost")]
+    SnapshotLost(String),
     /// The snapshot belongs to another compiled model.
     #[error("the snapshot is not one of the model `{model_id}`: it was taken of another model")]
     SnapshotOfAnother {
@@ -124,6 +127,7 @@ impl Code for Error {
             Self::Busy { .. } => "busy",
             Self::SnapshotsFull { .. } => "limit_exceeded",
             Self::SnapshotUnknown(_) => "snapshot_unknown",
+            Self::SnapshotLost(_) => "checkpoint_unusable",
             Self::SnapshotOfAnother { .. } => "snapshot_of_another_model",
             Self::WrongReply => "internal_error",
             Self::Store(error) => error.code(),
@@ -143,6 +147,7 @@ impl Code for Error {
             Self::Parked { .. } => "revive_session gives it another worker; close_session ends it",
             Self::SnapshotsFull { .. } => "delete_snapshot frees one",
             Self::SnapshotUnknown(_) => "call get_snapshot to take one",
+            Self::SnapshotLost(_) => "delete it, and take another one",
             Self::SnapshotOfAnother { .. } => {
                 "load the same source in this session; a snapshot fits the model it was taken of"
             }

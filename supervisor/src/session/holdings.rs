@@ -228,10 +228,15 @@ impl Holdings {
 
     /// How many snapshots there are.
     pub(crate) fn snapshots(&self) -> usize {
-        self.lock().snapshots.len()
+        self.lock().record.snapshots.len()
     }
 
-    /// The snapshot of that id.
+    /// Whether there is a snapshot of that id, though perhaps not its compiled model.
+    pub(crate) fn has_snapshot(&self, id: &str) -> bool {
+        self.lock().record.snapshots.contains_key(id)
+    }
+
+    /// The snapshot of that id, if it can be used.
     pub(crate) fn snapshot(&self, id: &str) -> Option<Taken> {
         self.lock().snapshots.get(id).cloned()
     }

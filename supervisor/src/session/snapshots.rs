@@ -94,8 +94,11 @@ impl Session {
         id: &str,
         model_id: Option<&str>,
     ) -> Result<Applied, Error> {
-        let unknown = || Error::SnapshotUnknown(id.chars().take(80).collect());
-        let Taken { model, checkpoint } = from.holdings().snapshot(id).ok_or_else(unknown)?;
+        let Taken { model, checkpoint } = from.holdings().snapshot(id).ok_or_else(|| {
+            let told = id.chars().take(80).collect();
+            let is_there = from.holdings().has_snapshot(id);
+            if is_there { Error::SnapshotLost(told) } else { Error::SnapshotUnknown(told) }
+        })?;
         let (model_id, held) = pick(self.holdings().models(), model_id).map_err(Error::Fault)?;
         if held.model.is_none_or(|held| held.key != model.key) {
             return Err(Error::SnapshotOfAnother { model_id });

@@ -50,7 +50,7 @@ impl Sessions {
 
     /// The session that holds a snapshot.
     fn holder(&self, tenant: &Tenant, snapshot_id: &str) -> Result<Session, session::Error> {
-        let holds = |session: &Session| session.holdings().snapshot(snapshot_id).is_some();
+        let holds = |session: &Session| session.holdings().has_snapshot(snapshot_id);
         let unknown = || session::Error::SnapshotUnknown(snapshot_id.chars().take(80).collect());
         self.list(tenant).into_iter().find(holds).ok_or_else(unknown)
     }

@@ -233,3 +233,15 @@ fn a_daemon_refuses_to_start_without_a_layer_that_it_must_have() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("walls_of_lead"), "{said}");
 }
+
+#[test]
+fn with_every_layer_demanded_that_there_is_all_kinds_of_processes_still_start() {
+    let daemon = Setup::real(&programs!()).serve();
+    let session = daemon.client().tool("create_session", json!({})).unwrap();
+    let layers = session["layers"].to_string();
+    drop(daemon);
+    let daemon = Setup::real(&programs!()).set("pool.require_layers", &layers).serve();
+    let mut client = daemon.client();
+    client.tool("create_scene", json!({ "scene": "pendulum" })).unwrap();
+    client.tool("render_frame", json!({ "width": 64, "height": 48 })).unwrap();
+}

@@ -1,17 +1,15 @@
 //! Recordings hold what the steps brought, bit by bit, whatever ends meanwhile; and what is made of
 //! them says the same.
 
+mod forms;
 mod lasting;
 
 use std::collections::BTreeMap;
-use std::fs::File;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use parquet::file::reader::{FileReader as _, SerializedFileReader};
-use parquet::record::Field;
 use serde_json::{Value, json};
 use simward_tests::client::HttpClient;
 use simward_tests::daemon::{Daemon, Setup};
@@ -220,59 +218,6 @@ fn a_row_is_what_the_official_package_has_after_its_step() {
         let got = vector(&columns, &names_of(&begun, part));
         assert_eq!(json!(hex(&got)), reference[part], "{part}");
     }
-}
-
-#[test]
-fn every_form_says_the_same() {
-    let daemon = Setup::real(&programs!()).serve();
-    let mut here = Here::pendulum(&daemon);
-    here.tool("set_state", json!({ "qpos": [0.3] }));
-    let channels = json!(["qpos", { "sensor": "turn" }, { "body": "arm" }, "energy"]);
-    let id = here.record(channels, 3);
-    here.step(90);
-    here.tool("stop_recording", json!({ "recording_id": id }));
-    let columns = here.columns(&id);
-    assert_eq!(columns["step"].len(), 30);
-    let wanted: BTreeMap<_, _> =
-        columns.iter().map(|(name, values)| (name.clone(), hex(values))).collect();
-    assert!(wanted.contains_key("sensordata.turn[1]") && wanted.contains_key("xquat.arm[3]"));
-
-    let folder = TempDir::new().unwrap();
-    let path = |format: &str| folder.path().join(format!("it.{format}"));
-    for format in ["csv", "npz", "parquet"] {
-        std::fs::write(path(format), here.export(&id, format)).unwrap();
-    }
-    let read = |format: &str| {
-        Client::Python.run("recordings.py", &[format.into(), path(format).into_os_string()])
-    };
-    assert_eq!(read("csv"), json!(wanted));
-    let arrays = read("npz");
-    assert_eq!(arrays["qpos"], json!(wanted["qpos.hinge"]));
-    let names = ["sensordata.turn[0]", "sensordata.turn[1]", "sensordata.turn[2]"];
-    let turn = vector(&columns, &names.map(str::to_owned));
-    assert_eq!(arrays["sensordata.turn"], json!(hex(&turn)));
-    assert_eq!(arrays["time_secs"], json!(wanted["time_secs"]));
-    let count = arrays.as_object().unwrap().len();
-    // Step, time, qpos, the gyro, position and orientation of the body, energy.
-    assert_eq!(count, 7);
-    assert_eq!(rows_of_parquet(&path("parquet")), wanted);
-}
-
-fn rows_of_parquet(path: &std::path::Path) -> BTreeMap<String, Vec<String>> {
-    let file = SerializedFileReader::new(File::open(path).unwrap()).unwrap();
-    let mut columns: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for row in file.get_row_iter(None).unwrap() {
-        for (name, field) in row.unwrap().get_column_iter() {
-            #[expect(clippy::cast_precision_loss, reason = "a few steps")]
-            let value = match field {
-                Field::Long(step) => *step as f64,
-                Field::Double(value) => *value,
-                other => panic!("{other}"),
-            };
-            columns.entry(name.clone()).or_default().push(format!("{:016x}", value.to_bits()));
-        }
-    }
-    columns
 }
 
 #[test]

@@ -74,6 +74,36 @@ fn progress_is_told_to_whoever_asks_for_it() {
 }
 
 #[test]
+fn progress_of_many_simulations_only_grows() {
+    let state = TempDir::new().unwrap();
+    let mut client = Setup::real(&programs!()).stdio(&state);
+    let mut items = Vec::new();
+    for _ in 0..3 {
+        let session = client.tool("create_session", &json!({})).unwrap()["session_id"].clone();
+        let scene = json!({ "session_id": session, "scene": "arm" });
+        client.tool("create_scene", &scene).unwrap();
+        items.push(json!({ "session_id": session, "steps": 4000 }));
+    }
+    let call = json!({
+        "name": "batch_step", "arguments": { "items": items }, "_meta": { "progressToken": "p" },
+    });
+    let id = client.post("tools/call", &call);
+    let mut told = Vec::new();
+    let answer = loop {
+        let message = client.message();
+        if message["id"] == id {
+            break message;
+        }
+        if message["method"] == "notifications/progress" {
+            assert_eq!(message["params"]["total"], 3.0);
+            told.push(message["params"]["progress"].as_f64().unwrap());
+        }
+    };
+    assert_eq!(answer["result"]["structuredContent"]["steps_total"], 12_000, "{answer}");
+    assert!(told.windows(2).all(|pair| pair[0] < pair[1]), "{told:?}");
+}
+
+#[test]
 fn many_calls_in_flight_are_all_answered() {
     let state = TempDir::new().unwrap();
     let mut client = Setup::toy(&programs!()).stdio(&state);

@@ -37,7 +37,7 @@ impl Serve<SolveIk> for World {
         let shared = Arc::clone(&self.shared);
         let (model_id, simulation) = self.model(slot, call.model_id.as_deref())?;
         let model = simulation.data.model();
-        let spot = Spot::find(model, "place", &call.place)?;
+        let spot = Spot::find(model, "place", &call.goal.place)?;
         let goal = Goal::new(spot, &call)?;
         let chain = Chain::of(model, spot, &call.joints)?;
         at_most("degrees of freedom that move", chain.dofs_total() as u64, SolveIk::DOFS_MAX)?;

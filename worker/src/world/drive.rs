@@ -95,11 +95,12 @@ impl Motor {
         let by_force = model.actuator_forcelimited()[self.actuator]
             .then(|| low.abs().max(high.abs()) * self.gear.abs());
         // Without a bias the control's range is the force's as well.
-        let by_control = (model.actuator_ctrllimited()[self.control] && self.bias == [0.0; 3])
-            .then(|| {
-                let [low, high] = model.actuator_ctrlrange()[self.control];
-                low.abs().max(high.abs()) * (self.gain * self.gear).abs()
-            });
+        let by_control = (model.actuator_ctrllimited()[self.control]
+            && self.bias.iter().all(|value| *value == 0.0))
+        .then(|| {
+            let [low, high] = model.actuator_ctrlrange()[self.control];
+            low.abs().max(high.abs()) * (self.gain * self.gear).abs()
+        });
         match (by_force, by_control) {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),

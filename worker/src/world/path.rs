@@ -90,7 +90,9 @@ impl Path {
     /// The path at a time; after its end it stays there.
     pub(crate) fn at(&self, secs: f64, moment: &mut Moment) {
         let after = self.stretches.partition_point(|stretch| stretch.end_secs() < secs);
-        let Some(stretch) = self.stretches.get(after).or(self.stretches.last()) else { return };
+        let Some(stretch) = self.stretches.get(after).or_else(|| self.stretches.last()) else {
+            return;
+        };
         let duration = stretch.duration_secs;
         let share = if duration <= 0.0 { 1.0 } else { (secs - stretch.begin_secs) / duration };
         let (way, velocity, acceleration) = stretch.shape.at(share.clamp(0.0, 1.0));

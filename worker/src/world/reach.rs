@@ -70,8 +70,9 @@ impl Goal {
         let near = (call.position_tolerance_m, call.rotation_tolerance_rad);
         in_range("position_tolerance_m", near.0, SolveIk::TOLERANCE)?;
         in_range("rotation_tolerance_rad", near.1, SolveIk::TOLERANCE)?;
-        let position = call.position.map(|position| finite("position", position)).transpose()?;
-        let turning = match (call.quaternion, call.align) {
+        let position =
+            call.goal.position.map(|position| finite("position", position)).transpose()?;
+        let turning = match (call.goal.quaternion, call.goal.align) {
             (Some(_), Some(_)) => {
                 let detail = "give either `quaternion` or `align`, not both".to_owned();
                 return Err(Fault::Argument { detail });

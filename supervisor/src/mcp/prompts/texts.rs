@@ -86,7 +86,7 @@ const LOAD_AND_CONTROL_ROBOT: Template = Template {
     steps: &[
         step(
             &["create_scene"],
-            "A built-in scene (pendulum, double_pendulum, cart_pole, arm) comes with create_scene.",
+            "A built-in scene (pendulum, cart_pole, arm, quadruped, humanoid and others) comes with create_scene.",
         ),
         step(
             &["list_menagerie_models", "create_menagerie_scene"],

@@ -9,6 +9,7 @@ use simward_protocol::analysis::{
 };
 use simward_protocol::diagnose::{Diagnose, Diagnosis};
 
+use super::models::check_items;
 use super::observation::hundred;
 use crate::mcp::McpServer;
 use crate::mcp::caller::Caller;
@@ -238,6 +239,7 @@ impl McpServer {
         Parameters(args): Parameters<MapArgs>,
     ) -> Result<Json<SceneMap>, Refusal> {
         let MapArgs { session_id, model_id, root, max_depth, max_items } = args;
+        check_items(max_items)?;
         let call = MapScene { model_id, root, depth_max: max_depth, items_max: max_items };
         Ok(Json(self.ask(&caller, session_id.as_deref(), call).await?))
     }

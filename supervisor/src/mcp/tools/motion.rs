@@ -9,8 +9,8 @@ use serde::Deserialize;
 use simward_protocol::analysis::Place;
 use simward_protocol::condition::Condition;
 use simward_protocol::motion::{
-    Align, ExecuteTrajectory, Executed, IkSolution, PlanTrajectory, Profile, SolveIk, Trajectory,
-    TrajectoryPlan, Waypoint,
+    Align, ExecuteTrajectory, Executed, IkGoal, IkSolution, PlanTrajectory, Profile, SolveIk,
+    Trajectory, TrajectoryPlan, Waypoint,
 };
 use simward_protocol::state::{Part, Values, values_from_json};
 
@@ -192,10 +192,12 @@ impl McpServer {
     ) -> Result<Json<IkSolution>, Refusal> {
         let call = SolveIk {
             model_id: args.model_id,
-            place: args.place,
-            position: args.position,
-            quaternion: args.quaternion,
-            align: args.align,
+            goal: Box::new(IkGoal {
+                place: args.place,
+                position: args.position,
+                quaternion: args.quaternion,
+                align: args.align,
+            }),
             joints: args.joints,
             start: args.start,
             posture: args.posture,

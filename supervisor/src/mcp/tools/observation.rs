@@ -8,6 +8,7 @@ use simward_protocol::observe::{
     SensorData,
 };
 
+use super::models::check_items;
 use crate::mcp::McpServer;
 use crate::mcp::caller::Caller;
 use crate::mcp::refusal::Refusal;
@@ -118,6 +119,7 @@ impl McpServer {
         Parameters(args): Parameters<BodiesArgs>,
     ) -> Result<Json<BodyStates>, Refusal> {
         let BodiesArgs { session_id, model_id, bodies, max_items } = args;
+        check_items(max_items)?;
         let call = GetBodies { model_id, bodies, items_max: max_items };
         Ok(Json(self.ask(&caller, session_id.as_deref(), call).await?))
     }
@@ -138,6 +140,7 @@ impl McpServer {
         Parameters(args): Parameters<SensorsArgs>,
     ) -> Result<Json<SensorData>, Refusal> {
         let SensorsArgs { session_id, model_id, sensors, max_items } = args;
+        check_items(max_items)?;
         let call = GetSensors { model_id, sensors, items_max: max_items };
         Ok(Json(self.ask(&caller, session_id.as_deref(), call).await?))
     }
@@ -159,6 +162,7 @@ impl McpServer {
         Parameters(args): Parameters<ContactsArgs>,
     ) -> Result<Json<Contacts>, Refusal> {
         let ContactsArgs { session_id, model_id, body, max_items } = args;
+        check_items(max_items)?;
         let call = GetContacts { model_id, body, items_max: max_items };
         Ok(Json(self.ask(&caller, session_id.as_deref(), call).await?))
     }
@@ -200,6 +204,7 @@ impl McpServer {
         Parameters(args): Parameters<ForcesArgs>,
     ) -> Result<Json<Forces>, Refusal> {
         let ForcesArgs { session_id, model_id, joints, max_items } = args;
+        check_items(max_items)?;
         let call = GetForces { model_id, joints, items_max: max_items };
         Ok(Json(self.ask(&caller, session_id.as_deref(), call).await?))
     }

@@ -8,6 +8,7 @@ use simward_protocol::rollout::{RolledOut, Rollout};
 use simward_protocol::simulation::{Step, Stepped};
 use simward_protocol::state::{Part, Values, values_from_json};
 use simward_protocol::sweep::{Parameter, Sweep, Swept};
+use tokio::sync::watch;
 
 use super::state::ValuesSchema;
 use crate::mcp::McpServer;
@@ -252,16 +253,19 @@ impl McpServer {
 
     async fn step_all(&self, caller: &Caller, steps: Vec<(Option<String>, Step)>) -> Outcomes {
         let begun = std::time::Instant::now();
+        let (tell, told) = watch::channel((0, steps.len() as u64));
+        let (tell, quiet) = (&tell, &caller.without_progress());
         let asked = steps.into_iter().map(|(session_id, call)| async move {
-            let asked = self.ask(caller, session_id.as_deref(), call).await;
+            let asked = self.ask(quiet, session_id.as_deref(), call).await;
+            tell.send_modify(|(done, _)| *done += 1);
             let (result, refused) = match asked {
                 Ok(stepped) => (Some(stepped), None),
                 Err(refusal) => (None, Some(refusal)),
             };
             Outcome { session_id, result, refused }
         });
-        let results: Vec<Outcome> =
-            futures::stream::iter(asked).buffered(CONCURRENT_MAX).collect().await;
+        let all = futures::stream::iter(asked).buffered(CONCURRENT_MAX).collect();
+        let results: Vec<Outcome> = caller.hearing_of_progress(told, all).await;
         let done = results.iter().filter_map(|outcome| outcome.result.as_ref());
         let steps_total = done.map(|stepped| stepped.steps_done).sum();
         let refused_total =

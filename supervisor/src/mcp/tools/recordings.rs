@@ -13,6 +13,7 @@ use simward_protocol::recording::{Channel, Selection};
 use crate::mcp::McpServer;
 use crate::mcp::caller::Caller;
 use crate::mcp::refusal::Refusal;
+use crate::mcp::resources::recording as resource_of;
 use crate::recordings::{
     self, Begun, Comparison, Drawing, Exported, Format, List, Picture, Plotted, Stopped,
 };
@@ -367,13 +368,6 @@ fn content(exported: &Exported, bytes: Option<Vec<u8>>) -> ContentBlock {
             let name = format!("{}.{}", exported.recording_id, format.word());
             ContentBlock::resource_link(Resource::new(uri, name).with_mime_type(kind))
         }
-        Some(bytes) if format.is_text() => {
-            let text = String::from_utf8_lossy(&bytes);
-            ContentBlock::resource(ResourceContents::text(text, uri).with_mime_type(kind))
-        }
-        Some(bytes) => {
-            let blob = STANDARD.encode(bytes);
-            ContentBlock::resource(ResourceContents::blob(blob, uri).with_mime_type(kind))
-        }
+        Some(bytes) => ContentBlock::resource(resource_of(format, bytes, &uri)),
     }
 }

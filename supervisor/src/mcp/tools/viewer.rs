@@ -52,7 +52,7 @@ struct ClosedViewer {
 impl McpServer {
     /// Get a link to a page that shows the session's model live in 3D, to be opened in a browser on
     /// the server's machine. Give it to your user. It is for looking only, unless you ask for
-    /// control, and works until close_viewer, or until the session sleeps or ends.
+    /// control, and works until close_viewer or the session's end; after a sleep get it anew.
     #[tool(
         title = "Link to the live viewer",
         annotations(
