@@ -1,16 +1,23 @@
 //! Published robots, in the layout of MuJoCo Menagerie, against the official `mujoco` package: each
 //! loads, and after 1000 steps it is where the reference is, to the last bit, and was warned of
-//! nothing that the reference does not warn of.
+//! nothing that the reference does not warn of. Then it is drawn, and watched in the viewer.
 //!
 //! The other half is `tests/clients/python/menagerie.py`, which loads the same files from their
 //! paths.
 
+use std::collections::BTreeSet;
+use std::io::Cursor;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use simward_tests::client::HttpClient;
 use simward_tests::daemon::{Daemon, Setup};
+use simward_tests::viewer::Viewer;
 use simward_tests::{models, programs};
 
 use crate::clients::Client;
+use crate::viewer::{assert_is_as_told, link};
 
 fn daemon() -> (Daemon, HttpClient) {
     let menagerie = models::menagerie();
@@ -70,6 +77,10 @@ fn compare(is_wanted: impl Fn(&str) -> bool) -> usize {
         };
         let loaded = loaded.unwrap();
         compare_one(&mut client, name, &loaded, &reference[name]);
+        // One without a floor has fallen out of the picture.
+        client.tool("reset_simulation", json!({ "model_id": name })).unwrap();
+        is_drawn(&mut client, name);
+        is_watched(&mut client, name, &loaded);
         client.tool("unload_model", json!({ "model_id": name })).unwrap();
     }
     wanted.len()
@@ -100,6 +111,29 @@ fn compare_one(client: &mut HttpClient, name: &str, loaded: &Value, reference: &
             got.map(|value| format!("{:016x}", value.as_f64().unwrap().to_bits())).collect();
         assert_eq!(json!(got), reference[part], "{name}: {part} after 1000 steps");
     }
+}
+
+/// There is something to be seen on its picture.
+fn is_drawn(client: &mut HttpClient, name: &str) {
+    let call = json!({ "model_id": name, "width": 160, "height": 120 });
+    let answer = client.tool_raw("render_frame", call);
+    let answer: Value = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(answer["result"]["isError"], false, "{name}: {answer}");
+    let picture =
+        STANDARD.decode(answer["result"]["content"][1]["data"].as_str().unwrap()).unwrap();
+    let mut reader = png::Decoder::new(Cursor::new(picture)).read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    reader.next_frame(&mut pixels).unwrap();
+    let colours: BTreeSet<&[u8]> = pixels.chunks_exact(3).collect();
+    assert!(20 < colours.len(), "{name}: a picture of {} colours", colours.len());
+}
+
+/// Its viewer has every geom of it, and its poses to the last bit.
+fn is_watched(client: &mut HttpClient, name: &str, loaded: &Value) {
+    let mut viewer = Viewer::connect(&link(client, false)).unwrap();
+    let shape = viewer.next_shape();
+    assert_eq!(json!(shape["geoms"].as_array().unwrap().len()), loaded["ngeom"], "{name}");
+    assert_is_as_told(&viewer.moment(), client);
 }
 
 #[test]

@@ -24,7 +24,7 @@ fn load(client: &mut HttpClient, model_xml: &str) -> Value {
     client.tool("load_model", json!({ "model_xml": model_xml })).unwrap()
 }
 
-fn link(client: &mut HttpClient, control: bool) -> String {
+pub(crate) fn link(client: &mut HttpClient, control: bool) -> String {
     let viewer = client.tool("get_viewer_url", json!({ "control": control })).unwrap();
     assert_eq!(viewer["control"], control);
     viewer["url"].as_str().unwrap().to_owned()
@@ -37,7 +37,7 @@ fn floats(state: &Value, part: &str) -> Vec<f32> {
 }
 
 /// What MCP says of the same moment.
-fn assert_is_as_told(moment: &Moment, client: &mut HttpClient) {
+pub(crate) fn assert_is_as_told(moment: &Moment, client: &mut HttpClient) {
     let include = json!(["qpos", "ctrl", "xpos", "xquat"]);
     let state = client.tool("get_state", json!({ "include": include })).unwrap();
     assert_eq!(moment.time_secs.to_bits(), state["time_secs"].as_f64().unwrap().to_bits());

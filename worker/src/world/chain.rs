@@ -224,7 +224,7 @@ mod tests {
         assert!((other_sign[3] + 0.5_f64.sin()).abs() < 1e-12, "{other_sign:?}");
         let mut small = [0.9999, 0.0, 0.01, 0.0];
         clamp_angle(&mut small, 1.0);
-        assert_eq!(small, [0.9999, 0.0, 0.01, 0.0]);
+        assert_eq!(small.map(f64::to_bits), [0.9999, 0.0, 0.01, 0.0].map(f64::to_bits));
     }
 
     #[test]

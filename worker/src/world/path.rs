@@ -235,7 +235,7 @@ mod tests {
                     prop_assert!(moment.velocities[joint].abs() <= velocity * slack);
                     prop_assert!(moment.accelerations[joint].abs() <= acceleration * slack);
                     let moved = next.positions[joint] - moment.positions[joint];
-                    let told = (moment.velocities[joint] + next.velocities[joint]) / 2.0 * small;
+                    let told = f64::midpoint(moment.velocities[joint], next.velocities[joint]) * small;
                     prop_assert!((moved - told).abs() <= acceleration * small * small + 1e-12);
                 }
             }
@@ -263,7 +263,7 @@ mod tests {
         let mut path = Path::new();
         let least = path.go(vec![0.0], &[1.0], Profile::MinimumJerk, rates, Some(1.0));
         assert_eq!(least, Err(1.875));
-        assert_eq!(path.duration_secs(), 0.0);
+        assert!(path.duration_secs() <= 0.0);
     }
 
     #[test]
