@@ -275,3 +275,22 @@ fn what_is_drawn_is_drawn_again_by_the_same_seed() {
         assert_eq!(refused["code"], code, "{refused}");
     }
 }
+
+#[test]
+fn a_rollout_and_a_sweep_may_be_runs() {
+    let (_daemon, mut client) = daemon();
+    client.tool("create_scene", json!({ "scene": "pendulum" })).unwrap();
+    let rollout = json!({ "controls": [[], []], "steps": 500 });
+    let sweep = json!({
+        "parameters": [{ "field": "gravity", "component": 2, "values": [-9.81, -1.6] }], "steps": 500
+    });
+    for (tool, call) in [("rollout", rollout), ("run_sweep", sweep)] {
+        let now = client.tool(tool, call.clone()).unwrap();
+        let mut later = call;
+        later["as_run"] = json!(true);
+        let run_id = client.tool(tool, later).unwrap()["run_id"].clone();
+        let run = client.tool("get_run", json!({ "run_id": run_id, "wait_secs": 30 })).unwrap();
+        assert_eq!((&run["state"], &run["tool"]), (&json!("completed"), &json!(tool)));
+        assert_eq!(run["result"], now);
+    }
+}

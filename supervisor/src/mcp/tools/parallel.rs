@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::state::ValuesSchema;
 use crate::mcp::McpServer;
 use crate::mcp::caller::Caller;
+use crate::mcp::long::OrRun;
 use crate::mcp::refusal::Refusal;
 
 /// The most items of one call.
@@ -87,6 +88,9 @@ struct RolloutArgs {
     #[serde(default)]
     #[schemars(range(max = 1000))]
     samples: u32,
+    /// Return a run_id at once, for get_run, instead of the result.
+    #[serde(default)]
+    as_run: bool,
 }
 
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
@@ -118,6 +122,9 @@ struct SweepArgs {
     #[serde(default)]
     #[schemars(range(max = 1000))]
     samples: u32,
+    /// Return a run_id at once, for get_run, instead of the result.
+    #[serde(default)]
+    as_run: bool,
 }
 
 fn outputs() -> Vec<Part> {
@@ -234,21 +241,21 @@ impl McpServer {
         &self,
         caller: Caller,
         Parameters(args): Parameters<RolloutArgs>,
-    ) -> Result<Json<RolledOut>, Refusal> {
-        let RolloutArgs { session_id, model_id, controls, steps, hold_steps, include, samples } =
-            args;
-        let session = self.session(&caller, session_id.as_deref()).await?;
+    ) -> Result<Json<OrRun<RolledOut>>, Refusal> {
+        let RolloutArgs { session_id, model_id, controls, steps, hold_steps, as_run, .. } = args;
+        let session_id = session_id.as_deref();
+        let session = self.session(&caller, session_id).await?;
         let call = Rollout {
             model_id,
             controls,
             steps,
             hold_steps,
-            outputs: include,
-            samples,
+            outputs: args.include,
+            samples: args.samples,
             threads: session.plan().threads_of_work(),
-            budget_millis: self.budget_millis(false),
+            budget_millis: self.budget_millis(as_run),
         };
-        Ok(Json(self.ask(&caller, session_id.as_deref(), call).await?))
+        Ok(Json(self.ask_or_run(&caller, "rollout", session_id, call, as_run).await?))
     }
 
     async fn step_all(&self, caller: &Caller, steps: Vec<(Option<String>, Step)>) -> Outcomes {
@@ -298,8 +305,9 @@ impl McpServer {
         &self,
         caller: Caller,
         Parameters(args): Parameters<SweepArgs>,
-    ) -> Result<Json<Swept>, Refusal> {
-        let session = self.session(&caller, args.session_id.as_deref()).await?;
+    ) -> Result<Json<OrRun<Swept>>, Refusal> {
+        let (session_id, as_run) = (args.session_id.as_deref(), args.as_run);
+        let session = self.session(&caller, session_id).await?;
         let call = Sweep {
             model_id: args.model_id,
             parameters: args.parameters,
@@ -310,9 +318,9 @@ impl McpServer {
             outputs: args.include,
             samples: args.samples,
             threads: session.plan().threads_of_work(),
-            budget_millis: self.budget_millis(false),
+            budget_millis: self.budget_millis(as_run),
         };
-        Ok(Json(self.ask(&caller, args.session_id.as_deref(), call).await?))
+        Ok(Json(self.ask_or_run(&caller, "run_sweep", session_id, call, as_run).await?))
     }
 }
 
