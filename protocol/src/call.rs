@@ -14,6 +14,7 @@ use crate::analysis::{
     CastRays, ComputeJacobian, Distance, Jacobian, Linearization, Linearize, MapScene,
     MeasureDistance, RayHits, SceneMap,
 };
+use crate::editing::{ReplaceModel, Replaced};
 use crate::fault::Fault;
 use crate::model::{
     AdoptState, DescribeModel, ListModels, LoadModel, ModelDescription, ModelSummary, Models,
@@ -118,6 +119,7 @@ calls! {
     SaveModel => Saved,
     AdoptState => Applied,
     ModifyModel => ModelModified,
+    ReplaceModel => Replaced,
     ListModels => Models,
     DescribeModel => ModelDescription,
     UnloadModel => Unloaded,

@@ -5,6 +5,7 @@
 
 pub(crate) mod background;
 pub(crate) mod batch;
+mod carrying;
 pub(crate) mod channels;
 pub(crate) mod condition;
 pub(crate) mod describe;
@@ -26,6 +27,7 @@ pub(crate) mod raw;
 pub(crate) mod recording;
 pub(crate) mod scratch;
 mod shape;
+pub(crate) mod shared;
 pub(crate) mod simulation;
 pub(crate) mod units;
 pub(crate) mod values;
