@@ -123,7 +123,7 @@ pub struct Replaced {
     pub added: Vec<String>,
     /// What is gone.
     pub removed: Vec<String>,
-    /// What modify_model had changed and is as it was compiled now, such as `body_mass of hand`.
+    /// What `modify_model` had changed and is as it was compiled now, such as `body_mass of hand`.
     pub modifications_reset: Vec<String>,
     /// How many entries were left out of the lists above.
     pub items_cut: u32,
@@ -144,6 +144,6 @@ pub struct Carried {
     pub actuators: u32,
     /// Mocap bodies that have their poses.
     pub mocap_bodies: u32,
-    /// Values that modify_model had changed and that are changed still.
+    /// Values that `modify_model` had changed and that are changed still.
     pub modifications: u32,
 }

@@ -34,7 +34,8 @@ pub(crate) fn run(args: impl Iterator<Item = String>) -> anyhow::Result<()> {
     engine::speak(Box::new(|text| complain(&text)));
     let hello = Hello { version: VERSION, engine: engine::name(), layers };
     outgoing.write(&hello).context("could not say hello")?;
-    let Some((task, attached)) = incoming.read::<Task>().context("could not read the model")? else {
+    let Some((task, attached)) = incoming.read::<Task>().context("could not read the model")?
+    else {
         return Ok(());
     };
     let file = attached.into_iter().next();

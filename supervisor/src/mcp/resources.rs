@@ -17,15 +17,17 @@ use super::caller::Caller;
 use super::refusal::Refusal;
 use super::tools::describe_session;
 use super::toolsets::Toolset;
-use crate::session::Session;
+use crate::models::Form;
+use crate::session::{Session, is_model_id};
 use crate::telemetry::PoolStats;
 use crate::tenants::Tenant;
 
 /// The longest resource, in bytes.
 const RESOURCE_BYTES_MAX: usize = 4 << 20;
 
-/// The form of every resource so far.
+/// The forms of resources.
 const JSON: &str = "application/json";
+const XML: &str = "application/xml";
 
 /// The longest part of an unknown address that is told back.
 const TOLD_CHARS_MAX: usize = 200;
@@ -40,12 +42,22 @@ pub(super) enum Address {
         /// Whose.
         session_id: String,
     },
+    /// `sim://{session_id}/model/{model_id}.xml`
+    Model {
+        /// Whose.
+        session_id: String,
+        /// Which of its models.
+        model_id: String,
+    },
     /// `pool://stats`
     PoolStats,
 }
 
 /// The template of [`Address::State`].
 const STATE_TEMPLATE: &str = "sim://{session_id}/state";
+
+/// The template of [`Address::Model`].
+const MODEL_TEMPLATE: &str = "sim://{session_id}/model/{model_id}.xml";
 
 impl Address {
     /// Reads an address. To add a kind of resource, add it here, to what is listed, and to `text`.
@@ -56,7 +68,12 @@ impl Address {
             _ => (),
         }
         let (session_id, rest) = uri.strip_prefix("sim://")?.split_once('/')?;
-        (rest == "state").then(|| Self::State { session_id: session_id.to_owned() })
+        let session_id = session_id.to_owned();
+        if rest == "state" {
+            return Some(Self::State { session_id });
+        }
+        let model_id = rest.strip_prefix("model/")?.strip_suffix(".xml")?;
+        is_model_id(model_id).then(|| Self::Model { session_id, model_id: model_id.to_owned() })
     }
 }
 
@@ -82,7 +99,12 @@ impl McpServer {
             .with_title("A session's state")
             .with_description("Positions, velocities and controls of every model of a session.")
             .with_mime_type(JSON);
-        self.has(Toolset::Simulation).then_some(state).into_iter().collect()
+        let model = ResourceTemplate::new(MODEL_TEMPLATE, "model")
+            .with_title("A model's source")
+            .with_description("The source of a loaded model, as export_model_xml gives it.")
+            .with_mime_type(XML);
+        let state = self.has(Toolset::Simulation).then_some(state);
+        state.into_iter().chain(self.has(Toolset::Editing).then_some(model)).collect()
     }
 
     /// Reads a resource.
@@ -93,7 +115,8 @@ impl McpServer {
     ) -> Result<ReadResourceResult, ErrorData> {
         let address = self.address(uri).ok_or_else(|| not_found(uri))?;
         let text = self.text(caller, &address).await.map_err(|refusal| refused(uri, refusal))?;
-        let contents = ResourceContents::text(text, uri).with_mime_type(JSON);
+        let form = if matches!(address, Address::Model { .. }) { XML } else { JSON };
+        let contents = ResourceContents::text(text, uri).with_mime_type(form);
         // Whatever it is, it is so now, and for its owner.
         let result = ReadResourceResult::new(vec![contents]);
         Ok(result.with_ttl_ms(0).with_cache_scope(CacheScope::Private))
@@ -105,6 +128,7 @@ impl McpServer {
         let offered = match address {
             Address::Sessions => true,
             Address::State { .. } => self.has(Toolset::Simulation),
+            Address::Model { .. } => self.has(Toolset::Editing),
             Address::PoolStats => self.has(Toolset::Pool),
         };
         offered.then_some(address)
@@ -118,6 +142,12 @@ impl McpServer {
                 write(&json!({ "sessions": sessions }))
             }
             Address::State { session_id } => self.state(caller, session_id).await,
+            Address::Model { session_id, model_id } => {
+                let session = self.session(caller, Some(session_id)).await?;
+                let (models, max) = (self.models(), RESOURCE_BYTES_MAX);
+                let export = models.export(&session, Some(model_id), Form::Source, max);
+                Ok(caller.unless_withdrawn(export).await?.model_xml)
+            }
             Address::PoolStats => write(&PoolStats::look(&self.inner.watch, self.sessions()).await),
         }
     }
@@ -158,6 +188,12 @@ impl McpServer {
                 let steps = |worker: &crate::worker::Worker| worker.status().vitals.steps_total;
                 status.worker.as_ref().map(|(worker, _)| steps(worker)).hash(&mut mark);
             }
+            Address::Model { session_id, model_id } => {
+                let sessions = self.sessions().list(tenant);
+                let session = sessions.iter().find(|session| *session.plan().id == **session_id)?;
+                let (_, model) = session.held_model(Some(model_id)).ok()?;
+                model.key.hash(&mut mark);
+            }
             Address::PoolStats => {
                 for session in self.sessions().all() {
                     mark_session(&session, &mut mark);
@@ -193,7 +229,7 @@ pub(super) fn not_found(uri: &str) -> ErrorData {
 
 /// A refusal, as an error of the protocol: reading has no other.
 fn refused(uri: &str, refusal: Refusal) -> ErrorData {
-    let missing = refusal.is_of_a_missing_session();
+    let missing = refusal.is_of_something_missing();
     let refusal = refusal.into_value();
     if missing {
         return not_found(uri);
@@ -211,10 +247,23 @@ mod tests {
         let session_id = "sim_0123".to_owned();
         let uri = STATE_TEMPLATE.replace("{session_id}", &session_id);
         assert_eq!(Address::parse(&uri), Some(Address::State { session_id }));
+        let (session_id, model_id) = ("sim_0123".to_owned(), "arm.2".to_owned());
+        let uri = MODEL_TEMPLATE.replace("{session_id}", &session_id);
+        let uri = uri.replace("{model_id}", &model_id);
+        assert_eq!(Address::parse(&uri), Some(Address::Model { session_id, model_id }));
         assert_eq!(Address::parse("sim://sessions"), Some(Address::Sessions));
         assert_eq!(Address::parse("pool://stats"), Some(Address::PoolStats));
-        for wrong in ["", "sim://", "sim://a", "sim://a/b", "sim://a/state/", "file:///etc/passwd"]
-        {
+        for wrong in [
+            "",
+            "sim://",
+            "sim://a",
+            "sim://a/b",
+            "sim://a/state/",
+            "sim://a/model/x",
+            "sim://a/model/.xml",
+            "sim://a/model/../x.xml",
+            "file:///etc/passwd",
+        ] {
             assert_eq!(Address::parse(wrong), None, "{wrong}");
         }
     }

@@ -71,6 +71,12 @@ pub enum Error {
         /// The model that was to be brought to it.
         model_id: String,
     },
+    /// The model was edited by another call meanwhile.
+    #[error("the model `{model_id}` was changed by another call meanwhile")]
+    ModelChanged {
+        /// The model.
+        model_id: String,
+    },
     /// The worker answered another question.
     #[error("the worker answered another question")]
     WrongReply,
@@ -125,6 +131,7 @@ impl Code for Error {
             Self::SnapshotsFull { .. } => "limit_exceeded",
             Self::SnapshotUnknown(_) => "snapshot_unknown",
             Self::SnapshotOfAnother { .. } => "snapshot_of_another_model",
+            Self::ModelChanged { .. } => "model_changed",
             Self::WrongReply => "internal_error",
             Self::Store(error) => error.code(),
         }
@@ -149,6 +156,7 @@ impl Code for Error {
             Self::Closed { .. } => "call create_session to start a new one",
             Self::NoWorker(error) => return error.hint(),
             Self::Store(error) => return error.hint(),
+            Self::ModelChanged { .. } => "make the call again, on what the model is now",
             Self::Restarting | Self::Busy { .. } | Self::WrongReply => return None,
         };
         Some(text.to_owned())

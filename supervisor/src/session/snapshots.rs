@@ -96,6 +96,7 @@ impl Session {
     ) -> Result<Applied, Error> {
         let unknown = || Error::SnapshotUnknown(id.chars().take(80).collect());
         let Taken { model, checkpoint } = from.holdings().snapshot(id).ok_or_else(unknown)?;
+        let _same = self.inner.changing.read().await;
         let (model_id, held) = pick(self.holdings().models(), model_id).map_err(Error::Fault)?;
         if held.model.is_none_or(|held| held.key != model.key) {
             return Err(Error::SnapshotOfAnother { model_id });

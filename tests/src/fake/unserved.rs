@@ -5,7 +5,7 @@
 use simward_protocol::call::{Call, Serve};
 use simward_protocol::fault::Fault;
 use simward_protocol::{
-    actuation, analysis, model, modify, observe, recording, rollout, sweep, viewer,
+    actuation, analysis, editing, model, modify, observe, recording, rollout, sweep, viewer,
 };
 
 use super::world::World;
@@ -29,6 +29,7 @@ macro_rules! unserved {
 unserved! {
     model::AdoptState,
     modify::ModifyModel,
+    editing::ReplaceModel,
     actuation::ReadJoints,
     actuation::ReadActuators,
     actuation::DescribeActuators,

@@ -14,6 +14,7 @@ mod conditions;
 mod containment;
 mod corpus;
 mod durability;
+mod editing;
 mod endpoint;
 mod hostile;
 mod http;

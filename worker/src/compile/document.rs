@@ -4,8 +4,6 @@
 //! The engine's own documents are regular, so that a place in them is found by the tags around it.
 //! What a client adds is checked first, so that it cannot end the element that it goes into.
 
-use std::ops::Range;
-
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::{Reader, Writer};
 use simward_protocol::editing::FRAGMENT_BYTES_MAX;
@@ -16,14 +14,33 @@ use super::scan::{self, FILE_ATTRIBUTES};
 
 /// What a body can be given.
 const PARTS: [&str; 13] = [
-    "body", "camera", "composite", "flexcomp", "frame", "freejoint", "geom", "inertial", "joint",
-    "light", "plugin", "replicate", "site",
+    "body",
+    "camera",
+    "composite",
+    "flexcomp",
+    "frame",
+    "freejoint",
+    "geom",
+    "inertial",
+    "joint",
+    "light",
+    "plugin",
+    "replicate",
+    "site",
 ];
 
 /// What a model can be given.
 const SECTIONS: [&str; 10] = [
-    "actuator", "asset", "contact", "custom", "default", "deformable", "equality", "keyframe",
-    "sensor", "tendon",
+    "actuator",
+    "asset",
+    "contact",
+    "custom",
+    "default",
+    "deformable",
+    "equality",
+    "keyframe",
+    "sensor",
+    "tendon",
 ];
 
 /// How deep the elements of a fragment may be nested.
@@ -46,7 +63,8 @@ pub(super) fn check(field: &str, xml: &str) -> Result<Kind, Fault> {
         return Err(Fault::LimitExceeded { what: "bytes of an added piece".into(), value, max });
     }
     // A piece has no files of its own, and nothing in it that two parsers could read differently.
-    scan::check_alone(&format!("<mujoco>{xml}</mujoco>")).map_err(|fault| wrong(fault.to_string()))?;
+    scan::check_alone(&format!("<mujoco>{xml}</mujoco>"))
+        .map_err(|fault| wrong(fault.to_string()))?;
     let mut reader = Reader::from_str(xml);
     let (mut depth, mut kinds) = (0, Vec::new());
     loop {
@@ -131,29 +149,21 @@ fn world(document: &str) -> Result<Option<Place>, Fault> {
 /// An element of a document.
 struct Place {
     tag: String,
-    /// From its first `<` to the `>` of its start.
-    start: Range<usize>,
+    /// Behind the `>` of its start.
+    inside: usize,
     /// Where its end begins; nothing if it has none.
     end: Option<usize>,
 }
 
 impl Place {
     fn put(&self, document: &str, first: &str, last: &str) -> String {
-        let inside = self.start.end;
-        match self.end {
-            Some(end) => [
-                &document[..inside],
-                first,
-                &document[inside..end],
-                last,
-                &document[end..],
-            ]
-            .concat(),
-            None => {
-                let start = document[..inside].trim_end_matches("/>");
-                let tag = &self.tag;
-                format!("{start}>{first}{last}</{tag}>{}", &document[inside..])
-            }
+        let (start, rest) = document.split_at(self.inside);
+        if let Some(end) = self.end {
+            let (inside, rest) = rest.split_at(end - self.inside);
+            [start, first, inside, last, rest].concat()
+        } else {
+            let (start, tag) = (start.trim_end_matches("/>"), &self.tag);
+            format!("{start}>{first}{last}</{tag}>{rest}")
         }
     }
 }
@@ -176,8 +186,7 @@ fn element(
                 let in_world = tags.iter().any(|tag| tag == b"worldbody");
                 if is_wanted(in_world, start.name().as_ref(), name.as_deref()) {
                     let tag = String::from_utf8_lossy(start.name().as_ref()).into_owned();
-                    let start = before..position(&reader);
-                    let place = Place { tag, start, end: None };
+                    let place = Place { tag, inside: position(&reader), end: None };
                     if is_empty {
                         return Ok(Some(place));
                     }
@@ -229,7 +238,8 @@ pub(super) fn map_files(
             _ => None,
         };
         let Some(other) = other else {
-            mapped.push_str(&document[before..position(&reader)]);
+            let text = document.get(before..position(&reader));
+            mapped.push_str(text.unwrap_or_default());
             continue;
         };
         let other = match event {

@@ -1,7 +1,7 @@
 //! Edits of a source: each is carried out on what the ones before it left, and what comes of all
 //! of them is compiled as a source of its own.
 
-use mujoco_rs::wrappers::mj_editing::{Attach, MjSpec, SpecElement, SpecObject};
+use mujoco_rs::wrappers::mj_editing::{Attach as _, MjSpec, SpecElement, SpecObject as _};
 use simward_protocol::compile::{Compiled, ENTRY};
 use simward_protocol::editing::{Change, EDITS_MAX, Edit, Edited, NAME_BYTES_MAX, Target};
 use simward_protocol::fault::{Fault, cut};

@@ -10,7 +10,7 @@ use std::ffi::{CStr, c_int};
 use mujoco_rs::error::MjEditError;
 use mujoco_rs::mujoco_c::{mjs_getCompiler, mjs_getOriginSpec, mjs_getString, mjsElement};
 use mujoco_rs::wrappers::mj_auxiliary::MjVfs;
-use mujoco_rs::wrappers::mj_editing::{MjSpec, MjsCompiler, SpecElement};
+use mujoco_rs::wrappers::mj_editing::{MjSpec, MjsCompiler, SpecElement as _};
 use simward_protocol::compile::{Asset, Compile, ENTRY};
 use simward_protocol::editing::{Flattened, Taken, XML_BYTES_MAX};
 use simward_protocol::fault::Fault;

@@ -2,7 +2,7 @@
 //! stays its own, and what is new has its default.
 
 use mujoco_rs::wrappers::mj_auxiliary::MjVfs;
-use mujoco_rs::wrappers::mj_editing::{MjSpec, SpecItem, SpecObject};
+use mujoco_rs::wrappers::mj_editing::{MjSpec, SpecItem as _, SpecObject as _};
 use mujoco_rs::wrappers::mj_model::{MjModel, MjtObjBase};
 use simward_protocol::fault::Fault;
 

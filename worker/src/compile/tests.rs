@@ -8,8 +8,10 @@ use super::{build, edit::edit, flatten::Pool};
 
 /// A mesh: a tetrahedron of that size.
 fn mesh(size: u32) -> Vec<u8> {
-    format!("v 0 0 0\nv {size} 0 0\nv 0 {size} 0\nv 0 0 {size}\nf 1 3 2\nf 1 2 4\nf 1 4 3\nf 2 3 4\n")
-        .into_bytes()
+    format!(
+        "v 0 0 0\nv {size} 0 0\nv 0 {size} 0\nv 0 0 {size}\nf 1 3 2\nf 1 2 4\nf 1 4 3\nf 2 3 4\n"
+    )
+    .into_bytes()
 }
 
 fn source(model_xml: &str, assets: &[(&str, Vec<u8>)]) -> Compile {
@@ -99,8 +101,7 @@ fn a_flattened_source_compiles_to_the_same_bytes() {
 
 #[test]
 fn files_of_the_same_path_are_kept_apart() {
-    let edited =
-        edited(arm(), vec![hand()], vec![attach(Target::Site("tip".into()))]).unwrap();
+    let edited = edited(arm(), vec![hand()], vec![attach(Target::Site("tip".into()))]).unwrap();
     let paths: Vec<_> = edited.source.assets.iter().map(|taken| taken.path.as_str()).collect();
     assert_eq!(paths, ["2/parts/link.obj", "parts/link.obj"]);
     let xml = &edited.source.model_xml;
@@ -127,7 +128,10 @@ fn what_came_of_an_edit_can_be_edited() {
 fn keyframes_follow_what_they_are_about() {
     let edits = vec![
         remove("actuator", "servo"),
-        add("<body name='new' pos='0 5 0'><joint name='slide' type='slide'/><geom size='1'/></body>", None),
+        add(
+            "<body name='new' pos='0 5 0'><joint name='slide' type='slide'/><geom size='1'/></body>",
+            None,
+        ),
         add("<joint name='second' axis='1 0 0'/>", Some("link")),
         add("<actuator><motor name='last' joint='slide'/></actuator>", None),
     ];
@@ -193,10 +197,7 @@ fn an_edit_that_makes_no_sense_is_refused_by_its_number() {
     let good = add("<site name='x'/>", None);
     let fault = refused(vec![good.clone(), remove("joint", "hing")]);
     let nearest = vec!["hinge".to_owned()];
-    assert_eq!(
-        fault,
-        Fault::NameUnknown { kind: "joint".into(), name: "hing".into(), nearest }
-    );
+    assert_eq!(fault, Fault::NameUnknown { kind: "joint".into(), name: "hing".into(), nearest });
     let fault = refused(vec![attach(Target::Site("tipp".into()))]);
     assert_eq!(fault.code(), "name_unknown");
     assert!(told(vec![add("<site/>", Some("lin"))]).contains("did you mean `link`"));

@@ -38,8 +38,7 @@ impl Simulation {
             modifications_reset,
             items_cut: 0,
         };
-        let lists =
-            [&mut replaced.added, &mut replaced.removed, &mut replaced.modifications_reset];
+        let lists = [&mut replaced.added, &mut replaced.removed, &mut replaced.modifications_reset];
         for list in lists {
             replaced.items_cut += count(list.len().saturating_sub(Replaced::ITEMS_MAX));
             list.truncate(Replaced::ITEMS_MAX);

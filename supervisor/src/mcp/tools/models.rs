@@ -145,6 +145,17 @@ struct RandomizeArgs {
     seed: u64,
 }
 
+/// Where a model comes from, of which only one place is given.
+#[derive(Debug, Default)]
+pub(super) struct SourceArgs {
+    pub(super) model_xml: Option<String>,
+    pub(super) assets: BTreeMap<String, String>,
+    pub(super) model_path: Option<String>,
+    pub(super) menagerie: Option<String>,
+    pub(super) scene: Option<String>,
+    pub(super) parameters: BTreeMap<String, f64>,
+}
+
 /// How many entries of each list a model can read at ease.
 pub(super) fn items_max() -> u32 {
     200
@@ -181,7 +192,9 @@ impl McpServer {
         caller: Caller,
         Parameters(args): Parameters<LoadArgs>,
     ) -> Result<Json<Loaded>, Refusal> {
-        let (session_id, model_id) = (args.session_id.clone(), args.model_id.clone());
+        let LoadArgs { session_id, model_id, model_xml, assets, model_path, menagerie, .. } = args;
+        let (scene, parameters) = (args.scene, args.parameters);
+        let args = SourceArgs { model_xml, assets, model_path, menagerie, scene, parameters };
         let source = self.source(args).await?;
         self.load(&caller, session_id, source, model_id).await
     }
@@ -354,8 +367,8 @@ impl McpServer {
     }
 
     /// The one source that is given.
-    async fn source(&self, args: LoadArgs) -> Result<Source, Refusal> {
-        let LoadArgs { model_xml, assets, model_path, menagerie, scene, parameters, .. } = args;
+    pub(super) async fn source(&self, args: SourceArgs) -> Result<Source, Refusal> {
+        let SourceArgs { model_xml, assets, model_path, menagerie, scene, parameters } = args;
         if !assets.is_empty() && model_xml.is_none() {
             return Err(Refusal::argument("`assets` go with `model_xml`".to_owned()));
         }
