@@ -15,6 +15,7 @@ use crate::analysis::{
     MeasureDistance, RayHits, SceneMap,
 };
 use crate::diagnose::{Diagnose, Diagnosis};
+use crate::editing::{ReplaceModel, Replaced};
 use crate::fault::Fault;
 use crate::model::{
     AdoptState, DescribeModel, ListModels, LoadModel, ModelDescription, ModelSummary, Models,
@@ -122,6 +123,7 @@ calls! {
     SaveModel => Saved,
     AdoptState => Applied,
     ModifyModel => ModelModified,
+    ReplaceModel => Replaced,
     ListModels => Models,
     DescribeModel => ModelDescription,
     UnloadModel => Unloaded,

@@ -1,15 +1,28 @@
 //! Turning a model's source into compiled model bytes, in a process that does nothing else.
 //!
-//! The supervisor sends one [`Compile`] with a memory file, and reads one
-//! `Result<Compiled, Fault>`; then the process ends.
+//! The supervisor sends one [`Task`] with a memory file, and reads one `Result` of what belongs to
+//! it, or a [`Fault`](crate::fault::Fault); then the process ends.
 
 use serde::{Deserialize, Serialize};
+
+use crate::editing::Edit;
 
 /// The most files that may accompany a model.
 pub const ASSETS_MAX: usize = 4096;
 
 /// The path of a model that came as text, without any.
 pub const ENTRY: &str = "model.xml";
+
+/// What a compile process is to do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Task {
+    /// Compile a source. Answered by [`Compiled`].
+    Compile(Compile),
+    /// Write a source as one document. Answered by [`Flattened`](crate::editing::Flattened).
+    Flatten(Compile),
+    /// Change a source and compile it. Answered by [`Edited`](crate::editing::Edited).
+    Edit(Edit),
+}
 
 /// A model's source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

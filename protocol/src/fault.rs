@@ -130,6 +130,12 @@ pub enum Fault {
         /// The model.
         model_id: String,
     },
+    /// Steps of the model are being recorded.
+    #[error("`{model_id}` is being recorded")]
+    Recorded {
+        /// The model.
+        model_id: String,
+    },
     /// Something that the model does not have, or does not compute, was to be recorded.
     #[error("`{channel}` cannot be recorded: {detail}")]
     ChannelUnavailable {
@@ -185,6 +191,7 @@ impl Fault {
             Self::Invalid { .. } | Self::Argument { .. } => "invalid_argument",
             Self::Unsuitable { .. } => "model_unsuitable",
             Self::Running { .. } => "simulation_running",
+            Self::Recorded { .. } => "model_recorded",
             Self::ChannelUnavailable { .. } => "channel_unavailable",
             Self::RecordingUnusable { .. } => "recording_unusable",
             Self::NotRunning => "simulation_not_running",
@@ -201,6 +208,7 @@ impl Fault {
             Self::ModelExists { .. } => Some("choose another model_id, or unload_model first"),
             Self::ModelAmbiguous { .. } => Some("pass model_id; get_loaded_models lists them"),
             Self::Running { .. } => Some("call pause_simulation first"),
+            Self::Recorded { .. } => Some("call stop_recording first"),
             Self::NoGraphics { .. } => Some(
                 "it needs EGL and a driver of OpenGL, in software where there is no graphics card; on \
                  Debian and Ubuntu: apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri",

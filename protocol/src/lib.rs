@@ -5,7 +5,7 @@
 //! MuJoCo.
 //!
 //! Reading order: [`call`] (what can be asked), the values that travel with each family of calls
-//! ([`model`], [`modify`], [`simulation`], [`state`] and so on), [`session`], [`compile`], [`render`], [`fault`]
+//! ([`model`], [`modify`], [`editing`], [`simulation`], [`state`] and so on), [`session`], [`compile`], [`render`], [`fault`]
 //! (how a worker says no), [`wire`] (how a frame is laid out), [`checkpoint`] (how a state is kept),
 //! [`handshake`] (how two builds agree that they may talk), [`ending`] (how a worker exits),
 //! [`real`] and [`named`] (numbers that survive JSON).
@@ -19,6 +19,7 @@ pub mod checkpoint;
 pub mod compile;
 pub mod condition;
 pub mod diagnose;
+pub mod editing;
 pub mod ending;
 pub mod fault;
 pub mod handshake;

@@ -1,19 +1,25 @@
-//! Turning a client's model into compiled bytes, in a process that is thrown away.
+//! Turning a client's model into compiled bytes, or another source, in a process that is thrown
+//! away.
 //!
 //! The bytes live in a memory file: the supervisor keeps the descriptor, workers get it handed,
 //! and nobody copies it. Once compiled it is sealed, so that no worker can change what another
 //! loads.
+
+mod gathering;
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fstat, memfd_create};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use simward_protocol::compile::{Compile, Compiled};
+use simward_protocol::compile::{Compile, Compiled, Task};
+use simward_protocol::editing::{Edit, Edited, Flattened};
 use simward_protocol::fault::{Fault, cut};
 use simward_protocol::handshake::{Hello, VERSION};
 
+use self::gathering::{check, gathered};
 use crate::code::Code;
 use crate::pool::launcher::{Launch, Launched};
 use crate::pool::layers::Role;
@@ -194,7 +200,47 @@ impl Compiler {
         call: Compile,
         author: Author,
         tenant: &Tenant,
-    ) -> Result<CompiledModel, Error> {
+    ) -> Result<(CompiledModel, Compile), Error> {
+        let file = memory_file(call.keep).map_err(Error::Start)?;
+        let task = Task::Compile(call);
+        let compiled = self.carry_out(&task, file.clone(), author, tenant).await?;
+        let Task::Compile(call) = task else { return Err(Error::BrokeProtocol) };
+        Ok((sealed(compiled, file)?, call))
+    }
+
+    /// Writes a tenant's model as one document.
+    pub async fn flatten(&self, call: Compile, tenant: &Tenant) -> Result<Flattened, Error> {
+        let task = Task::Flatten(call);
+        let flattened = self.carry_out(&task, None, Author::Client, tenant).await?;
+        let Task::Flatten(call) = &task else { return Err(Error::BrokeProtocol) };
+        check(&flattened, &[call])?;
+        Ok(flattened)
+    }
+
+    /// Edits a tenant's model; returns what came of it, and its source.
+    pub async fn edit(
+        &self,
+        call: Edit,
+        tenant: &Tenant,
+    ) -> Result<(CompiledModel, Compile), Error> {
+        let file = memory_file(true).map_err(Error::Start)?;
+        let task = Task::Edit(call);
+        let edited: Edited = self.carry_out(&task, file.clone(), Author::Client, tenant).await?;
+        let Edited { source, compiled } = edited;
+        let Task::Edit(Edit { base, others, .. }) = task else { return Err(Error::BrokeProtocol) };
+        check(&source, &std::iter::once(&base).chain(&others).collect::<Vec<_>>())?;
+        let source = gathered(source, std::iter::once(base).chain(others).collect());
+        Ok((sealed(compiled, file)?, source))
+    }
+
+    /// Lets a process of its own do something.
+    async fn carry_out<T: DeserializeOwned>(
+        &self,
+        task: &Task,
+        file: Option<Arc<OwnedFd>>,
+        author: Author,
+        tenant: &Tenant,
+    ) -> Result<T, Error> {
         let after = Duration::from_secs_f64(self.config.timeout_secs);
         let turns = match author {
             Author::Client => &self.turns,
@@ -206,8 +252,7 @@ impl Compiler {
         let Launched { mut process, socket, guard: _ } = launched.map_err(Error::Start)?;
         drop(starting);
         let mut link = Link::new(socket).map_err(Error::Start)?;
-        let file = memory_file(call.keep).map_err(Error::Start)?;
-        let talk = talk(&mut link, &self.pool, &call, file.clone());
+        let talk = talk(&mut link, &self.pool, task, file);
         // Dropping the process kills it, however this ends.
         match tokio::time::timeout(after, talk).await {
             Err(_elapsed) => Err(Error::Timeout { after }),
@@ -216,7 +261,7 @@ impl Compiler {
                 // a list of processes.
                 process.kill();
                 tokio::time::timeout(EXIT_WITHIN, process.ended()).await.ok();
-                sealed(outcome?, file)
+                Ok(outcome?)
             }
             Ok(Err(Talk::HungUp)) => Err(self.crash(&mut process).await),
             Ok(Err(Talk::Nonsense)) => Err(Error::BrokeProtocol),
@@ -269,12 +314,12 @@ impl From<std::io::Error> for Talk {
     }
 }
 
-async fn talk(
+async fn talk<T: DeserializeOwned>(
     link: &mut Link,
     pool: &Pool,
-    call: &Compile,
+    task: &Task,
     file: Option<Arc<OwnedFd>>,
-) -> Result<Result<Compiled, Fault>, Talk> {
+) -> Result<Result<T, Fault>, Talk> {
     let hello: Hello = next(link).await?;
     if hello.version != VERSION {
         return Err(Talk::Nonsense);
@@ -283,11 +328,11 @@ async fn talk(
     if !missing.is_empty() {
         return Err(Talk::Weak(missing));
     }
-    link.send(call, file.into_iter().collect())?;
+    link.send(task, file.into_iter().collect())?;
     Ok(next(link).await?)
 }
 
-async fn next<T: serde::de::DeserializeOwned>(link: &mut Link) -> std::io::Result<T> {
+async fn next<T: DeserializeOwned>(link: &mut Link) -> std::io::Result<T> {
     loop {
         link.flush()?;
         if let Some(frame) = link.receive()? {

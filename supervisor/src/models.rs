@@ -1,6 +1,9 @@
 //! Bringing models into sessions: the source is compiled apart, and the session's worker loads
 //! the result.
 
+mod editing;
+mod exporting;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +11,8 @@ use serde::Serialize;
 use simward_protocol::compile::{Asset, Compile, ENTRY};
 use simward_protocol::model::{ModelSummary, Unloaded};
 
+pub use self::editing::{Edit, EditedModel};
+pub use self::exporting::{Export, Form};
 use crate::code::Code;
 use crate::compiler::{self, Author, CompiledModel};
 use crate::pool::turns::Turn;
@@ -102,12 +107,21 @@ pub enum Error {
     /// It is not to be had from files.
     #[error(transparent)]
     Source(#[from] sources::Error),
+    /// Its source is longer than what is given.
+    #[error("the source of a model is given up to {max} bytes, and this one has {value}")]
+    TooLong {
+        /// What it has.
+        value: u64,
+        /// What is allowed.
+        max: u64,
+    },
 }
 
 impl Code for Error {
     fn code(&self) -> &'static str {
         match self {
             Self::BadId => "invalid_argument",
+            Self::TooLong { .. } => "limit_exceeded",
             Self::Compile(error) => error.code(),
             Self::Session(error) => error.code(),
             Self::Store(error) => error.code(),
@@ -117,7 +131,7 @@ impl Code for Error {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::BadId => None,
+            Self::BadId | Self::TooLong { .. } => None,
             Self::Compile(error) => error.hint(),
             Self::Session(error) => error.hint(),
             Self::Store(error) => error.hint(),
@@ -127,7 +141,7 @@ impl Code for Error {
 
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::BadId => None,
+            Self::BadId | Self::TooLong { .. } => None,
             Self::Compile(error) => error.retry_after(),
             Self::Session(error) => error.retry_after(),
             Self::Store(error) => error.retry_after(),
@@ -172,7 +186,7 @@ impl Models {
         let Read { mut compile, _turn, .. } = self.read(tenant, source).await?;
         compile.keep = false;
         match self.sessions.compiler().compile(compile, author, tenant).await {
-            Ok(CompiledModel { bytes, warnings, .. }) => {
+            Ok((CompiledModel { bytes, warnings, .. }, _)) => {
                 Ok(Validation { valid: true, error: None, warnings, compiled_bytes: Some(bytes) })
             }
             // That we could not look is no word about the model.
@@ -211,13 +225,23 @@ impl Models {
         if let Some(model) = found {
             return Ok((model, true));
         }
-        let CompiledModel { file, bytes, state_values, warnings } =
-            self.sessions.compiler().compile(compile, author, tenant).await?;
+        let (compiled, compile) = self.sessions.compiler().compile(compile, author, tenant).await?;
+        Ok((self.keep(tenant, key, compile, compiled).await?, false))
+    }
+
+    /// Keeps what was compiled of a source.
+    async fn keep(
+        &self,
+        tenant: &Tenant,
+        key: Key,
+        source: Compile,
+        compiled: CompiledModel,
+    ) -> Result<Arc<Model>, Error> {
+        let CompiledModel { file, bytes, state_values, warnings } = compiled;
         let file = file.ok_or(compiler::Error::BrokeProtocol)?;
-        let of = tenant.clone();
-        let put = store
-            .run(move |store| store.put_model(&of, &key, &file, &(bytes, state_values, warnings)));
-        Ok((put.await?, false))
+        let (of, about) = (tenant.clone(), (bytes, state_values, warnings));
+        let put = move |store: &Store| store.put_model(&of, (&key, &source), &file, &about);
+        Ok(self.sessions.store().run(put).await?)
     }
 
     /// What was compiled of a model in files, if none of those has changed since.
@@ -232,20 +256,28 @@ impl Models {
 
     /// A source with everything that it names.
     async fn read(&self, tenant: &Tenant, source: Source) -> Result<Read, Error> {
+        let turn = match source {
+            Source::Placed(_) => Some(self.sources.turn(tenant).await?),
+            Source::Sent { .. } | Source::Scene { .. } => None,
+        };
+        let (compile, placed) = self.read_now(source).await?;
+        Ok(Read { compile, placed, _turn: turn })
+    }
+
+    /// The same, for whoever has a turn at it.
+    async fn read_now(&self, source: Source) -> Result<(Compile, Option<(Place, Stamps)>), Error> {
         let (model_xml, assets) = match source {
             Source::Sent { model_xml, assets } => (model_xml, assets),
             Source::Scene { model_xml } => (model_xml, Vec::new()),
             Source::Placed(place) => {
-                let turn = self.sources.turn(tenant).await?;
                 let read = self.sources.run(move |sources| {
                     let Collected { compile, stamps } = sources.collect(&place)?;
-                    Ok(Read { compile, placed: Some((place, stamps)), _turn: Some(turn) })
+                    Ok((compile, Some((place, stamps))))
                 });
                 return Ok(read.await?);
             }
         };
-        let compile = Compile { entry: ENTRY.to_owned(), model_xml, assets, keep: true };
-        Ok(Read { compile, placed: None, _turn: None })
+        Ok((Compile { entry: ENTRY.to_owned(), model_xml, assets, keep: true }, None))
     }
 }
 
@@ -258,9 +290,11 @@ struct Read {
     _turn: Option<Turn>,
 }
 
-/// A compiled model that is kept and whole. One that turns out to be damaged is made anew.
+/// A compiled model that is kept and whole, with its source. One that turns out to be damaged, or
+/// was kept by an earlier version, is made anew.
 fn sound(store: &Store, tenant: &Tenant, key: &Key) -> Option<Arc<Model>> {
-    store.models().get(tenant, key).filter(|model| model.file().is_ok())
+    let model = store.models().get(tenant, key)?;
+    (model.about.source.is_some() && model.file().is_ok()).then_some(model)
 }
 
 /// Loads a compiled model on a task of its own, so that whoever gives up halfway leaves a session

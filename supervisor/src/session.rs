@@ -13,6 +13,7 @@ pub mod lifecycle;
 mod models;
 mod plan;
 mod recordings;
+mod replacing;
 mod restart;
 mod snapshots;
 mod usage;
@@ -39,6 +40,7 @@ pub use self::models::{MODEL_ID_CHARS_MAX, is_model_id};
 pub use self::plan::{Birth, Plan};
 pub use self::recordings::{Config as RecordingsConfig, Started as RecordingStarted};
 pub(crate) use self::recordings::{Kept as KeptRecording, is_recording_id};
+pub use self::replacing::Edition;
 pub use self::restart::Config as RestartConfig;
 pub use self::snapshots::{SNAPSHOTS_MAX, Snapshot};
 use self::usage::{Asking, Usage, Using, only_looks};
@@ -86,6 +88,9 @@ struct Inner {
     holdings: Arc<Holdings>,
     /// Held while the port is opened.
     opening: tokio::sync::Mutex<()>,
+    /// Held by whoever puts one model in another one's place, and shared by those who need a model
+    /// to stay what it is between two calls.
+    changing: tokio::sync::RwLock<()>,
 }
 
 /// Where a session keeps its port, which outlives its workers.

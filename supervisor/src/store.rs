@@ -6,7 +6,7 @@
 //! sessions/sim_…/record          who the session is and what it holds; replaced as a whole
 //! sessions/sim_…/N.checkpoint    the state of one of its models; workers write it
 //! sessions/sim_…/N.recording     what was recorded of one of them; workers write it too
-//! models/TENANT/KEY              a compiled model, named by what it was compiled from
+//! models/TENANT/KEY              a compiled model with its source, named by what that is
 //! damaged/                       what could not be read, moved out of the way
 //! ```
 //!
@@ -23,6 +23,7 @@ pub(crate) mod checkpoints;
 mod files;
 mod models;
 mod record;
+mod source;
 mod sync;
 
 use std::collections::BTreeSet;
@@ -33,6 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use simward_protocol::compile::Compile;
 
 use self::checkpoints::Checkpoints;
 use self::models::Models;
@@ -41,6 +43,7 @@ pub use self::record::{
     Record, RecordedModel, RecordedRecording, RecordedSnapshot, RecordingEnd,
     decode as decode_record,
 };
+pub use self::source::{Kept as KeptSource, Outline};
 use self::sync::Unsynced;
 use crate::code::Code;
 use crate::tenants::Tenant;
@@ -99,6 +102,9 @@ pub enum Error {
         /// Its key in the configuration.
         key: &'static str,
     },
+    /// The source of a model was not kept.
+    #[error("the source of this model was not kept: an earlier version of the server loaded it")]
+    NoSource,
     /// The session it was for has ended.
     #[error("the session has ended")]
     Ended,
@@ -154,6 +160,7 @@ impl Code for Error {
             Self::Full { .. } | Self::ModelsFull { .. } => "store_full",
             Self::Unkept { .. } => "store_unavailable",
             Self::Damaged { .. } => "checkpoint_unusable",
+            Self::NoSource => "model_source_unavailable",
             Self::Ended => "session_unknown",
             Self::TooLarge { .. }
             | Self::RecordingTooLarge { .. }
@@ -174,6 +181,7 @@ impl Code for Error {
                  discard: true frees space"
             }
             Self::RecordingsMany { .. } => "stop_recording with discard: true throws one away",
+            Self::NoSource => "unload_model and load it again",
             Self::Damaged { .. } | Self::Ended => return None,
         };
         Some(text.to_owned())
@@ -184,6 +192,7 @@ impl Code for Error {
             Self::Full { .. } | Self::Unkept { .. } => Some(Duration::from_secs(10)),
             Self::ModelsFull { .. }
             | Self::Damaged { .. }
+            | Self::NoSource
             | Self::Ended
             | Self::TooLarge { .. }
             | Self::RecordingTooLarge { .. }
@@ -316,15 +325,15 @@ impl Store {
         self.with_space(|| self.inner.recordings.create_file(id, number, bytes))
     }
 
-    /// Keeps a compiled model, which the file begins with.
+    /// Keeps a compiled model, which the file begins with, and the source that has that key.
     pub fn put_model(
         &self,
         tenant: &Tenant,
-        key: &Key,
+        source: (&Key, &Compile),
         file: &Arc<OwnedFd>,
         about: &(u64, u64, Vec<String>),
     ) -> Result<Arc<Model>, Error> {
-        self.with_space(|| self.inner.models.put(tenant, key, file, about.clone()))
+        self.with_space(|| self.inner.models.put(tenant, source, file, about.clone()))
     }
 
     /// Does something that takes space. If there is none, compiled models that nobody uses make

@@ -27,7 +27,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use simward_protocol::compile::{Compile, Compiled};
+use simward_protocol::compile::{Compile, Compiled, Task};
+use simward_protocol::editing::{Edited, Flattened};
 use simward_protocol::ending;
 use simward_protocol::fault::Fault;
 use simward_protocol::handshake::{Hello, VERSION};
@@ -119,8 +120,22 @@ pub fn compile(call: &Compile, file: Option<OwnedFd>) -> Result<Compiled, Fault>
 fn compile_one(manners: &impl Manners) -> io::Result<()> {
     let (mut incoming, outgoing) = channel::open()?;
     outgoing.write(&hello(VERSION))?;
-    let Some((call, attached)) = incoming.read::<Compile>()? else { return Ok(()) };
-    outgoing.write(&manners.compile(&call, attached.into_iter().next()))
+    let Some((task, attached)) = incoming.read::<Task>()? else { return Ok(()) };
+    let file = attached.into_iter().next();
+    match task {
+        Task::Compile(call) => outgoing.write(&manners.compile(&call, file)),
+        Task::Flatten(call) => outgoing.write(&Ok::<_, Fault>(as_it_is(&call))),
+        Task::Edit(call) => {
+            let compiled = manners.compile(&call.base, file);
+            outgoing
+                .write(&compiled.map(|compiled| Edited { source: as_it_is(&call.base), compiled }))
+        }
+    }
+}
+
+/// The document of a source, whatever was to be changed in it.
+fn as_it_is(call: &Compile) -> Flattened {
+    Flattened { model_xml: call.model_xml.clone(), assets: Vec::new() }
 }
 
 /// No layer of isolation is claimed, because there is none.

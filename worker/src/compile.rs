@@ -1,17 +1,23 @@
-//! Mode `compile`: one model's source in, compiled bytes out, and the process ends.
+//! Mode `compile`: one model's source in, compiled bytes out, and the process ends. Before it
+//! compiles a source it edits it, if that is wanted; or it only writes it as one document.
 //!
 //! The compiler can hang, explode or be led to files; none of that may happen in a process that
 //! lives. This one has limits on memory and processor time, no files, and a supervisor that kills
 //! it when its time is over.
 
 mod build;
+mod document;
+mod edit;
+mod flatten;
+mod keys;
 pub mod scan;
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
 
 use anyhow::Context as _;
-use simward_protocol::compile::{Compile, Compiled};
+use simward_protocol::compile::{Compile, Compiled, Task};
+use simward_protocol::editing::{Edit, Edited, Flattened};
 use simward_protocol::fault::Fault;
 use simward_protocol::handshake::{Hello, VERSION};
 
@@ -28,13 +34,17 @@ pub(crate) fn run(args: impl Iterator<Item = String>) -> anyhow::Result<()> {
     engine::speak(Box::new(|text| complain(&text)));
     let hello = Hello { version: VERSION, engine: engine::name(), layers };
     outgoing.write(&hello).context("could not say hello")?;
-    let Some((call, attached)) = incoming.read::<Compile>().context("could not read the model")?
+    let Some((task, attached)) = incoming.read::<Task>().context("could not read the model")?
     else {
         return Ok(());
     };
-    let outcome = compile(&call, attached.into_iter().next());
-    outgoing.write(&outcome).context("could not answer")?;
-    Ok(())
+    let file = attached.into_iter().next();
+    let answered = match task {
+        Task::Compile(call) => outgoing.write(&compile(&call, file)),
+        Task::Flatten(call) => outgoing.write(&flatten(&call)),
+        Task::Edit(call) => outgoing.write(&edit(&call, file)),
+    };
+    answered.context("could not answer")
 }
 
 fn compile(call: &Compile, file: Option<OwnedFd>) -> Result<Compiled, Fault> {
@@ -43,12 +53,32 @@ fn compile(call: &Compile, file: Option<OwnedFd>) -> Result<Compiled, Fault> {
     if let Seen::Partly(doubt) = seen {
         return Err(scan::invalid(doubt));
     }
-    if let (true, Some(file)) = (call.keep, file) {
+    keep(call.keep, &compiled, file)?;
+    Ok(Compiled { bytes: compiled.len() as u64, state_values, warnings })
+}
+
+fn flatten(call: &Compile) -> Result<Flattened, Fault> {
+    let mut pool = flatten::Pool::new(vec![call]);
+    let document = pool.flatten(0)?;
+    pool.finish(document)
+}
+
+fn edit(call: &Edit, file: Option<OwnedFd>) -> Result<Edited, Fault> {
+    let (edited, compiled) = edit::edit(call)?;
+    keep(call.base.keep, &compiled, file)?;
+    Ok(edited)
+}
+
+fn keep(is_wanted: bool, compiled: &[u8], file: Option<OwnedFd>) -> Result<(), Fault> {
+    if let (true, Some(file)) = (is_wanted, file) {
         use std::io::Write as _;
         let unreadable = |error: std::io::Error| Fault::ModelUnreadable {
             detail: format!("the compiled model could not be kept: {error}"),
         };
-        File::from(file).write_all(&compiled).map_err(unreadable)?;
+        File::from(file).write_all(compiled).map_err(unreadable)?;
     }
-    Ok(Compiled { bytes: compiled.len() as u64, state_values, warnings })
+    Ok(())
 }
+
+#[cfg(test)]
+mod tests;

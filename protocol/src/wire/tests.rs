@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::editing::ReplaceModel;
 use crate::handshake::{Hello, VERSION};
 use crate::model::{DescribeModel, ListModels, LoadModel, RestoreModel, SaveModel, UnloadModel};
 use crate::recording::{
@@ -32,6 +33,7 @@ fn every_request() -> Vec<Request> {
         ListModels {}.into(),
         DescribeModel { model_id: None, items_max: 9 }.into(),
         UnloadModel { model_id: model_id.clone() }.into(),
+        ReplaceModel { model_id: "arm".into(), bytes: 9 }.into(),
         Step {
             model_id: model_id.clone(),
             steps: 300,

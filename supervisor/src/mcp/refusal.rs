@@ -54,9 +54,9 @@ impl Refusal {
         Self { code: "limit_exceeded", message, hint: None, retry_after_ms: None }
     }
 
-    /// Whether there is no such session, or it is not the caller's.
-    pub(super) fn is_of_a_missing_session(&self) -> bool {
-        self.code == "session_unknown"
+    /// Whether there is no such session, or it is not the caller's, or it has no such model.
+    pub(super) fn is_of_something_missing(&self) -> bool {
+        matches!(self.code, "session_unknown" | "model_unknown" | "no_model")
     }
 
     pub(super) fn into_response(self) -> CallToolResponse {

@@ -19,16 +19,18 @@ use super::caller::Caller;
 use super::refusal::Refusal;
 use super::tools::describe_session;
 use super::toolsets::Toolset;
+use crate::models::Form;
 use crate::recordings::{self, Format};
-use crate::session::Session;
+use crate::session::{Session, is_model_id};
 use crate::telemetry::PoolStats;
 use crate::tenants::Tenant;
 
 /// The longest resource, in bytes.
 const RESOURCE_BYTES_MAX: usize = 4 << 20;
 
-/// The form of every resource so far.
+/// The forms of resources.
 const JSON: &str = "application/json";
+const XML: &str = "application/xml";
 
 /// The longest part of an unknown address that is told back.
 const TOLD_CHARS_MAX: usize = 200;
@@ -54,6 +56,13 @@ pub(super) enum Address {
         /// The first row, and how many.
         rows: (Option<u64>, Option<u64>),
     },
+    /// `sim://{session_id}/model/{model_id}.xml`
+    Model {
+        /// Whose.
+        session_id: String,
+        /// Which of its models.
+        model_id: String,
+    },
     /// `pool://stats`
     PoolStats,
 }
@@ -64,6 +73,8 @@ const STATE_TEMPLATE: &str = "sim://{session_id}/state";
 /// The template of [`Address::Recording`].
 const RECORDING_TEMPLATE: &str =
     "sim://{session_id}/recordings/{recording_id}.{format}{?first_row,rows}";
+/// The template of [`Address::Model`].
+const MODEL_TEMPLATE: &str = "sim://{session_id}/model/{model_id}.xml";
 
 impl Address {
     /// Reads an address. To add a kind of resource, add it here, to what is listed, and to `text`.
@@ -75,9 +86,14 @@ impl Address {
         }
         let (session_id, rest) = uri.strip_prefix("sim://")?.split_once('/')?;
         let session_id = session_id.to_owned();
-        match rest.strip_prefix("recordings/") {
-            Some(recording) => Self::recording(session_id, recording),
+        match rest.split_once('/') {
             None => (rest == "state").then_some(Self::State { session_id }),
+            Some(("recordings", recording)) => Self::recording(session_id, recording),
+            Some(("model", model)) => {
+                let model_id = model.strip_suffix(".xml").filter(|id| is_model_id(id))?;
+                Some(Self::Model { session_id, model_id: model_id.to_owned() })
+            }
+            Some(_) => None,
         }
     }
 
@@ -122,9 +138,17 @@ impl McpServer {
         let recording = ResourceTemplate::new(RECORDING_TEMPLATE, "recording")
             .with_title("A recording")
             .with_description("A recording in one of the forms of export_recording, up to 16 MiB.");
-        let state = self.has(Toolset::Simulation).then_some(state);
-        let recording = self.has(Toolset::Analysis).then_some(recording);
-        state.into_iter().chain(recording).collect()
+        let model = ResourceTemplate::new(MODEL_TEMPLATE, "model")
+            .with_title("A model's source")
+            .with_description("The source of a loaded model, as export_model_xml gives it.")
+            .with_mime_type(XML);
+        let all = [
+            (Toolset::Simulation, state),
+            (Toolset::Editing, model),
+            (Toolset::Analysis, recording),
+        ];
+        let offered = all.into_iter().filter(|(toolset, _)| self.has(*toolset));
+        offered.map(|(_, template)| template).collect()
     }
 
     /// Reads a resource.
@@ -148,6 +172,7 @@ impl McpServer {
             Address::Sessions => true,
             Address::State { .. } => self.has(Toolset::Simulation),
             Address::Recording { .. } => self.has(Toolset::Analysis),
+            Address::Model { .. } => self.has(Toolset::Editing),
             Address::PoolStats => self.has(Toolset::Pool),
         };
         offered.then_some(address)
@@ -172,6 +197,13 @@ impl McpServer {
                 write(&json!({ "sessions": sessions }))
             }
             Address::State { session_id } => self.state(caller, session_id).await,
+            Address::Model { session_id, model_id } => {
+                let session = self.session(caller, Some(session_id)).await?;
+                let (models, max) = (self.models(), RESOURCE_BYTES_MAX);
+                let export = models.export(&session, Some(model_id), Form::Source, max);
+                let xml = caller.unless_withdrawn(export).await?.model_xml;
+                return Ok(ResourceContents::text(xml, uri).with_mime_type(XML));
+            }
             Address::PoolStats => write(&PoolStats::look(&self.inner.watch, self.sessions()).await),
         };
         Ok(ResourceContents::text(text?, uri).with_mime_type(JSON))
@@ -212,6 +244,12 @@ impl McpServer {
                 let status = session.status();
                 let steps = |worker: &crate::worker::Worker| worker.status().vitals.steps_total;
                 status.worker.as_ref().map(|(worker, _)| steps(worker)).hash(&mut mark);
+            }
+            Address::Model { session_id, model_id } => {
+                let sessions = self.sessions().list(tenant);
+                let session = sessions.iter().find(|session| *session.plan().id == **session_id)?;
+                let (_, model) = session.held_model(Some(model_id)).ok()?;
+                model.key.hash(&mut mark);
             }
             Address::PoolStats => {
                 for session in self.sessions().all() {
@@ -258,7 +296,7 @@ pub(super) fn not_found(uri: &str) -> ErrorData {
 
 /// A refusal, as an error of the protocol: reading has no other.
 fn refused(uri: &str, refusal: Refusal) -> ErrorData {
-    let missing = refusal.is_of_a_missing_session();
+    let missing = refusal.is_of_something_missing();
     let refusal = refusal.into_value();
     if missing {
         return not_found(uri);
@@ -276,10 +314,23 @@ mod tests {
         let session_id = "sim_0123".to_owned();
         let uri = STATE_TEMPLATE.replace("{session_id}", &session_id);
         assert_eq!(Address::parse(&uri), Some(Address::State { session_id }));
+        let (session_id, model_id) = ("sim_0123".to_owned(), "arm.2".to_owned());
+        let uri = MODEL_TEMPLATE.replace("{session_id}", &session_id);
+        let uri = uri.replace("{model_id}", &model_id);
+        assert_eq!(Address::parse(&uri), Some(Address::Model { session_id, model_id }));
         assert_eq!(Address::parse("sim://sessions"), Some(Address::Sessions));
         assert_eq!(Address::parse("pool://stats"), Some(Address::PoolStats));
-        for wrong in ["", "sim://", "sim://a", "sim://a/b", "sim://a/state/", "file:///etc/passwd"]
-        {
+        for wrong in [
+            "",
+            "sim://",
+            "sim://a",
+            "sim://a/b",
+            "sim://a/state/",
+            "sim://a/model/x",
+            "sim://a/model/.xml",
+            "sim://a/model/../x.xml",
+            "file:///etc/passwd",
+        ] {
             assert_eq!(Address::parse(wrong), None, "{wrong}");
         }
     }

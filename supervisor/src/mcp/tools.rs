@@ -11,6 +11,7 @@
 
 mod actuation;
 mod analysis;
+mod editing;
 mod lean;
 mod menagerie;
 mod models;
@@ -62,6 +63,7 @@ pub(super) const FAMILIES: &[Family] = &[
     family("Sessions", None, McpServer::session_tools),
     family("Runs", None, McpServer::run_tools),
     family("Models", Some(Toolset::Simulation), McpServer::model_tools),
+    family("Editing", Some(Toolset::Editing), McpServer::editing_tools),
     family("Menagerie", Some(Toolset::Simulation), McpServer::menagerie_tools),
     family("Simulation", Some(Toolset::Simulation), McpServer::simulation_tools),
     family("State", Some(Toolset::Simulation), McpServer::state_tools),

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 pub enum Toolset {
     /// Models, and their simulation.
     Simulation,
+    /// Sources of models: given back, and changed.
+    Editing,
     /// What can be learnt of a model and its state.
     Analysis,
     /// The processes behind all sessions.
@@ -21,8 +23,14 @@ pub enum Toolset {
 
 impl Toolset {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Simulation, Self::Analysis, Self::Pool, Self::Performance, Self::Profiling];
+    pub const ALL: [Self; 6] = [
+        Self::Simulation,
+        Self::Editing,
+        Self::Analysis,
+        Self::Pool,
+        Self::Performance,
+        Self::Profiling,
+    ];
 }
 
 /// What clients are offered.

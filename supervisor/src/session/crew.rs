@@ -312,7 +312,11 @@ impl Berth {
     ) -> Result<Vec<Restored>, Error> {
         let mut restored = Vec::new();
         self.attach(holdings).await?;
-        for (model_id, held) in holdings.models() {
+        let models = {
+            let _turn = holdings.turn().await;
+            holdings.models()
+        };
+        for (model_id, held) in models {
             match self.restore_one(holdings, model_id.clone(), held, resume).await {
                 Ok(one) => restored.push(one),
                 // It was unloaded meanwhile.

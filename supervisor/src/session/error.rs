@@ -74,6 +74,12 @@ pub enum Error {
         /// The model that was to be brought to it.
         model_id: String,
     },
+    /// The model was edited by another call meanwhile.
+    #[error("the model `{model_id}` was changed by another call meanwhile")]
+    ModelChanged {
+        /// The model.
+        model_id: String,
+    },
     /// The worker answered another question.
     #[error("the worker answered another question")]
     WrongReply,
@@ -129,6 +135,7 @@ impl Code for Error {
             Self::SnapshotUnknown(_) => "snapshot_unknown",
             Self::SnapshotLost(_) => "checkpoint_unusable",
             Self::SnapshotOfAnother { .. } => "snapshot_of_another_model",
+            Self::ModelChanged { .. } => "model_changed",
             Self::WrongReply => "internal_error",
             Self::Store(error) => error.code(),
         }
@@ -154,6 +161,7 @@ impl Code for Error {
             Self::Closed { .. } => "call create_session to start a new one",
             Self::NoWorker(error) => return error.hint(),
             Self::Store(error) => return error.hint(),
+            Self::ModelChanged { .. } => "make the call again, on what the model is now",
             Self::Restarting | Self::Busy { .. } | Self::WrongReply => return None,
         };
         Some(text.to_owned())

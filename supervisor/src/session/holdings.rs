@@ -18,6 +18,8 @@ pub(crate) struct Holdings {
     inner: Mutex<Inner>,
     /// Who may watch.
     viewers: Mutex<AdmitViewers>,
+    /// Held by whoever looks what is to be brought back, or changes what that is.
+    turn: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -90,11 +92,18 @@ impl Holdings {
             reserved_recordings: BTreeMap::new(),
             has_ended: false,
         };
-        Self { store, inner: Mutex::new(inner), viewers: Mutex::default() }
+        let (inner, viewers) = (Mutex::new(inner), Mutex::default());
+        let turn = tokio::sync::Mutex::default();
+        Self { store, inner, viewers, turn }
     }
 
     pub(crate) fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// Waits until nobody else looks what is to be brought back, or changes what that is.
+    pub(crate) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.turn.lock().await
     }
 
     /// Changes who may watch; returns also who may then.
@@ -204,6 +213,30 @@ impl Holdings {
             return Err(error);
         }
         inner.models.insert(model_id.to_owned(), Held { model: Some(model), checkpoint });
+        Ok(())
+    }
+
+    /// A model has taken the place of the one with the checkpoint `before`, which goes with that one.
+    /// If that cannot be kept, the one before is still held.
+    pub(crate) fn replace(
+        &self,
+        model_id: &str,
+        before: u32,
+        model: Arc<Model>,
+        checkpoint: u32,
+    ) -> Result<(), store::Error> {
+        let mut inner = self.lock();
+        inner.check_life()?;
+        let recorded = RecordedModel { key: model.key.to_string(), checkpoint };
+        let old = inner.record.models.insert(model_id.to_owned(), recorded);
+        let saved = if inner.is_kept { self.store.save(&inner.record) } else { Ok(()) };
+        if let Err(error) = saved {
+            inner.record.models.extend(old.map(|old| (model_id.to_owned(), old)));
+            return Err(error);
+        }
+        inner.reserved.remove(&checkpoint);
+        inner.models.insert(model_id.to_owned(), Held { model: Some(model), checkpoint });
+        self.store.checkpoints().remove(&inner.record.id, before);
         Ok(())
     }
 

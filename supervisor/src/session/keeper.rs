@@ -67,10 +67,9 @@ fn start(parts: Parts, state: State) -> Session {
         wanted,
     };
     tokio::spawn(keeper.keep());
-    let opening = tokio::sync::Mutex::new(());
-    Session {
-        inner: Arc::new(Inner { plan, status, close, port, usage, signals, holdings, opening }),
-    }
+    let (opening, changing) = (tokio::sync::Mutex::new(()), tokio::sync::RwLock::new(()));
+    let inner = Inner { plan, status, close, port, usage, signals, holdings, opening, changing };
+    Session { inner: Arc::new(inner) }
 }
 
 /// What a session is asked, beside its end.

@@ -119,6 +119,7 @@ impl Session {
     /// Removes a model, from the worker and from what is held.
     pub async fn unload(&self, model_id: Option<String>) -> Result<Unloaded, Error> {
         let _awake = Asking::enter(&self.inner.usage);
+        let _alone = self.inner.changing.write().await;
         let call = UnloadModel { model_id };
         let (reply, losses) = self.call_counted(call, Options::default()).await?;
         let holdings = Arc::clone(&self.inner.holdings);
@@ -139,6 +140,7 @@ impl Session {
     /// The states of all models, each as it is at one moment.
     pub(crate) async fn copy(&self) -> Result<Vec<Copied>, Error> {
         let _awake = Asking::enter(&self.inner.usage);
+        let _same = self.inner.changing.read().await;
         let mut copies = Vec::new();
         for (model_id, held) in self.inner.holdings.models() {
             copies.push(self.copy_held(model_id, held).await?);
@@ -149,6 +151,7 @@ impl Session {
     /// The state of the model that a call means, as it is at one moment.
     pub(crate) async fn copy_one(&self, model_id: Option<&str>) -> Result<Copied, Error> {
         let _awake = Asking::enter(&self.inner.usage);
+        let _same = self.inner.changing.read().await;
         let (model_id, held) =
             pick(self.inner.holdings.models(), model_id).map_err(Error::Fault)?;
         self.copy_held(model_id, held).await
@@ -184,7 +187,7 @@ impl Session {
         tokio::task::spawn_blocking(move || holdings.discard(number)).await.ok();
     }
 
-    async fn bring_back(&self, model_id: &str) {
+    pub(super) async fn bring_back(&self, model_id: &str) {
         let holdings = Arc::clone(&self.inner.holdings);
         let Some(held) = holdings.model(model_id) else { return };
         let Some(model) = held.model else { return };

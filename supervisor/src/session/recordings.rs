@@ -89,6 +89,7 @@ impl Session {
         rows: Option<u64>,
     ) -> Result<Started, Error> {
         let _awake = Asking::enter(&self.inner.usage);
+        let _same = self.inner.changing.read().await;
         let plan = PlanRecording { model_id, selection: selection.clone() };
         let layout = self.call(plan, Options::default()).await?;
         let bytes = self.recording_bytes(&layout, rows)?;

@@ -99,6 +99,7 @@ impl Session {
             let is_there = from.holdings().has_snapshot(id);
             if is_there { Error::SnapshotLost(told) } else { Error::SnapshotUnknown(told) }
         })?;
+        let _same = self.inner.changing.read().await;
         let (model_id, held) = pick(self.holdings().models(), model_id).map_err(Error::Fault)?;
         if held.model.is_none_or(|held| held.key != model.key) {
             return Err(Error::SnapshotOfAnother { model_id });

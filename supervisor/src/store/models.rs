@@ -1,8 +1,9 @@
 //! Compiled models, named by what they were compiled from. Each tenant has its own: what one
 //! tenant's compiler was led to make is never loaded by another.
 //!
-//! A file is the compiled model, a description, and where the description begins. Its checksum is
-//! looked at when the file is first used: the engine believes every byte of a compiled model.
+//! A file is the compiled model, its source, a description, and where the description begins. The
+//! compiled model's checksum is looked at when the file is first used: the engine believes every
+//! byte of it.
 
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
@@ -14,10 +15,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::SystemTime;
 
+use rustix::fs::{MemfdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use simward_protocol::compile::Compile;
 
+use super::source::{self, Kept, Outline, Packed};
 use super::sync::Unsynced;
 use super::{Config, Error, files};
 use crate::tenants::Tenant;
@@ -87,6 +90,16 @@ pub struct About {
     pub state_values: u64,
     /// What the compiler warned of.
     pub warnings: Vec<String>,
+    /// Its source; absent from what an earlier version kept.
+    #[serde(default)]
+    pub source: Option<Kept>,
+}
+
+impl About {
+    /// What it takes, with its source.
+    fn whole_bytes(&self) -> u64 {
+        self.source.map_or(0, |source| source.bytes).saturating_add(self.bytes)
+    }
 }
 
 /// A compiled model that is kept at least as long as somebody holds this.
@@ -104,19 +117,17 @@ pub struct Model {
 #[derive(Debug)]
 enum Content {
     Disk(PathBuf),
-    Memory(Arc<OwnedFd>),
+    /// The compiled model, and its source, which no worker is ever given.
+    Memory(Arc<OwnedFd>, File),
 }
 
 impl Model {
     /// The file that begins with the compiled model. Waits for the disk.
     pub fn file(&self) -> Result<Arc<OwnedFd>, Error> {
         match &self.content {
-            Content::Memory(file) => Ok(Arc::clone(file)),
+            Content::Memory(file, _) => Ok(Arc::clone(file)),
             Content::Disk(path) => {
-                let mut file = File::open(path).map_err(|error| match error.kind() {
-                    io::ErrorKind::NotFound => damaged(&error),
-                    _ => Error::of(WHAT)(error),
-                })?;
+                let mut file = open(path)?;
                 if !self.is_sound.load(Ordering::Relaxed) {
                     self.check(&mut file)?;
                     self.is_sound.store(true, Ordering::Relaxed);
@@ -126,11 +137,34 @@ impl Model {
         }
     }
 
+    /// The source without its files' contents. Waits for the disk.
+    pub fn outline(&self) -> Result<Outline, Error> {
+        self.with_source(source::outline)
+    }
+
+    /// The source. Waits for the disk.
+    pub fn source(&self) -> Result<Compile, Error> {
+        self.with_source(source::whole)
+    }
+
+    fn with_source<T>(
+        &self,
+        read: impl FnOnce(&File, u64, &Kept) -> io::Result<T>,
+    ) -> Result<T, Error> {
+        let Some(kept) = &self.about.source else { return Err(Error::NoSource) };
+        let read = match &self.content {
+            Content::Memory(_, file) => read(file, 0, kept),
+            Content::Disk(path) => read(&open(path)?, self.about.bytes, kept),
+        };
+        let what = || "the model's source".to_owned();
+        read.map_err(|error| Error::Damaged { what: what(), problem: error.to_string() })
+    }
+
     /// Whether its file has not been removed.
     fn is_there(model: &Arc<Self>) -> bool {
         match &model.content {
             Content::Disk(path) => path.exists(),
-            Content::Memory(_) => true,
+            Content::Memory(..) => true,
         }
     }
 
@@ -209,7 +243,7 @@ impl Models {
         let live = self.lock();
         let own = live.iter().filter(|((of, _), _)| *of == name);
         let own: Vec<_> = own.filter_map(|(_, model)| model.upgrade()).collect();
-        let bytes = own.iter().map(|model| model.about.bytes).sum();
+        let bytes = own.iter().map(|model| model.about.whole_bytes()).sum();
         let (models, bytes_max) = (own.len() as u64, RECENT_BYTES_MAX);
         CacheUse { hits, misses, models, bytes, bytes_max }
     }
@@ -219,9 +253,9 @@ impl Models {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         recent.retain(|other| !Arc::ptr_eq(other, model));
         recent.push(Arc::clone(model));
-        let mut sum: u64 = recent.iter().map(|model| model.about.bytes).sum();
+        let mut sum: u64 = recent.iter().map(|model| model.about.whole_bytes()).sum();
         while RECENT_BYTES_MAX < sum {
-            sum -= recent.remove(0).about.bytes;
+            sum -= recent.remove(0).about.whole_bytes();
         }
     }
 
@@ -255,30 +289,34 @@ impl Models {
         }
     }
 
-    /// Keeps a compiled model, which the file begins with. Waits for the disk.
+    /// Keeps a compiled model, which the file begins with, and its source. Waits for the disk.
     pub(super) fn put(
         &self,
         tenant: &Tenant,
-        key: &Key,
+        (key, source): (&Key, &Compile),
         file: &Arc<OwnedFd>,
         (bytes, state_values, warnings): (u64, u64, Vec<String>),
     ) -> Result<Arc<Model>, Error> {
         let name = (folder_of(tenant), key.clone());
+        let packed = Packed::new(source).map_err(Error::of(WHAT))?;
+        let source = Some(packed.kept);
         let copy = file.try_clone().map(File::from);
         let mut from = copy.map_err(Error::of(WHAT))?;
         let Some(path) = self.path(&name) else {
-            let about = About { bytes, crc32: 0, state_values, warnings };
-            let model = self.remember(name, about, Content::Memory(Arc::clone(file)), true);
+            let about = About { bytes, crc32: 0, state_values, warnings, source };
+            let beside = in_memory(&packed).map_err(Error::of(WHAT))?;
+            let content = Content::Memory(Arc::clone(file), beside);
+            let model = self.remember(name, about, content, true);
             self.keep_recent(&model);
             return Ok(model);
         };
-        self.make_room(&name.0, bytes)?;
+        self.make_room(&name.0, bytes.saturating_add(packed.kept.bytes))?;
         let crc32 = checksum(&mut from, bytes).map_err(Error::of(WHAT))?;
-        let about = About { bytes, crc32, state_values, warnings };
+        let about = About { bytes, crc32, state_values, warnings, source };
         let written = from
             .seek(SeekFrom::Start(0))
             .and_then(|_| files::private_folder(path.parent().unwrap_or(&path)))
-            .and_then(|()| files::replace(&path, |to| write(&mut from, to, &about)));
+            .and_then(|()| files::replace(&path, |to| write(&mut from, &packed, to, &about)));
         self.unsynced.add(written.map_err(Error::of(WHAT))?);
         Ok(self.remember(name, about, Content::Disk(path), true))
     }
@@ -375,11 +413,12 @@ fn stored(folder: &Path) -> Vec<(PathBuf, Metadata)> {
     finished.filter_map(|entry| Some((entry.path(), entry.metadata().ok()?))).collect()
 }
 
-fn write(from: &mut File, to: &mut File, about: &About) -> io::Result<()> {
+fn write(from: &mut File, source: &Packed<'_>, to: &mut File, about: &About) -> io::Result<()> {
     let copied = io::copy(&mut from.take(about.bytes), to)?;
     if copied != about.bytes {
         return Err(io::Error::other("the compiled model is shorter than it is said to be"));
     }
+    source.write(to)?;
     let text = serde_json::to_vec(about)?;
     to.write_all(&text)?;
     to.write_all(&(text.len() as u64).to_le_bytes())?;
@@ -404,7 +443,7 @@ pub fn about(file: &mut (impl io::Read + io::Seek)) -> io::Result<About> {
     let mut text = Vec::new();
     file.take(length).read_to_end(&mut text)?;
     let about: About = serde_json::from_slice(&text)?;
-    if about.bytes == begin { Ok(about) } else { Err(wrong()) }
+    if about.whole_bytes() == begin { Ok(about) } else { Err(wrong()) }
 }
 
 fn checksum(file: &mut File, bytes: u64) -> io::Result<u32> {
@@ -419,6 +458,19 @@ fn checksum(file: &mut File, bytes: u64) -> io::Result<u32> {
         }
         sum.update(&chunk[..count]);
     }
+}
+
+fn open(path: &Path) -> Result<File, Error> {
+    File::open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => damaged(&error),
+        _ => Error::of(WHAT)(error),
+    })
+}
+
+fn in_memory(source: &Packed<'_>) -> io::Result<File> {
+    let mut file = File::from(memfd_create("simward-source", MemfdFlags::CLOEXEC)?);
+    source.write(&mut file)?;
+    Ok(file)
 }
 
 fn damaged(problem: &dyn fmt::Display) -> Error {

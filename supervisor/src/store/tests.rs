@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use rustix::fs::{MemfdFlags, memfd_create};
-use simward_protocol::compile::{Compile, ENTRY};
+use simward_protocol::compile::{Asset, Compile, ENTRY};
 
 use super::*;
 use crate::limits::Limits;
@@ -28,8 +28,12 @@ fn record(id: &str) -> Record {
     }
 }
 
+fn written(xml: &str) -> Compile {
+    Compile { entry: ENTRY.into(), model_xml: xml.into(), assets: Vec::new(), keep: true }
+}
+
 fn source(xml: &str) -> Key {
-    Key::of(&Compile { entry: ENTRY.into(), model_xml: xml.into(), assets: Vec::new(), keep: true })
+    Key::of(&written(xml))
 }
 
 fn compiled(bytes: &[u8]) -> Arc<std::os::fd::OwnedFd> {
@@ -96,7 +100,9 @@ fn a_compiled_model_is_found_again_by_its_tenant_only() {
     let (tenant, key) = (Tenant::local(), source("<mujoco/>"));
     let store = Store::open(Some(folder.path()), &Config::default()).unwrap();
     let file = compiled(b"compiled model");
-    store.put_model(&tenant, &key, &file, &(14, 3, vec!["careful".into()])).unwrap();
+    store
+        .put_model(&tenant, (&key, &written("<mujoco/>")), &file, &(14, 3, vec!["careful".into()]))
+        .unwrap();
     let store = Store::open(Some(folder.path()), &Config::default()).unwrap();
     let model = store.models().get(&tenant, &key).unwrap();
     assert_eq!((model.about.bytes, model.about.state_values), (14, 3));
@@ -107,11 +113,68 @@ fn a_compiled_model_is_found_again_by_its_tenant_only() {
 }
 
 #[test]
+fn a_source_is_kept_beside_what_was_compiled_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let tenant = Tenant::local();
+    let asset = Asset { path: "a/x.stl".into(), content: vec![7; 100_000] };
+    let source = Compile { assets: vec![asset], ..written("<mujoco> </mujoco>") };
+    let key = Key::of(&source);
+    for folder in [Some(folder.path()), None] {
+        let store = Store::open(folder, &Config::default()).unwrap();
+        let (file, about) = (compiled(b"compiled model"), (14, 3, vec![]));
+        let model = store.put_model(&tenant, (&key, &source), &file, &about).unwrap();
+        assert_eq!(model.source().unwrap(), source);
+        assert_eq!(bytes_of(&model), b"compiled model");
+        assert_eq!(model.outline().unwrap().assets, [("a/x.stl".to_owned(), 100_000)]);
+        let bytes = store.models().usage(&tenant).bytes;
+        assert!((100_000..101_000).contains(&bytes), "{bytes}");
+    }
+    // After a restart as well, and only whole.
+    let store = Store::open(Some(folder.path()), &Config::default()).unwrap();
+    assert_eq!(store.models().get(&tenant, &key).unwrap().source().unwrap(), source);
+    assert!(store.models().get(&Tenant::named("other"), &key).is_none());
+    let of_tenant = std::fs::read_dir(folder.path().join("models")).unwrap().next();
+    let path = of_tenant.unwrap().unwrap().path().join(key.to_string());
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[50_000] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    let model = store.models().get(&tenant, &key).unwrap();
+    assert_eq!(bytes_of(&model), b"compiled model");
+    assert_eq!(model.outline().unwrap().model_xml, "<mujoco> </mujoco>");
+    assert!(matches!(model.source().unwrap_err(), Error::Damaged { .. }));
+}
+
+#[test]
+fn a_model_that_an_earlier_version_kept_has_no_source() {
+    let folder = tempfile::tempdir().unwrap();
+    let (tenant, key) = (Tenant::local(), source("<mujoco/>"));
+    let store = Store::open(Some(folder.path()), &Config::default()).unwrap();
+    let put =
+        store.put_model(&tenant, (&key, &written("<mujoco/>")), &compiled(b"x"), &(1, 3, vec![]));
+    drop(put.unwrap());
+    let of_tenant = std::fs::read_dir(folder.path().join("models")).unwrap().next();
+    let path = of_tenant.unwrap().unwrap().path().join(key.to_string());
+    let text = br#"{"bytes":1,"crc32":2363233923,"state_values":3,"warnings":[]}"#;
+    let length = (text.len() as u64).to_le_bytes();
+    std::fs::write(path, [b"x", &text[..], &length, b"SIMWMDL1"].concat()).unwrap();
+    let model = store.models().get(&tenant, &key).unwrap();
+    assert_eq!(bytes_of(&model), b"x");
+    assert!(matches!(model.source().unwrap_err(), Error::NoSource));
+}
+
+#[test]
 fn a_compiled_model_with_a_flipped_bit_is_not_used() {
     let folder = tempfile::tempdir().unwrap();
     let (tenant, key) = (Tenant::local(), source("<mujoco/>"));
     let store = Store::open(Some(folder.path()), &Config::default()).unwrap();
-    store.put_model(&tenant, &key, &compiled(b"compiled model"), &(14, 3, vec![])).unwrap();
+    store
+        .put_model(
+            &tenant,
+            (&key, &written("<mujoco/>")),
+            &compiled(b"compiled model"),
+            &(14, 3, vec![]),
+        )
+        .unwrap();
     let of_tenant = std::fs::read_dir(folder.path().join("models")).unwrap().next();
     let path = of_tenant.unwrap().unwrap().path().join(key.to_string());
     let mut bytes = std::fs::read(&path).unwrap();
@@ -129,23 +192,28 @@ fn a_compiled_model_with_a_flipped_bit_is_not_used() {
 #[test]
 fn models_that_nobody_uses_make_room_and_others_do_not() {
     let folder = tempfile::tempdir().unwrap();
-    let config = Config { models_per_tenant_bytes_max: 1000, ..Config::default() };
+    let config = Config { models_per_tenant_bytes_max: 1600, ..Config::default() };
     let store = Store::open(Some(folder.path()), &config).unwrap();
     let tenant = Tenant::local();
     let put = |name: &str| {
-        store.put_model(&tenant, &source(name), &compiled(&[7; 400]), &(400, 1, vec![]))
+        store.put_model(
+            &tenant,
+            (&source(name), &written(name)),
+            &compiled(&[7; 400]),
+            &(400, 1, vec![]),
+        )
     };
     let used = put("used").unwrap();
     drop(put("unused").unwrap());
     let third = put("third").unwrap();
     assert!(store.models().get(&tenant, &source("unused")).is_none());
     let error = put("fourth").unwrap_err();
-    assert!(matches!(error, Error::ModelsFull { max: 1000, .. }), "{error}");
+    assert!(matches!(error, Error::ModelsFull { max: 1600, .. }), "{error}");
     assert_eq!(bytes_of(&used), bytes_of(&third));
     // Another tenant has room of its own.
     let other = Tenant::named("other");
     let file = compiled(&[7; 400]);
-    store.put_model(&other, &source("used"), &file, &(400, 1, vec![])).unwrap();
+    store.put_model(&other, (&source("used"), &written("used")), &file, &(400, 1, vec![])).unwrap();
 }
 
 #[test]
@@ -169,14 +237,25 @@ fn a_checkpoint_belongs_to_one_at_a_time() {
 fn a_store_without_a_folder_forgets_nothing_while_it_lives() {
     let store = Store::open(None, &Config::default()).unwrap();
     let (tenant, key) = (Tenant::local(), source("<mujoco/>"));
-    let kept = store.put_model(&tenant, &key, &compiled(b"abc"), &(3, 1, vec![])).unwrap();
+    let kept = store
+        .put_model(&tenant, (&key, &written("<mujoco/>")), &compiled(b"abc"), &(3, 1, vec![]))
+        .unwrap();
     assert_eq!(bytes_of(&store.models().get(&tenant, &key).unwrap()), b"abc");
     // What was used last stays a while beyond that, as far as there is memory for it.
     drop(kept);
     assert_eq!(bytes_of(&store.models().get(&tenant, &key).unwrap()), b"abc");
     assert!(store.models().get(&Tenant::named("other"), &key).is_none());
     let large = (256 << 20, 1, vec![]);
-    drop(store.put_model(&tenant, &source("<mujoco >"), &compiled(b"large"), &large).unwrap());
+    drop(
+        store
+            .put_model(
+                &tenant,
+                (&source("<mujoco >"), &written("<mujoco >")),
+                &compiled(b"large"),
+                &large,
+            )
+            .unwrap(),
+    );
     assert!(store.models().get(&tenant, &key).is_none());
     let file = store.checkpoints().create("sim_1", 0, 5).unwrap();
     store.checkpoints().close("sim_1");

@@ -5,8 +5,8 @@
 use simward_protocol::call::{Call, Serve};
 use simward_protocol::fault::Fault;
 use simward_protocol::{
-    actuation, analysis, diagnose, model, modify, motion, observe, recording, rollout, sweep,
-    viewer,
+    actuation, analysis, diagnose, editing, model, modify, motion, observe, recording, rollout,
+    sweep, viewer,
 };
 
 use super::world::World;
@@ -30,6 +30,7 @@ macro_rules! unserved {
 unserved! {
     model::AdoptState,
     modify::ModifyModel,
+    editing::ReplaceModel,
     actuation::ReadJoints,
     actuation::ReadActuators,
     actuation::DescribeActuators,

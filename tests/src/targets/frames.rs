@@ -4,7 +4,8 @@ use std::fmt::Debug;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use simward_protocol::compile::{Compile, Compiled};
+use simward_protocol::compile::{Compiled, Task};
+use simward_protocol::editing::{Edited, Flattened};
 use simward_protocol::fault::Fault;
 use simward_protocol::handshake::Hello;
 use simward_protocol::wire::{
@@ -17,16 +18,18 @@ pub fn to_worker(bytes: &[u8]) {
     let Some((kind, body)) = bytes.split_first() else { return };
     match kind % 2 {
         0 => frame::<ToWorker>(body, TO_WORKER_BYTES_MAX),
-        _ => frame::<Compile>(body, TO_WORKER_BYTES_MAX),
+        _ => frame::<Task>(body, TO_WORKER_BYTES_MAX),
     }
 }
 
 /// A frame from a worker. The first byte says of which kind.
 pub fn from_worker(bytes: &[u8]) {
     let Some((kind, body)) = bytes.split_first() else { return };
-    match kind % 3 {
+    match kind % 5 {
         0 => frame::<FromWorker>(body, FROM_WORKER_BYTES_MAX),
         1 => frame::<Hello>(body, FROM_WORKER_BYTES_MAX),
+        3 => frame::<Result<Flattened, Fault>>(body, FROM_WORKER_BYTES_MAX),
+        4 => frame::<Result<Edited, Fault>>(body, FROM_WORKER_BYTES_MAX),
         _ => frame::<Result<Compiled, Fault>>(body, FROM_WORKER_BYTES_MAX),
     }
 }

@@ -3,8 +3,9 @@
 
 use serde::Serialize;
 use simward_protocol::call::{Reply, Request};
-use simward_protocol::compile::{Asset, Compile, Compiled, ENTRY};
+use simward_protocol::compile::{Asset, Compile, Compiled, ENTRY, Task};
 use simward_protocol::condition::{Condition, Quantity};
+use simward_protocol::editing::{Change, Edit, Edited, Flattened, Taken, Target};
 use simward_protocol::fault::Fault;
 use simward_protocol::handshake::{Hello, VERSION};
 use simward_protocol::model::{LoadModel, RestoreModel};
@@ -84,15 +85,21 @@ fn to_worker() -> Vec<Vec<u8>> {
     seeds.push(frame(0, &ToWorker::Cancel { id: 1 << 40 }));
     seeds.push(frame(0, &ToWorker::Ping { id: u64::MAX }));
     let asset = Asset { path: "a/x.stl".into(), content: vec![0, 255, 7] };
-    seeds.push(frame(
-        1,
-        &Compile {
-            entry: ENTRY.into(),
-            model_xml: "<mujoco/>".into(),
-            assets: vec![asset],
-            keep: true,
-        },
-    ));
+    let (entry, model_xml) = (ENTRY.into(), "<mujoco/>".into());
+    let base = Compile { entry, model_xml, assets: vec![asset], keep: true };
+    let attach = Change::Attach {
+        other: 0,
+        to: Target::Site("tip".into()),
+        prefix: "hand_".into(),
+        position: [0.0, 0.5, -1.0],
+        quaternion: [1.0, 0.0, 0.0, 0.0],
+    };
+    let add = Change::Add { xml: "<geom/>".into(), to: None };
+    let remove = Change::Remove { kind: "joint".into(), name: "elbow".into() };
+    let edits = vec![attach, add, remove];
+    let edit = Edit { base: base.clone(), others: vec![base.clone()], edits };
+    let tasks = [Task::Compile(base.clone()), Task::Flatten(base), Task::Edit(edit)];
+    seeds.extend(tasks.map(|task| frame(1, &task)));
     seeds
 }
 
@@ -113,6 +120,9 @@ fn from_worker() -> Vec<Vec<u8>> {
     let answer = |outcome| frame(0, &FromWorker::Answer { id: 1, outcome, vitals });
     let nearest = vec!["elbow".to_owned()];
     let compiled = Compiled { bytes: 9, state_values: 3, warnings: vec!["odd".into()] };
+    let taken = Taken { path: "a/x.stl".into(), source: 1, index: 300 };
+    let source = Flattened { model_xml: "<mujoco/>".into(), assets: vec![taken] };
+    let edited = Edited { source: source.clone(), compiled: compiled.clone() };
     vec![
         answer(Ok(Reply::GetState(state))),
         answer(Err(Fault::NoModel)),
@@ -122,6 +132,8 @@ fn from_worker() -> Vec<Vec<u8>> {
         frame(1, &Hello { version: VERSION, engine: "E".into(), layers: vec!["l".into()] }),
         frame(2, &Ok::<_, Fault>(compiled)),
         frame(2, &Err::<Compiled, _>(Fault::ModelInvalid { detail: "line 1".into() })),
+        frame(3, &Ok::<_, Fault>(source)),
+        frame(4, &Ok::<_, Fault>(edited)),
     ]
 }
 
@@ -159,6 +171,10 @@ fn trailers() -> Vec<Vec<u8>> {
         trailer_of(&[], &about(0, r#""a","b""#)),
         trailer_of(b"model", &about(4, "")),
         about(0, r#""odd""#),
+        trailer_of(
+            b"model and source",
+            br#"{"bytes":5,"crc32":7,"state_values":9,"warnings":[],"source":{"bytes":11,"list_bytes":3,"list_crc32":1}}"#,
+        ),
         trailer_of(&[], &[]),
     ]
 }

@@ -78,7 +78,10 @@ impl Client {
             Self::Node => ("node", "tests/clients/node"),
         };
         let mut command = Command::new(program);
+        // The engine leaves a file with its warnings where it is started.
+        let elsewhere = TempDir::new().unwrap();
         command
+            .current_dir(elsewhere.path())
             .arg(root.join(folder).join(script))
             .args(args)
             .env("PYTHONPATH", root.join("third_party/python"))

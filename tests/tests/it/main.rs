@@ -15,6 +15,7 @@ mod containment;
 mod corpus;
 mod diagnosis;
 mod durability;
+mod editing;
 mod endpoint;
 mod hostile;
 mod http;

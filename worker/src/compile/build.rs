@@ -29,8 +29,12 @@ pub(super) struct Built {
 
 /// Compiles a model.
 pub(super) fn build(call: &Compile) -> Result<Built, Fault> {
-    let vfs = files(call)?;
-    let (model, said) = load(&call.entry, &vfs)?;
+    build_in(&call.entry, &files_of(call)?)
+}
+
+/// Compiles the model of that name among files in memory.
+pub(super) fn build_in(entry: &str, vfs: &MjVfs) -> Result<Built, Fault> {
+    let (model, said) = load(entry, vfs)?;
     let mut warnings = engine::take_warnings();
     if !said.is_empty() && !warnings.contains(&said) {
         warnings.push(cut(said));
@@ -41,18 +45,31 @@ pub(super) fn build(call: &Compile) -> Result<Built, Fault> {
 }
 
 /// The files in memory: the model and its assets.
-fn files(call: &Compile) -> Result<MjVfs, Fault> {
+pub(super) fn files_of(call: &Compile) -> Result<MjVfs, Fault> {
+    let assets = call.assets.iter().map(|asset| (asset.path.as_str(), asset.content.as_slice()));
+    files(&call.entry, &call.model_xml, assets)
+}
+
+/// Files in memory: a model and its assets, by their paths.
+pub(super) fn files<'a>(
+    entry: &'a str,
+    model_xml: &'a str,
+    assets: impl Iterator<Item = (&'a str, &'a [u8])>,
+) -> Result<MjVfs, Fault> {
     let mut vfs = MjVfs::new();
-    let twice = |path: &str, error: String| {
-        invalid(format!("the asset `{path}` could not be taken: {error}"))
-    };
-    vfs.add_from_buffer(&call.entry, call.model_xml.as_bytes())
-        .map_err(|error| twice(&call.entry, error.to_string()))?;
-    for asset in &call.assets {
-        vfs.add_from_buffer(&asset.path, &asset.content)
-            .map_err(|error| twice(&asset.path, error.to_string()))?;
+    for (path, content) in std::iter::once((entry, model_xml.as_bytes())).chain(assets) {
+        vfs.add_from_buffer(path, content)
+            .map_err(|error| invalid(format!("the asset `{path}` could not be taken: {error}")))?;
     }
     Ok(vfs)
+}
+
+/// What is wrong with a model that could not be read, in the compiler's own words and all of them.
+pub(super) fn whole_error(entry: &str, vfs: &MjVfs, cut_short: &dyn std::fmt::Display) -> Fault {
+    match load(entry, vfs) {
+        Err(fault) => fault,
+        Ok(_) => invalid(cut_short.to_string()),
+    }
 }
 
 /// Compiles, and keeps what the compiler says: an error, or a warning beside the model.
@@ -131,6 +148,6 @@ fn check_names(model: &Model) -> Result<(), Fault> {
     Ok(())
 }
 
-fn invalid(detail: String) -> Fault {
+pub(super) fn invalid(detail: String) -> Fault {
     Fault::ModelInvalid { detail: cut(detail) }
 }

@@ -74,6 +74,15 @@ pub fn check(call: &Compile) -> Result<Seen, Fault> {
     Ok(scan.doubt.map_or(Seen::Whole, Seen::Partly))
 }
 
+/// Refuses a document that names any file, or in which two parsers may see different things.
+pub(super) fn check_alone(xml: &str) -> Result<(), Fault> {
+    let nothing = BTreeSet::new();
+    let mut scan =
+        Scan { known: nothing.clone(), included: nothing, doubt: None, is_placed: false };
+    scan.document("the piece", xml.as_bytes())?;
+    scan.doubt.map_or(Ok(()), |doubt| Err(invalid(doubt)))
+}
+
 /// What was found so far.
 struct Scan {
     /// The last components of the assets' paths.

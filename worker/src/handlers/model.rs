@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt as _;
 
 use simward_protocol::call::Serve;
+use simward_protocol::editing::{ReplaceModel, Replaced};
 use simward_protocol::fault::{Fault, cut};
 use simward_protocol::model::{
     AdoptState, DescribeModel, ListModels, LoadModel, ModelDescription, ModelSummary, Models,
@@ -30,6 +31,23 @@ impl Serve<LoadModel> for World {
         let summary = simulation.summary(&model_id);
         room.models.insert(model_id, simulation);
         Ok(summary)
+    }
+}
+
+impl Serve<ReplaceModel> for World {
+    fn serve(&mut self, slot: u32, call: ReplaceModel) -> Result<Replaced, Fault> {
+        let ReplaceModel { model_id, bytes } = call;
+        let (compiled, checkpoint) = self.files(bytes)?;
+        let (model_id, old) = self.still_model(slot, Some(&model_id))?;
+        if old.is_recorded() {
+            return Err(Fault::Recorded { model_id });
+        }
+        let mut new = Simulation::load(&model_id, &compiled, &checkpoint)?;
+        let replaced = new.succeed(old, &model_id);
+        // From here on the one before is in its own checkpoint only.
+        self.finished.remove(&(slot, model_id.clone()));
+        self.slot(slot)?.models.insert(model_id, new);
+        Ok(replaced)
     }
 }
 

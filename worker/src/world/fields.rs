@@ -118,6 +118,42 @@ impl Field {
         if self.kind.is_none() { format!("opt.{}", self.name) } else { self.name.to_owned() }
     }
 
+    /// Whose it is.
+    pub(crate) fn kind(&self) -> Option<Kind> {
+        self.kind
+    }
+
+    /// The object that one of its values belongs to, if it belongs to one, and which of the
+    /// object's values it is.
+    pub(crate) fn owner(&self, model: &MjModel, index: usize) -> Option<(Option<usize>, usize)> {
+        let Some(kind) = self.kind else { return Some((None, index)) };
+        (0..kind.count(model)).find_map(|object| {
+            let (begin, count) = (self.place)(model, object);
+            (begin..begin + count).contains(&index).then(|| (Some(object), index - begin))
+        })
+    }
+
+    /// Where that value of that object is.
+    pub(crate) fn place_of(
+        &self,
+        model: &MjModel,
+        object: Option<usize>,
+        which: usize,
+    ) -> Option<usize> {
+        let (begin, count) = (self.place)(model, object.unwrap_or(0));
+        (which < count).then_some(begin + which)
+    }
+
+    /// What it is called, and whose it is.
+    pub(crate) fn tell(&self, model: &MjModel, object: Option<usize>) -> String {
+        match (self.kind, object) {
+            (Some(kind), Some(object)) => {
+                format!("{} of {}", self.name, names::of(model, kind.object(), object))
+            }
+            _ => self.name.to_owned(),
+        }
+    }
+
     /// All its values.
     pub(crate) fn values<'a>(&self, model: &'a mut MjModel) -> &'a mut [f64] {
         (self.values)(model)

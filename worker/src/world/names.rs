@@ -80,15 +80,20 @@ pub(crate) fn find(model: &MjModel, kind: Kind, name: &str) -> Result<usize, Fau
     {
         return Ok(index);
     }
-    let mut near: Vec<(usize, String)> = (0..count.min(COMPARED_MAX))
-        .map(|index| of(model, kind.object(), index))
+    Err(unknown(kind.word(), name, (0..count).map(|index| of(model, kind.object(), index))))
+}
+
+/// Nothing of that kind has that name; these are the names that there are.
+pub(crate) fn unknown(kind: &str, name: &str, known: impl Iterator<Item = String>) -> Fault {
+    let mut near: Vec<(usize, String)> = known
+        .take(COMPARED_MAX)
         .map(|known| (strsim::damerau_levenshtein(&known, name), known))
         .collect();
     near.sort();
     near.truncate(NEAREST_MAX);
     let nearest = near.into_iter().map(|(_, known)| known).collect();
     let name = name.chars().take(200).collect();
-    Err(Fault::NameUnknown { kind: kind.word().into(), name, nearest })
+    Fault::NameUnknown { kind: kind.into(), name, nearest }
 }
 
 /// The name of what has that index, or `#` and the index where it has none.

@@ -222,6 +222,11 @@ fn unusable(id: &str, detail: String) -> Fault {
 }
 
 impl Simulation {
+    /// Whether its steps are recorded.
+    pub(crate) fn is_recorded(&self) -> bool {
+        !self.recordings.is_empty()
+    }
+
     /// Begins a recording; tells how many rows there is space for.
     pub(crate) fn start_recording(
         &mut self,

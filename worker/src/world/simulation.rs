@@ -49,13 +49,13 @@ pub const DIVERGENCES: std::ops::Range<usize> = 3..6;
 pub(crate) struct Simulation {
     pub(crate) data: MjData<Box<MjModel>>,
     /// What was changed of its model.
-    modified: Modifications,
+    pub(super) modified: Modifications,
     /// Where its state is kept.
     checkpoint: Checkpoint,
     /// Whether it has changed since it was last kept.
     changed: bool,
     /// What was counted before the engine's counters were last set back, and the steps.
-    counts: Counts,
+    pub(super) counts: Counts,
     /// What is recorded of its steps.
     pub(super) recordings: Recordings,
     /// Divergences on the engine's counters at the last look.

@@ -15,10 +15,10 @@ use crate::mcp::refusal::Refusal;
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ActuatorsArgs {
-    /// The session; without it your default session.
+    /// The session; else your default one.
     #[serde(default)]
     session_id: Option<String>,
-    /// The model; needed only if the session has several.
+    /// The model, if the session has several.
     #[serde(default)]
     model_id: Option<String>,
     /// The actuators by name; without them all actuators.
@@ -33,10 +33,10 @@ struct ActuatorsArgs {
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ForceArgs {
-    /// The session; without it your default session.
+    /// The session; else your default one.
     #[serde(default)]
     session_id: Option<String>,
-    /// The model; needed only if the session has several.
+    /// The model, if the session has several.
     #[serde(default)]
     model_id: Option<String>,
     /// The body that is pushed.

@@ -19,10 +19,10 @@ use crate::mcp::refusal::Refusal;
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct JacobianArgs {
-    /// The session; without it your default session.
+    /// The session; else your default one.
     #[serde(default)]
     session_id: Option<String>,
-    /// The model; needed only if the session has several.
+    /// The model, if the session has several.
     #[serde(default)]
     model_id: Option<String>,
     /// A body, perhaps with a point in its frame, or a site: {"site": "tip"}.
@@ -32,10 +32,10 @@ struct JacobianArgs {
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct LinearizeArgs {
-    /// The session; without it your default session.
+    /// The session; else your default one.
     #[serde(default)]
     session_id: Option<String>,
-    /// The model; needed only if the session has several.
+    /// The model, if the session has several.
     #[serde(default)]
     model_id: Option<String>,
     /// How far each value is moved, between 1e-10 and 0.01.
@@ -57,10 +57,10 @@ fn yes() -> bool {
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RaysArgs {
-    /// The session; without it your default session.
+    /// The session; else your default one.
     #[serde(default)]
     session_id: Option<String>,
-    /// The model; needed only if the session has several.
+    /// The model, if the session has several.
     #[serde(default)]
     model_id: Option<String>,
     /// Up to 1000 rays in world coordinates; a direction's length does not matter.
@@ -76,10 +76,10 @@ struct RaysArgs {
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct DistanceArgs {
-    /// The session; without it your default session.
+    /// The session; else your default one.
     #[serde(default)]
     session_id: Option<String>,
-    /// The model; needed only if the session has several.
+    /// The model, if the session has several.
     #[serde(default)]
     model_id: Option<String>,
     /// A geom, or all geoms of a body: {"body": "hand"}.
@@ -98,10 +98,10 @@ fn far() -> f64 {
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct MapArgs {
-    /// The session; without it your default session.
+    /// The session; else your default one.
     #[serde(default)]
     session_id: Option<String>,
-    /// The model; needed only if the session has several.
+    /// The model, if the session has several.
     #[serde(default)]
     model_id: Option<String>,
     /// The body to begin with; without it the world.
@@ -119,16 +119,16 @@ struct MapArgs {
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct DiagnoseArgs {
-    /// The session; without it your default session.
+    /// The session; else your default one.
     #[serde(default)]
     session_id: Option<String>,
-    /// The model; needed only if the session has several.
+    /// The model, if the session has several.
     #[serde(default)]
     model_id: Option<String>,
     /// How far to look ahead, in simulated seconds, up to 600.
     #[serde(default = "two")]
     duration_secs: f64,
-    /// Return a run_id at once, for get_run, instead of the result.
+    /// Return a run_id for get_run at once.
     #[serde(default)]
     as_run: bool,
 }

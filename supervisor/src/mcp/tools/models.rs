@@ -20,7 +20,7 @@ use crate::scenes;
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct LoadArgs {
-    /// The session; without it your default session.
+    /// The session; else your default one.
     #[serde(default)]
     session_id: Option<String>,
     /// The model's source: MJCF (`<mujoco>…`) or URDF (`<robot>…`).
@@ -53,7 +53,7 @@ struct LoadArgs {
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct SceneArgs {
-    /// The session; without it your default session.
+    /// The session; else your default one.
     #[serde(default)]
     session_id: Option<String>,
     /// The scene: `pendulum`, `double_pendulum`, `cart_pole`, `planar_arm`, `arm`, `quadruped`,
@@ -81,7 +81,7 @@ struct ValidateArgs {
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ListArgs {
-    /// The session; without it your default session.
+    /// The session; else your default one.
     #[serde(default)]
     session_id: Option<String>,
 }
@@ -89,10 +89,10 @@ struct ListArgs {
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct DescribeArgs {
-    /// The session; without it your default session.
+    /// The session; else your default one.
     #[serde(default)]
     session_id: Option<String>,
-    /// The model; needed only if the session has several.
+    /// The model, if the session has several.
     #[serde(default)]
     model_id: Option<String>,
     /// The most entries of each list (bodies, joints, …); what was cut is counted.
@@ -104,10 +104,10 @@ struct DescribeArgs {
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct UnloadArgs {
-    /// The session; without it your default session.
+    /// The session; else your default one.
     #[serde(default)]
     session_id: Option<String>,
-    /// The model; needed only if the session has several.
+    /// The model, if the session has several.
     #[serde(default)]
     model_id: Option<String>,
 }
@@ -115,10 +115,10 @@ struct UnloadArgs {
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ModifyArgs {
-    /// The session; without it your default session.
+    /// The session; else your default one.
     #[serde(default)]
     session_id: Option<String>,
-    /// The model; needed only if the session has several.
+    /// The model, if the session has several.
     #[serde(default)]
     model_id: Option<String>,
     /// What to change, up to 512 changes.
@@ -132,10 +132,10 @@ struct ModifyArgs {
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RandomizeArgs {
-    /// The session; without it your default session.
+    /// The session; else your default one.
     #[serde(default)]
     session_id: Option<String>,
-    /// The model; needed only if the session has several.
+    /// The model, if the session has several.
     #[serde(default)]
     model_id: Option<String>,
     /// What to draw.
@@ -143,6 +143,17 @@ struct RandomizeArgs {
     /// The seed.
     #[serde(default)]
     seed: u64,
+}
+
+/// Where a model comes from, of which only one place is given.
+#[derive(Debug, Default)]
+pub(super) struct SourceArgs {
+    pub(super) model_xml: Option<String>,
+    pub(super) assets: BTreeMap<String, String>,
+    pub(super) model_path: Option<String>,
+    pub(super) menagerie: Option<String>,
+    pub(super) scene: Option<String>,
+    pub(super) parameters: BTreeMap<String, f64>,
 }
 
 /// How many entries of each list a model can read at ease.
@@ -181,7 +192,9 @@ impl McpServer {
         caller: Caller,
         Parameters(args): Parameters<LoadArgs>,
     ) -> Result<Json<Loaded>, Refusal> {
-        let (session_id, model_id) = (args.session_id.clone(), args.model_id.clone());
+        let LoadArgs { session_id, model_id, model_xml, assets, model_path, menagerie, .. } = args;
+        let (scene, parameters) = (args.scene, args.parameters);
+        let args = SourceArgs { model_xml, assets, model_path, menagerie, scene, parameters };
         let source = self.source(args).await?;
         self.load(&caller, session_id, source, model_id).await
     }
@@ -354,8 +367,8 @@ impl McpServer {
     }
 
     /// The one source that is given.
-    async fn source(&self, args: LoadArgs) -> Result<Source, Refusal> {
-        let LoadArgs { model_xml, assets, model_path, menagerie, scene, parameters, .. } = args;
+    pub(super) async fn source(&self, args: SourceArgs) -> Result<Source, Refusal> {
+        let SourceArgs { model_xml, assets, model_path, menagerie, scene, parameters } = args;
         if !assets.is_empty() && model_xml.is_none() {
             return Err(Refusal::argument("`assets` go with `model_xml`".to_owned()));
         }

@@ -40,10 +40,10 @@ impl JsonSchema for Object {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct IkArgs {
-    /// The session; without it your default session.
+    /// The session; else your default one.
     #[serde(default)]
     session_id: Option<String>,
-    /// The model; needed only if the session has several.
+    /// The model, if the session has several.
     #[serde(default)]
     model_id: Option<String>,
     /// What to bring there: a site, or a body, perhaps with a point in its frame: {"site": "tip"}.
@@ -94,10 +94,10 @@ fn restarts() -> u32 {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct PlanArgs {
-    /// The session; without it your default session.
+    /// The session; else your default one.
     #[serde(default)]
     session_id: Option<String>,
-    /// The model; needed only if the session has several.
+    /// The model, if the session has several.
     #[serde(default)]
     model_id: Option<String>,
     /// Where to, one after the other, such as [{"positions": {"elbow": 1.2}}]; it comes to rest at
@@ -128,10 +128,10 @@ fn acceleration() -> f64 {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ExecuteArgs {
-    /// The session; without it your default session.
+    /// The session; else your default one.
     #[serde(default)]
     session_id: Option<String>,
-    /// The model; needed only if the session has several.
+    /// The model, if the session has several.
     #[serde(default)]
     model_id: Option<String>,
     /// As for plan_trajectory.
@@ -162,7 +162,7 @@ struct ExecuteArgs {
     #[serde(default)]
     #[schemars(with = "Option<Object>")]
     record: Option<SelectionArgs>,
-    /// Return a run_id at once, for get_run, instead of the result.
+    /// Return a run_id for get_run at once.
     #[serde(default)]
     as_run: bool,
 }

@@ -32,10 +32,10 @@ struct BatchArgs {
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Item {
-    /// The session; without it your default session.
+    /// The session; else your default one.
     #[serde(default)]
     session_id: Option<String>,
-    /// The model; needed only if the session has several.
+    /// The model, if the session has several.
     #[serde(default)]
     model_id: Option<String>,
     /// How many timesteps to advance.
@@ -67,10 +67,10 @@ struct ParallelArgs {
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RolloutArgs {
-    /// The session; without it your default session.
+    /// The session; else your default one.
     #[serde(default)]
     session_id: Option<String>,
-    /// The model; needed only if the session has several.
+    /// The model, if the session has several.
     #[serde(default)]
     model_id: Option<String>,
     /// Up to 1024 sequences, each a list of control vectors (nu values each); [] keeps the controls
@@ -88,7 +88,7 @@ struct RolloutArgs {
     #[serde(default)]
     #[schemars(range(max = 1000))]
     samples: u32,
-    /// Return a run_id at once, for get_run, instead of the result.
+    /// Return a run_id for get_run at once.
     #[serde(default)]
     as_run: bool,
 }
@@ -96,10 +96,10 @@ struct RolloutArgs {
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct SweepArgs {
-    /// The session; without it your default session.
+    /// The session; else your default one.
     #[serde(default)]
     session_id: Option<String>,
-    /// The model; needed only if the session has several.
+    /// The model, if the session has several.
     #[serde(default)]
     model_id: Option<String>,
     /// What varies, up to 8 fields and 1024 combinations.
@@ -122,7 +122,7 @@ struct SweepArgs {
     #[serde(default)]
     #[schemars(range(max = 1000))]
     samples: u32,
-    /// Return a run_id at once, for get_run, instead of the result.
+    /// Return a run_id for get_run at once.
     #[serde(default)]
     as_run: bool,
 }

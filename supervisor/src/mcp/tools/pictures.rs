@@ -108,10 +108,10 @@ macro_rules! args {
         #[derive(Debug, DeriveDeserialize, JsonSchema)]
         #[serde(deny_unknown_fields)]
         struct $name {
-            /// The session; without it your default session.
+            /// The session; else your default one.
             #[serde(default)]
             session_id: Option<String>,
-            /// The model; needed only if the session has several.
+            /// The model, if the session has several.
             #[serde(default)]
             model_id: Option<String>,
             /// Pixels of a frame.

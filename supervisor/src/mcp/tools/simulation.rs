@@ -17,10 +17,10 @@ use crate::mcp::refusal::Refusal;
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct StepArgs {
-    /// The session; without it your default session.
+    /// The session; else your default one.
     #[serde(default)]
     session_id: Option<String>,
-    /// The model; needed only if the session has several.
+    /// The model, if the session has several.
     #[serde(default)]
     model_id: Option<String>,
     /// How many timesteps to advance.
@@ -47,7 +47,7 @@ struct StepArgs {
     /// up to 20000 values.
     #[serde(default)]
     record: Option<SelectionArgs>,
-    /// Return a run_id at once, for get_run, instead of the result; for what takes long.
+    /// Return a run_id for get_run at once; for what takes long.
     #[serde(default)]
     as_run: bool,
 }
@@ -59,10 +59,10 @@ fn one() -> u64 {
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RunArgs {
-    /// The session; without it your default session.
+    /// The session; else your default one.
     #[serde(default)]
     session_id: Option<String>,
-    /// The model; needed only if the session has several.
+    /// The model, if the session has several.
     #[serde(default)]
     model_id: Option<String>,
     /// Simulated seconds to advance, up to 86400.
@@ -81,10 +81,10 @@ struct RunArgs {
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct PauseArgs {
-    /// The session; without it your default session.
+    /// The session; else your default one.
     #[serde(default)]
     session_id: Option<String>,
-    /// The model; needed only if the session has several.
+    /// The model, if the session has several.
     #[serde(default)]
     model_id: Option<String>,
 }
@@ -92,10 +92,10 @@ struct PauseArgs {
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ResetArgs {
-    /// The session; without it your default session.
+    /// The session; else your default one.
     #[serde(default)]
     session_id: Option<String>,
-    /// The model; needed only if the session has several.
+    /// The model, if the session has several.
     #[serde(default)]
     model_id: Option<String>,
     /// The keyframe to reset to, by name or as `#` and its index; without it the model's initial

@@ -45,10 +45,10 @@ impl JsonSchema for ValuesSchema {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct GetArgs {
-    /// The session; without it your default session.
+    /// The session; else your default one.
     #[serde(default)]
     session_id: Option<String>,
-    /// The model; needed only if the session has several.
+    /// The model, if the session has several.
     #[serde(default)]
     model_id: Option<String>,
     /// The parts to read; without it qpos, qvel and ctrl.
@@ -63,10 +63,10 @@ fn default_parts() -> Vec<Part> {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct SetArgs {
-    /// The session; without it your default session.
+    /// The session; else your default one.
     #[serde(default)]
     session_id: Option<String>,
-    /// The model; needed only if the session has several.
+    /// The model, if the session has several.
     #[serde(default)]
     model_id: Option<String>,
     /// Simulated time, in seconds.
@@ -93,10 +93,10 @@ struct SetArgs {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ControlArgs {
-    /// The session; without it your default session.
+    /// The session; else your default one.
     #[serde(default)]
     session_id: Option<String>,
-    /// The model; needed only if the session has several.
+    /// The model, if the session has several.
     #[serde(default)]
     model_id: Option<String>,
     /// All nu controls in the order of the actuators, or some by actuator name, such as
@@ -109,10 +109,10 @@ struct ControlArgs {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct PositionsArgs {
-    /// The session; without it your default session.
+    /// The session; else your default one.
     #[serde(default)]
     session_id: Option<String>,
-    /// The model; needed only if the session has several.
+    /// The model, if the session has several.
     #[serde(default)]
     model_id: Option<String>,
     /// All nq positions, or some by joint name: a number for a hinge (rad) or slide (m) joint, 4
@@ -125,10 +125,10 @@ struct PositionsArgs {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct VelocitiesArgs {
-    /// The session; without it your default session.
+    /// The session; else your default one.
     #[serde(default)]
     session_id: Option<String>,
-    /// The model; needed only if the session has several.
+    /// The model, if the session has several.
     #[serde(default)]
     model_id: Option<String>,
     /// All nv velocities, or some by joint name: a number for a hinge (rad/s) or slide (m/s)
@@ -141,10 +141,10 @@ struct VelocitiesArgs {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct JointsArgs {
-    /// The session; without it your default session.
+    /// The session; else your default one.
     #[serde(default)]
     session_id: Option<String>,
-    /// The model; needed only if the session has several.
+    /// The model, if the session has several.
     #[serde(default)]
     model_id: Option<String>,
     /// The joints by name; without them all joints.
