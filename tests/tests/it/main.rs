@@ -42,5 +42,6 @@ mod stdio;
 mod surface;
 mod targets;
 mod tidy;
+mod tutorial;
 mod undone;
 mod viewer;
