@@ -7,9 +7,14 @@ use simward_tests::daemon::{Daemon, Setup};
 use simward_tests::wait::wait_until;
 use simward_tests::{models, programs};
 
-fn serve(model: &str) -> (Daemon, HttpClient) {
+fn daemon() -> (Daemon, HttpClient) {
     let daemon = Setup::real(&programs!()).serve();
-    let mut client = daemon.client();
+    let client = daemon.client();
+    (daemon, client)
+}
+
+fn serve(model: &str) -> (Daemon, HttpClient) {
+    let (daemon, mut client) = daemon();
     client.tool("load_model", models::arguments(model)).unwrap();
     (daemon, client)
 }
@@ -186,4 +191,39 @@ fn a_wrong_token_shows_nothing() {
     browser.go(&format!("{page}?token=0123456789abcdef0123456789abcdef"));
     assert_eq!(browser.run("return document.body.innerText.trim()"), "401 Unauthorized");
     assert_eq!(browser.run("return typeof window.simward"), "undefined");
+}
+
+#[test]
+fn whoever_may_steer_pulls_a_body_with_the_mouse() {
+    let (_daemon, mut client) = daemon();
+    // It slides to the right, as the page shows it.
+    let sliding = "<mujoco><option gravity='0 0 0'/><worldbody><body name='box'>\
+                   <joint type='slide' axis='1 1 0'/><geom type='box' size='.2 .2 .2' mass='1'/>\
+                   </body></worldbody></mujoco>";
+    client.tool("load_model", json!({ "model_xml": sliding })).unwrap();
+    let mut browser = open(&mut client, true);
+    let run = json!({ "duration_secs": 3600, "real_time_factor": 1.0 });
+    client.tool("run_simulation", run).unwrap();
+    let begin = numbers(&browser.run("return simward.onPage([0, 0, 0])"));
+    #[expect(clippy::cast_possible_truncation, reason = "pixels of a page")]
+    let [x, y] = [begin[0].round() as i64, begin[1].round() as i64];
+    browser.hold_with_ctrl(&[(x, y), (x + 60, y), (x + 120, y)]);
+    wait_until("the box has come after the hand", || {
+        let there = "const b = simward.view.model.bodies[1];
+                     return simward.onPage(b.position.toArray())";
+        // Its middle is farther away than the side that is held.
+        (70.0..130.0).contains(&(numbers(&browser.run(there))[0] - begin[0]))
+    });
+    browser.let_go();
+    client.tool("pause_simulation", json!({})).unwrap();
+    let state = client.tool("get_state", json!({})).unwrap();
+    assert!(0.05 < state["qpos"][0].as_f64().unwrap(), "{state}");
+    // Who may only look pulls at nothing.
+    client.tool("reset_simulation", json!({})).unwrap();
+    let mut browser = open(&mut client, false);
+    browser.hold_with_ctrl(&[(x, y), (x + 120, y)]);
+    client.tool("step_simulation", json!({ "steps": 500 })).unwrap();
+    let state = client.tool("get_state", json!({})).unwrap();
+    assert_eq!((&state["qpos"][0], &state["qvel"][0]), (&json!(0.0), &json!(0.0)));
+    browser.let_go();
 }
