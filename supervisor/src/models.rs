@@ -110,6 +110,10 @@ pub enum Error {
     /// Its source is longer than what is given.
     #[error("the source of a model is given up to {max} bytes, and this one has {value}")]
     TooLong {
+        /// The session that has the model.
+        session_id: String,
+        /// The model.
+        model_id: String,
         /// What it has.
         value: u64,
         /// What is allowed.
@@ -131,7 +135,10 @@ impl Code for Error {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::BadId | Self::TooLong { .. } => None,
+            Self::BadId => None,
+            Self::TooLong { session_id, model_id, .. } => {
+                Some(format!("the resource sim://{session_id}/model/{model_id}.xml may be longer"))
+            }
             Self::Compile(error) => error.hint(),
             Self::Session(error) => error.hint(),
             Self::Store(error) => error.hint(),

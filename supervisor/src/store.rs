@@ -102,9 +102,12 @@ pub enum Error {
         /// Its key in the configuration.
         key: &'static str,
     },
-    /// The source of a model was not kept.
-    #[error("the source of this model was not kept: an earlier version of the server loaded it")]
-    NoSource,
+    /// The source of a model is not to be had.
+    #[error("the source of this model is not there: {why}")]
+    NoSource {
+        /// Why.
+        why: String,
+    },
     /// The session it was for has ended.
     #[error("the session has ended")]
     Ended,
@@ -160,7 +163,7 @@ impl Code for Error {
             Self::Full { .. } | Self::ModelsFull { .. } => "store_full",
             Self::Unkept { .. } => "store_unavailable",
             Self::Damaged { .. } => "checkpoint_unusable",
-            Self::NoSource => "model_source_unavailable",
+            Self::NoSource { .. } => "model_source_unavailable",
             Self::Ended => "session_unknown",
             Self::TooLarge { .. }
             | Self::RecordingTooLarge { .. }
@@ -181,7 +184,7 @@ impl Code for Error {
                  discard: true frees space"
             }
             Self::RecordingsMany { .. } => "stop_recording with discard: true throws one away",
-            Self::NoSource => "unload_model and load it again",
+            Self::NoSource { .. } => "unload_model and load it again",
             Self::Damaged { .. } | Self::Ended => return None,
         };
         Some(text.to_owned())
@@ -192,7 +195,7 @@ impl Code for Error {
             Self::Full { .. } | Self::Unkept { .. } => Some(Duration::from_secs(10)),
             Self::ModelsFull { .. }
             | Self::Damaged { .. }
-            | Self::NoSource
+            | Self::NoSource { .. }
             | Self::Ended
             | Self::TooLarge { .. }
             | Self::RecordingTooLarge { .. }

@@ -59,13 +59,13 @@ impl Models {
             Form::Source => self.sessions.store().run(move |_| model.outline()).await?,
             Form::Flattened => self.flattened(session, model).await?,
         };
+        let session_id = session.plan().id.to_string();
         let paths: usize = assets.iter().map(|(path, _)| path.len()).sum();
         let (value, max) = ((model_xml.len() + paths) as u64, bytes_max as u64);
         if max < value {
-            return Err(Error::TooLong { value, max });
+            return Err(Error::TooLong { session_id, model_id, value, max });
         }
         let assets = assets.into_iter().map(|(path, bytes)| AssetSize { path, bytes }).collect();
-        let session_id = session.plan().id.to_string();
         Ok(Export { session_id, model_id, form, model_xml, assets })
     }
 

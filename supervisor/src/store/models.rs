@@ -151,13 +151,13 @@ impl Model {
         &self,
         read: impl FnOnce(&File, u64, &Kept) -> io::Result<T>,
     ) -> Result<T, Error> {
-        let Some(kept) = &self.about.source else { return Err(Error::NoSource) };
+        let why = "an earlier version of the server loaded the model".to_owned();
+        let kept = self.about.source.as_ref().ok_or(Error::NoSource { why })?;
         let read = match &self.content {
             Content::Memory(_, file) => read(file, 0, kept),
             Content::Disk(path) => read(&open(path)?, self.about.bytes, kept),
         };
-        let what = || "the model's source".to_owned();
-        read.map_err(|error| Error::Damaged { what: what(), problem: error.to_string() })
+        read.map_err(|error| Error::NoSource { why: error.to_string() })
     }
 
     /// Whether its file has not been removed.

@@ -8,9 +8,11 @@ a number is the 16 hexadecimal digits of its bits.
 """
 
 import json
+import os
 import pathlib
 import struct
 import sys
+import tempfile
 
 import mujoco
 
@@ -47,4 +49,7 @@ def run(parent: str, site: str, child: str, prefix: str) -> dict:
 
 
 if __name__ == "__main__":
-    print(json.dumps(run(*sys.argv[1:])))
+    # The package writes a log of its warnings wherever it is.
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        print(json.dumps(run(*sys.argv[1:])))

@@ -31,7 +31,8 @@ pub(super) fn record_of(body: &[u8]) -> Vec<u8> {
 pub fn trailer(bytes: &[u8]) {
     for bytes in [bytes.to_vec(), trailer_of(&[], bytes)] {
         let Ok(about) = read_about(&mut Cursor::new(&bytes)) else { continue };
-        let model = usize::try_from(about.bytes).unwrap();
+        let source = about.source.map_or(0, |source| source.bytes);
+        let model = usize::try_from(about.bytes + source).unwrap();
         let end = bytes.len() - 16;
         assert!(model <= end);
         assert_eq!(bytes[end..end + 8], ((end - model) as u64).to_le_bytes());

@@ -15,6 +15,9 @@ use crate::world::names;
 /// The largest distance to which a model is attached, in metres.
 const METRES_MAX: f64 = 1e6;
 
+/// How many of the engine's warnings of what was written are looked at.
+const WARNINGS_MAX: i32 = 100;
+
 /// Edits a source. Gives the compiled bytes besides.
 pub(super) fn edit(call: &Edit) -> Result<(Edited, Vec<u8>), Fault> {
     if !(1..=EDITS_MAX).contains(&call.edits.len()) {
@@ -23,15 +26,20 @@ pub(super) fn edit(call: &Edit) -> Result<(Edited, Vec<u8>), Fault> {
     }
     let mut pool = Pool::new(std::iter::once(&call.base).chain(&call.others).collect());
     let spec = parse(&pool.flatten(0)?)?;
-    let mut draft = Draft { spec, keys: None, is_pending: false };
+    let mut draft = Draft { spec, keys: None, is_pending: false, warnings: Vec::new() };
     for (number, change) in call.edits.iter().enumerate() {
         draft.change(&mut pool, change).map_err(|fault| at(number, fault))?;
     }
     draft.restore_keys(&pool)?;
     let source = pool.finish(draft.save(&pool)?)?;
     let vfs = pool.vfs(&source.model_xml)?;
-    drop(draft);
+    let Draft { warnings: mut told, .. } = draft;
     let Built { compiled, state_values, warnings } = build_in(ENTRY, &vfs)?;
+    // What the engine logs is where these begin.
+    let is_new = |warning: &String| !told.iter().any(|told| told.starts_with(warning.as_str()));
+    let warnings: Vec<_> = warnings.into_iter().filter(is_new).collect();
+    told.extend(warnings);
+    let warnings = told;
     let about = Compiled { bytes: compiled.len() as u64, state_values, warnings };
     Ok((Edited { source, compiled: about }, compiled))
 }
@@ -54,6 +62,8 @@ struct Draft {
     keys: Option<Keys>,
     /// Whether the engine still has to fit keyframes to bodies that came or went.
     is_pending: bool,
+    /// What the engine warned of so far, such as options that differ in what was attached.
+    warnings: Vec<String>,
 }
 
 impl Draft {
@@ -136,6 +146,11 @@ impl Draft {
         if std::mem::take(&mut self.is_pending) {
             let vfs = pool.vfs("")?;
             self.spec.compile_with_vfs(&vfs).map_err(|error| invalid(error.to_string()))?;
+        }
+        for number in 0..self.spec.num_warnings().min(WARNINGS_MAX) {
+            let warning = self.spec.warning(number).map(|text| cut(text.trim_end().to_owned()));
+            let is_new = |warning: &String| !self.warnings.contains(warning);
+            self.warnings.extend(warning.filter(is_new));
         }
         save(&mut self.spec)
     }

@@ -10,7 +10,7 @@ use std::ffi::{CStr, c_int};
 use mujoco_rs::error::MjEditError;
 use mujoco_rs::mujoco_c::{mjs_getCompiler, mjs_getOriginSpec, mjs_getString, mjsElement};
 use mujoco_rs::wrappers::mj_auxiliary::MjVfs;
-use mujoco_rs::wrappers::mj_editing::{MjSpec, MjsCompiler, SpecElement as _};
+use mujoco_rs::wrappers::mj_editing::{MjSpec, MjsCompiler, SpecElement as _, SpecItem as _};
 use simward_protocol::compile::{Asset, Compile, ENTRY};
 use simward_protocol::editing::{Flattened, Taken, XML_BYTES_MAX};
 use simward_protocol::fault::Fault;
@@ -62,37 +62,40 @@ impl<'a> Pool<'a> {
     /// Gives every file of a specification its path; returns where those of textures were.
     fn place_all(&mut self, source: usize, spec: &mut MjSpec) -> Result<Home, Fault> {
         let strips = spec.strippath();
-        let home = |element: *const mjsElement, of: fn(&MjsCompiler) -> &str| {
-            let (folder, compiler) = origin(element);
-            Home { folder, looked_for: of(compiler).to_owned(), strips }
-        };
-        let textures = Home {
+        let own = Origin {
             folder: folder_of(&self.sources[source].entry).to_owned(),
-            looked_for: spec.compiler().texturedir().to_owned(),
-            strips,
+            meshes: spec.compiler().meshdir().to_owned(),
+            textures: spec.compiler().texturedir().to_owned(),
         };
         macro_rules! place_each {
-            ($($each:ident, $folder:ident;)*) => {$(
+            ($($each:ident, $looked_for:ident;)*) => {$(
                 for item in spec.$each() {
                     if !item.file().is_empty() {
-                        let home = home(item.element_pointer(), MjsCompiler::$folder);
+                        let origin = origin(item.element_pointer()).unwrap_or_else(|| own.clone());
+                        let Origin { folder, $looked_for: looked_for, .. } = origin;
+                        let home = Home { folder, looked_for, strips };
                         let path = self.place(source, &home, item.file())?;
+                        // What has no name is called as its file is.
+                        let name = stem(item.file()).to_owned();
+                        if item.name().is_empty() && stem(&path) != name {
+                            item.set_name(&name).map_err(|error| invalid(error.to_string()))?;
+                        }
                         item.set_file(&path);
                     }
                 }
             )*};
         }
         place_each! {
-            mesh_iter_mut, meshdir;
-            hfield_iter_mut, meshdir;
-            skin_iter_mut, meshdir;
-            texture_iter_mut, texturedir;
+            mesh_iter_mut, meshes;
+            hfield_iter_mut, meshes;
+            skin_iter_mut, meshes;
+            texture_iter_mut, textures;
         }
         let compiler = spec.compiler_mut();
         compiler.set_meshdir("");
         compiler.set_texturedir("");
         spec.set_strippath(false);
-        Ok(textures)
+        Ok(Home { folder: own.folder, looked_for: own.textures, strips })
     }
 
     /// The path that a file has from now on.
@@ -195,21 +198,43 @@ fn last_component(path: &str) -> &str {
     path.rsplit(['/', '\\']).next().unwrap_or_default()
 }
 
+fn stem(path: &str) -> &str {
+    let last = last_component(path);
+    last.rsplit_once('.').map_or(last, |(stem, _)| stem)
+}
+
 fn folder_of(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
-/// The folder of the document that an element was read from, and what its compiler was told.
+/// Where an element came from.
+#[derive(Clone)]
+struct Origin {
+    /// The folder of its document.
+    folder: String,
+    /// Where that one's compiler element looks for meshes and the like.
+    meshes: String,
+    /// The same for textures.
+    textures: String,
+}
+
+/// Where an element came from, if it is known.
 #[expect(unsafe_code, reason = "the bindings do not tell where an element came from")]
-fn origin<'a>(element: *const mjsElement) -> (String, &'a MjsCompiler) {
+fn origin(element: *const mjsElement) -> Option<Origin> {
     // SAFETY: the element belongs to a living specification, which holds those that were read into
-    // it and their strings; the handle of a compiler stands at the address of what it is one of.
-    unsafe {
-        let spec = mjs_getOriginSpec(element);
-        let folder = CStr::from_ptr(mjs_getString((*spec).modelfiledir));
-        let compiler = &*mjs_getCompiler(element).cast_const().cast::<MjsCompiler>();
-        (folder.to_string_lossy().into_owned(), compiler)
-    }
+    // it and their strings. What may be absent is null, and looked at before it is used. The
+    // handle of a compiler stands at the address of what it is one of.
+    let (folder, compiler) = unsafe {
+        let spec = mjs_getOriginSpec(element).as_ref()?;
+        let folder = mjs_getString(spec.modelfiledir.as_ref()?);
+        let compiler = mjs_getCompiler(element).cast_const().cast::<MjsCompiler>().as_ref()?;
+        (CStr::from_ptr(folder.as_ref()?), compiler)
+    };
+    Some(Origin {
+        folder: folder.to_string_lossy().into_owned(),
+        meshes: compiler.meshdir().to_owned(),
+        textures: compiler.texturedir().to_owned(),
+    })
 }
 
 /// Writes a specification as it was authored, with all digits.

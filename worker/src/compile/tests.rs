@@ -113,6 +113,52 @@ fn files_of_the_same_path_are_kept_apart() {
     assert_eq!(edited.source.assets.len(), 1);
 }
 
+/// Each of the models that are in it looks for its files where its own document says.
+#[test]
+fn files_are_found_where_the_engine_finds_them() {
+    let inner = "<mujoco><compiler meshdir='meshes'/><asset><mesh name='m' file='part.obj'/></asset>\
+        <worldbody><body name='b'><freejoint/><geom type='mesh' mesh='m'/></body></worldbody></mujoco>";
+    let outer = "<mujoco><compiler meshdir='pm' texturedir='tx'/><asset>\
+        <model name='c' file='child/c.xml'/><mesh file='part.obj'/><mesh file='./x/Other.OBJ'/>\
+        <texture name='sky' type='skybox' fileright='r.png' fileleft='l.png' fileup='r.png'\
+        filedown='r.png' filefront='r.png' fileback='r.png'/></asset><worldbody>\
+        <body name='q'><freejoint/><geom type='mesh' mesh='part'/></body>\
+        <attach model='c' body='b' prefix='x_'/></worldbody></mujoco>";
+    let call = source(
+        outer,
+        &[
+            ("child/c.xml", inner.as_bytes().to_vec()),
+            ("child/meshes/part.obj", mesh(3)),
+            ("pm/part.obj", mesh(4)),
+            ("elsewhere/other.obj", mesh(5)),
+            ("tx/l.png", b"left".to_vec()),
+            ("tx/r.png", b"right".to_vec()),
+            ("unused.png", b"nobody's".to_vec()),
+        ],
+    );
+    let mut pool = Pool::new(vec![&call]);
+    let document = pool.flatten(0).unwrap();
+    for named in [
+        "name=\"x_m\" file=\"child/meshes/part.obj\"",
+        "file=\"pm/part.obj\"",
+        "name=\"Other\" file=\"elsewhere/other.obj\"",
+        "fileleft=\"tx/l.png\"",
+        "fileright=\"tx/r.png\"",
+    ] {
+        assert!(document.contains(named), "{named}: {document}");
+    }
+    let flat = pool.finish(document).unwrap();
+    let paths: Vec<_> = flat.assets.iter().map(|taken| taken.path.as_str()).collect();
+    let expected =
+        ["child/meshes/part.obj", "elsewhere/other.obj", "pm/part.obj", "tx/l.png", "tx/r.png"];
+    assert_eq!(paths, expected);
+    // What is meant must be clear.
+    let two = [("a/part.obj", mesh(1)), ("b/part.obj", mesh(2))];
+    let call = source("<mujoco><asset><mesh file='part.obj'/></asset></mujoco>", &two);
+    let fault = Pool::new(vec![&call]).flatten(0).unwrap_err();
+    assert!(fault.to_string().contains("several different files"), "{fault}");
+}
+
 #[test]
 fn what_came_of_an_edit_can_be_edited() {
     let first = edited(arm(), vec![hand()], vec![attach(Target::Body("link".into()))]).unwrap();

@@ -85,8 +85,8 @@ struct AttachArgs {
     quaternion: [f64; 4],
 }
 
-/// Add MJCF: parts of a body (<body>, <geom>, <joint>, <site>, …), or sections of the model such as
-/// <actuator>…</actuator>. Angles are in radians.
+/// Add MJCF: parts of a body (`<body>`, `<geom>`, `<joint>`, `<site>`, …), or sections of the model
+/// such as `<actuator>…</actuator>`. Angles are in radians.
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(inline)]

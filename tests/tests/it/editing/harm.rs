@@ -100,7 +100,8 @@ fn an_edited_model_and_its_source_outlive_the_daemon() {
 /// Workers die at moments that differ, before, in and after the replacement.
 #[test]
 fn a_worker_that_dies_during_an_edit_leaves_one_of_the_two() {
-    let daemon = Setup::real(&programs!()).set("sessions.restart.losses_max", "1000").serve();
+    let setup = Setup::real(&programs!()).set("sessions.restart.losses_max", "1000");
+    let daemon = setup.set("sessions.restart.back_off_max_secs", "0.01").serve();
     let mut client = daemon.client();
     arm(&mut client);
     let old = state(&mut client);
@@ -190,11 +191,94 @@ fn an_edit_that_fails_changes_nothing() {
     assert_eq!(source["model_xml"], ARM);
 }
 
+/// The checkpoint is there and the worker has the edited model, but the record cannot be written.
+#[test]
+fn an_edit_that_cannot_be_kept_is_none() {
+    let folder = TempDir::new().unwrap();
+    let mut daemon = serve(folder.path());
+    let mut client = daemon.client();
+    arm(&mut client);
+    let before = state(&mut client);
+    let info = client.tool("get_session_info", json!({})).unwrap();
+    let session = folder.path().join("store/sessions").join(info["session_id"].as_str().unwrap());
+    let (record, aside) = (session.join("record"), session.join("aside"));
+    std::fs::rename(&record, &aside).unwrap();
+    std::fs::create_dir_all(record.join("in the way")).unwrap();
+    let refusal = refused(&mut client, grow());
+    assert_eq!(refusal["code"], "store_unavailable", "{refusal}");
+    assert_eq!(state(&mut client), before);
+    std::fs::remove_dir_all(&record).unwrap();
+    std::fs::rename(&aside, &record).unwrap();
+    step(&mut client);
+    let stepped = state(&mut client);
+    kill_worker(&mut client);
+    assert_eq!(state(&mut client), stepped);
+    edit(&mut client, grow());
+    daemon.workers();
+}
+
+#[test]
+fn of_two_edits_at_a_time_none_is_lost_unseen() {
+    let (daemon, mut client) = daemon();
+    arm(&mut client);
+    let id = client.tool("get_session_info", json!({})).unwrap()["session_id"].clone();
+    let edits: Vec<_> = (0..4)
+        .map(|number| {
+            let (mut client, id) = (daemon.client(), id.clone());
+            std::thread::spawn(move || {
+                let name = format!("mark_{number}");
+                let site = json!([{ "add": { "xml": format!("<site name='{name}'/>") } }]);
+                let edit = client.tool("edit_model", json!({ "session_id": id, "edits": site }));
+                edit.map(|_| name)
+            })
+        })
+        .collect();
+    let outcomes = edits.into_iter().map(|edit| edit.join().unwrap());
+    let (done, refused): (Vec<_>, Vec<_>) = outcomes.partition(Result::is_ok);
+    assert!(!done.is_empty());
+    let refused = refused.into_iter().map(Result::unwrap_err);
+    refused.for_each(|refused| assert_eq!(refused["code"], "model_changed", "{refused}"));
+    let info = client.tool("get_model_info", json!({ "session_id": id })).unwrap();
+    let sites = info["sites"].as_array().unwrap();
+    assert_eq!(sites.len(), 1 + done.len());
+    for name in done {
+        assert!(sites.contains(&json!(name.unwrap())));
+    }
+}
+
+#[test]
+fn a_client_that_hangs_up_leaves_one_of_the_two() {
+    let (daemon, mut client) = daemon();
+    arm(&mut client);
+    let id = client.tool("get_session_info", json!({})).unwrap()["session_id"].clone();
+    let old = state(&mut client);
+    for round in 0..8_u32 {
+        let mut other = daemon.client();
+        other.send_tool("edit_model", json!({ "session_id": id, "edits": grow() }));
+        let begun = std::time::Instant::now();
+        while begun.elapsed().as_micros() < u128::from(round) * 6_000 {
+            std::hint::spin_loop();
+        }
+        drop(other);
+        // Whatever became of it, the next edit meets a whole model.
+        let back = json!([{ "remove": { "kind": "body", "name": "new" } }]);
+        wait_until("it can be edited", || {
+            client.tool("edit_model", json!({ "edits": grow() })).is_ok()
+                || state(&mut client)["qpos"].as_array().unwrap().len() == 10
+        });
+        wait_until("it is as it was", || {
+            client.tool("edit_model", json!({ "edits": back })).ok();
+            state(&mut client)["qpos"].as_array().unwrap().len() == 9
+        });
+        assert_eq!(state(&mut client), old);
+    }
+}
+
 #[test]
 fn a_model_that_is_busy_is_not_edited() {
     let (_daemon, mut client) = daemon();
     arm(&mut client);
-    let run = json!({ "duration_secs": 1e6, "real_time_factor": 1 });
+    let run = json!({ "duration_secs": 10000, "real_time_factor": 1 });
     client.tool("run_simulation", run).unwrap();
     let refusal = refused(&mut client, grow());
     assert_eq!(refusal["code"], "simulation_running", "{refusal}");
@@ -204,10 +288,11 @@ fn a_model_that_is_busy_is_not_edited() {
     assert_eq!(refusal["code"], "model_recorded", "{refusal}");
     step(&mut client);
     let stop = json!({ "recording_id": recording["recording_id"] });
-    client.tool("stop_recording", stop.clone()).unwrap();
+    client.tool("stop_recording", stop).unwrap();
     edit(&mut client, grow());
     // What was recorded of the model before is still there.
-    client.tool("export_recording", stop).unwrap();
+    let export = json!({ "recording_id": recording["recording_id"], "format": "csv" });
+    client.tool("export_recording", export).unwrap();
     step(&mut client);
 }
 
@@ -279,10 +364,13 @@ fn a_source_that_is_too_long_for_a_reply_is_refused() {
     let (_daemon, mut client) = daemon();
     let comment = "x".repeat(1 << 20);
     let long = format!("<mujoco><!--{comment}--><worldbody><geom size='1'/></worldbody></mujoco>");
-    client.tool("load_model", json!({ "model_xml": long })).unwrap();
+    client.tool("load_model", json!({ "model_xml": &long })).unwrap();
     let refusal = client.tool("export_model_xml", json!({})).unwrap_err();
     assert_eq!(refusal["code"], "limit_exceeded", "{refusal}");
-    // The engine does not keep comments.
-    let flat = client.tool("export_model_xml", json!({ "form": "flattened" })).unwrap();
-    assert!(flat["model_xml"].as_str().unwrap().len() < 1000);
+    assert!(refusal["hint"].as_str().unwrap().contains("/model/model.xml"), "{refusal}");
+    // As a resource, it may be longer.
+    let own = client.tool("get_session_info", json!({})).unwrap()["session_id"].clone();
+    let uri = format!("sim://{}/model/model.xml", own.as_str().unwrap());
+    let answer = client.ask("resources/read", Some(&uri), json!({ "uri": uri }));
+    assert_eq!(answer["result"]["contents"][0]["text"], json!(long));
 }
