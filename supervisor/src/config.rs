@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{compiler, http, mcp, pool, renderer, runs, sessions, sources, store};
+use crate::{compiler, http, mcp, pool, renderer, runs, sessions, sources, store, uploads};
 
 /// Everything that the daemon may be told.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -36,6 +36,8 @@ pub struct Config {
     pub render: renderer::Config,
     /// Where models may lie in files.
     pub models: sources::Config,
+    /// Files that are sent ahead of a model.
+    pub uploads: uploads::Config,
     /// What is kept, and how.
     pub store: store::Config,
 }
@@ -177,6 +179,7 @@ impl Config {
             ("render.wait_secs", self.render.wait_secs),
             ("render.timeout_secs", self.render.timeout_secs),
             ("render.idle_timeout_secs", self.render.idle_timeout_secs),
+            ("uploads.keep_secs", self.uploads.keep_secs),
             ("http.drain_secs", self.http.drain_secs),
             ("http.legacy_idle_secs", self.http.legacy_idle_secs),
         ];
@@ -247,12 +250,6 @@ impl Config {
                 sessions.idle_timeout_secs,
                 "sessions.idle_timeout_max_secs",
                 sessions.idle_timeout_max_secs,
-            ),
-            (
-                "sessions.restart.back_off_first_secs",
-                sessions.restart.back_off_first_secs,
-                "sessions.restart.back_off_max_secs",
-                sessions.restart.back_off_max_secs,
             ),
             (
                 "pool.headroom.memory_full_ratio",

@@ -24,6 +24,7 @@ use crate::stdio;
 use crate::store::Store;
 use crate::telemetry::Watch;
 use crate::tenants::Tenant;
+use crate::uploads::Uploads;
 use crate::worker::Worker;
 
 /// Serves MCP over HTTP until a signal says to stop.
@@ -68,7 +69,9 @@ pub(crate) async fn serve_stdio(config: Config) -> anyhow::Result<()> {
 fn mcp(config: &Config, sessions: &Sessions, watch: Watch, stop: &CancellationToken) -> McpServer {
     let runs = Runs::new(config.runs.clone());
     let models = Models::new(sessions.clone(), Sources::new(config.models.clone()));
-    McpServer::new(&config.mcp, sessions.clone(), models, runs, watch, stop.clone())
+    let folder = config.store.durable.then(|| state_dir(config));
+    let uploads = Uploads::new(config.uploads.clone(), folder);
+    McpServer::new(&config.mcp, sessions.clone(), (models, uploads), runs, watch, stop.clone())
 }
 
 /// The state folder that a configuration means.

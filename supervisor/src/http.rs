@@ -5,6 +5,7 @@ mod connections;
 mod gate;
 mod legacy;
 mod pages;
+mod uploads;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -95,7 +96,8 @@ impl Endpoint {
         let legacy = Arc::new(LegacySessions::new(sessions.clone(), config.legacy_sessions_max));
         legacy.clone().reap_idle(Duration::from_secs_f64(config.legacy_idle_secs), cut.clone());
         let gate = Gate::new(Arc::clone(&legacy), stop.clone(), Budget::new(config.body_bytes_max));
-        let router = router(&server, &config, &gate, legacy, sessions, &cut);
+        let uploads = uploads::router(server.uploads().clone(), &config);
+        let router = router(&server, &config, &gate, legacy, sessions, &cut).merge(uploads);
         let drain = Duration::from_secs_f64(config.drain_secs);
         let drained = async move {
             let until = Instant::now() + drain;

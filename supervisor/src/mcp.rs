@@ -42,6 +42,7 @@ use crate::models::Models;
 use crate::runs::Runs;
 use crate::sessions::Sessions;
 use crate::telemetry::Watch;
+use crate::uploads::Uploads;
 
 /// How long clients may keep lists, in milliseconds: they never change.
 const LISTS_TTL_MILLIS: u64 = 3_600_000;
@@ -63,6 +64,7 @@ struct Inner {
     sessions: Sessions,
     runs: Runs,
     models: Models,
+    uploads: Uploads,
     watch: Watch,
     subscriptions: Subscriptions,
     started: Instant,
@@ -75,7 +77,7 @@ impl McpServer {
     pub fn new(
         config: &Config,
         sessions: Sessions,
-        models: Models,
+        (models, uploads): (Models, Uploads),
         runs: Runs,
         watch: Watch,
         stop: CancellationToken,
@@ -88,6 +90,7 @@ impl McpServer {
             introduction,
             sessions,
             models,
+            uploads,
             runs,
             watch,
             subscriptions: Subscriptions::default(),
@@ -112,6 +115,11 @@ impl McpServer {
 
     fn models(&self) -> &Models {
         &self.inner.models
+    }
+
+    /// Files that were sent ahead.
+    pub fn uploads(&self) -> &Uploads {
+        &self.inner.uploads
     }
 }
 

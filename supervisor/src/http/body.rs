@@ -44,10 +44,8 @@ impl Budget {
         headers: &HeaderMap,
         body: Body,
     ) -> Result<(Bytes, OwnedSemaphorePermit), Refused> {
-        let announced = headers.get(header::CONTENT_LENGTH);
-        let announced = announced.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
         // One that does not say how long it is may be as long as any.
-        let length = announced.unwrap_or(self.bytes_max);
+        let length = announced(headers).unwrap_or(self.bytes_max);
         if self.bytes_max < length {
             return Err((StatusCode::PAYLOAD_TOO_LARGE, "the request exceeds http.body_bytes_max"));
         }
@@ -79,6 +77,11 @@ impl Budget {
         drop(permit.split(spare as usize));
         Ok((bytes, permit))
     }
+}
+
+/// How long a request says that its body is.
+pub(super) fn announced(headers: &HeaderMap) -> Option<usize> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// How many values a JSON text can hold at most: one more than separators and brackets outside of

@@ -44,4 +44,5 @@ mod targets;
 mod tidy;
 mod tutorial;
 mod undone;
+mod uploads;
 mod viewer;

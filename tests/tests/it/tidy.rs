@@ -55,7 +55,7 @@ const LAYERS: [&[&str]; 11] = [
     &["telemetry", "terminate", "models", "pictures", "recordings", "runs"],
     &["sessions"],
     &["session"],
-    &["compiler", "renderer", "sources"],
+    &["compiler", "renderer", "sources", "uploads"],
     &["worker"],
     &["pool"],
     &["store"],

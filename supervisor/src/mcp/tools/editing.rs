@@ -157,7 +157,7 @@ impl McpServer {
         let session = self.session(&caller, session_id.as_deref()).await?;
         let mut meant = Vec::with_capacity(edits.len());
         for (number, edit) in edits.into_iter().enumerate() {
-            meant.push(self.edit(number, edit).await?);
+            meant.push(self.edit(&caller, number, edit).await?);
         }
         let edit = self.models().edit(&session, model_id.as_deref(), meant);
         let edition = caller.unless_withdrawn(edit).await?;
@@ -166,10 +166,10 @@ impl McpServer {
 }
 
 impl McpServer {
-    async fn edit(&self, number: usize, edit: EditArg) -> Result<Edit, Refusal> {
+    async fn edit(&self, caller: &Caller, number: usize, edit: EditArg) -> Result<Edit, Refusal> {
         match edit {
             EditArg { attach: Some(attach), add: None, remove: None } => {
-                self.attachment(number, attach).await
+                self.attachment(caller, number, attach).await
             }
             EditArg { attach: None, add: Some(AddArgs { xml, to }), remove: None } => {
                 Ok(Edit::Add { xml, to })
@@ -184,7 +184,12 @@ impl McpServer {
         }
     }
 
-    async fn attachment(&self, number: usize, attach: AttachArgs) -> Result<Edit, Refusal> {
+    async fn attachment(
+        &self,
+        caller: &Caller,
+        number: usize,
+        attach: AttachArgs,
+    ) -> Result<Edit, Refusal> {
         let AttachArgs { model_xml, assets, model_path, menagerie, site, body, .. } = attach;
         let to = match (site, body) {
             (None, None) => Target::World,
@@ -196,7 +201,7 @@ impl McpServer {
             }
         };
         let args = SourceArgs { model_xml, assets, model_path, menagerie, ..SourceArgs::default() };
-        let source = self.source(args).await?;
+        let source = self.source(caller, args).await?;
         let AttachArgs { prefix, position, quaternion, .. } = attach;
         Ok(Edit::Attach { source, to, prefix, position, quaternion })
     }

@@ -15,7 +15,7 @@ use crate::mcp::McpServer;
 use crate::mcp::caller::Caller;
 use crate::mcp::refusal::Refusal;
 use crate::models::{self, Loaded, Source, Validation};
-use crate::scenes;
+use crate::{scenes, sources, uploads};
 
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -27,7 +27,8 @@ struct LoadArgs {
     #[serde(default)]
     model_xml: Option<String>,
     /// With `model_xml`: the files that it names (meshes, textures, height fields, included XML),
-    /// in base64 by their relative path, such as {"assets/base.obj": "…"}.
+    /// in base64 by their relative path, such as {"assets/base.obj": "…"}; or by the `asset_…` of
+    /// a POST to /assets.
     #[serde(default)]
     assets: BTreeMap<String, String>,
     /// A model's file below the server's model roots, such as `robots/arm.xml`; the files that it
@@ -195,7 +196,7 @@ impl McpServer {
         let LoadArgs { session_id, model_id, model_xml, assets, model_path, menagerie, .. } = args;
         let (scene, parameters) = (args.scene, args.parameters);
         let args = SourceArgs { model_xml, assets, model_path, menagerie, scene, parameters };
-        let source = self.source(args).await?;
+        let source = self.source(&caller, args).await?;
         self.load(&caller, session_id, source, model_id).await
     }
 
@@ -239,7 +240,7 @@ impl McpServer {
         Parameters(args): Parameters<ValidateArgs>,
     ) -> Result<Json<Validation>, Refusal> {
         let ValidateArgs { model_xml, assets } = args;
-        let source = Source::Sent { model_xml, assets: decode(assets)? };
+        let source = Source::Sent { model_xml, assets: self.assets(&caller, assets).await? };
         let validate = self.models().validate(&caller.tenant, source);
         Ok(Json(caller.unless_withdrawn(validate).await?))
     }
@@ -367,7 +368,11 @@ impl McpServer {
     }
 
     /// The one source that is given.
-    pub(super) async fn source(&self, args: SourceArgs) -> Result<Source, Refusal> {
+    pub(super) async fn source(
+        &self,
+        caller: &Caller,
+        args: SourceArgs,
+    ) -> Result<Source, Refusal> {
         let SourceArgs { model_xml, assets, model_path, menagerie, scene, parameters } = args;
         if !assets.is_empty() && model_xml.is_none() {
             return Err(Refusal::argument("`assets` go with `model_xml`".to_owned()));
@@ -378,7 +383,7 @@ impl McpServer {
         let sources = self.models().sources();
         match (model_xml, model_path, menagerie, scene) {
             (Some(model_xml), None, None, None) => {
-                Ok(Source::Sent { model_xml, assets: decode(assets)? })
+                Ok(Source::Sent { model_xml, assets: self.assets(caller, assets).await? })
             }
             (None, Some(path), None, None) => {
                 Ok(Source::Placed(sources.run(move |sources| sources.at(&path)).await?))
@@ -395,15 +400,35 @@ impl McpServer {
             }
         }
     }
+
+    /// The files that come with a call, or were sent ahead.
+    async fn assets(
+        &self,
+        caller: &Caller,
+        assets: BTreeMap<String, String>,
+    ) -> Result<Vec<Asset>, Refusal> {
+        let (uploads, tenant) = (self.uploads().clone(), caller.tenant.clone());
+        let read = tokio::task::spawn_blocking(move || {
+            let mut bytes_left = sources::BYTES_MAX;
+            let decode = |(path, text): (String, String)| {
+                let content = if text.starts_with(uploads::PREFIX) {
+                    uploads.read(&tenant, &text, &mut bytes_left)?
+                } else {
+                    decode(&path, &text)?
+                };
+                Ok(Asset { path, content })
+            };
+            assets.into_iter().map(decode).collect()
+        });
+        read.await.unwrap_or_else(|_panic| Err(Refusal::internal()))
+    }
 }
 
-fn decode(assets: BTreeMap<String, String>) -> Result<Vec<Asset>, Refusal> {
-    let decode = |(path, text): (String, String)| match STANDARD.decode(text.as_bytes()) {
-        Ok(content) => Ok(Asset { path, content }),
-        Err(error) => {
-            let path: String = path.chars().take(200).collect();
-            Err(Refusal::argument(format!("the asset `{path}` is not base64: {error}")))
-        }
-    };
-    assets.into_iter().map(decode).collect()
+fn decode(path: &str, text: &str) -> Result<Vec<u8>, Refusal> {
+    STANDARD.decode(text.as_bytes()).map_err(|error| {
+        let path: String = path.chars().take(200).collect();
+        Refusal::argument(format!(
+            "the asset `{path}` is neither base64 ({error}) nor an uploaded file (`asset_…`)"
+        ))
+    })
 }
