@@ -18,6 +18,8 @@ mod census;
 mod crowd;
 #[path = "bench/disturbing.rs"]
 mod disturbing;
+#[path = "bench/drawing.rs"]
+mod drawing;
 #[path = "bench/hanging.rs"]
 mod hanging;
 #[path = "bench/hibernating.rs"]
@@ -26,6 +28,8 @@ mod hibernating;
 mod keeping;
 #[path = "bench/killing.rs"]
 mod killing;
+#[path = "bench/loading.rs"]
+mod loading;
 #[path = "bench/machine.rs"]
 mod machine;
 #[path = "bench/memory.rs"]
@@ -62,6 +66,8 @@ mod stats;
 mod stepping;
 #[path = "bench/tracks.rs"]
 mod tracks;
+#[path = "bench/watching.rs"]
+mod watching;
 #[path = "bench/wire.rs"]
 mod wire;
 
@@ -83,7 +89,7 @@ struct Bench {
 type Measure = fn(&Bench, &mut Report);
 
 /// The measurements, by the number of the promise that they check.
-const PARTS: [(u32, &str, Measure); 14] = [
+const PARTS: [(u32, &str, Measure); 17] = [
     (1, "sessions created and closed in sequence", starting::measure),
     (2, "memory", memory::measure),
     (3, "humanoid steps", stepping::humanoid),
@@ -98,6 +104,9 @@ const PARTS: [(u32, &str, Measure); 14] = [
     (10, "minutes of disturbances", soak::measure),
     (11, "hibernated sessions", hibernating::measure),
     (13, "rollouts", rolling::measure),
+    (14, "pictures", drawing::measure),
+    (16, "models", loading::measure),
+    (17, "viewers", watching::measure),
 ];
 
 fn main() -> ExitCode {

@@ -28,6 +28,11 @@ impl Bare {
         Self::of(&programs.bare_rollout, model, &[&simulations, &steps])
     }
 
+    /// Starts `bare_compile`, which compiles whenever it is told to.
+    pub(crate) fn compile(programs: &Programs, model: &Path) -> Self {
+        Self::of(&programs.bare_compile, model, &[])
+    }
+
     fn of(program: &Path, model: &Path, args: &[&str]) -> Self {
         let mut child = Command::new(program)
             .arg(model)
@@ -49,8 +54,13 @@ impl Bare {
 
     /// Takes a batch; returns steps per second.
     pub(crate) fn batch(&mut self) -> f64 {
+        self.turn("steps_per_sec")
+    }
+
+    /// Does once what it does; returns a number that it tells.
+    pub(crate) fn turn(&mut self, told: &str) -> f64 {
         self.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
-        self.line()["steps_per_sec"].as_f64().unwrap()
+        self.line()[told].as_f64().unwrap()
     }
 
     fn line(&mut self) -> Value {

@@ -10,6 +10,7 @@ pub(crate) struct Programs {
     pub(crate) worker: PathBuf,
     pub(crate) bare_loop: PathBuf,
     pub(crate) bare_rollout: PathBuf,
+    pub(crate) bare_compile: PathBuf,
     pub(crate) commit_cost: PathBuf,
 }
 
@@ -29,6 +30,7 @@ impl Programs {
             worker: built(folder.join("simward-worker"), "-p simward-worker")?,
             bare_loop: example("bare_loop")?,
             bare_rollout: example("bare_rollout")?,
+            bare_compile: example("bare_compile")?,
             commit_cost: example("commit_cost")?,
         })
     }

@@ -87,7 +87,7 @@ fn files_of_the_host_are_out_of_reach() {
     assert!(refused["message"].as_str().unwrap().contains("contains `..`"));
     let assets = json!({ "x.stl": "not base64!" });
     let refused = ward.refused("load_model", json!({ "model_xml": "<mujoco/>", "assets": assets }));
-    assert!(refused["message"].as_str().unwrap().contains("`x.stl` is not base64"));
+    assert!(refused["message"].as_str().unwrap().contains("`x.stl` is neither base64"));
 }
 
 #[test]

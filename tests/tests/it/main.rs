@@ -17,6 +17,7 @@ mod diagnosis;
 mod durability;
 mod editing;
 mod endpoint;
+mod habits;
 mod hostile;
 mod http;
 mod isolation;
