@@ -36,11 +36,11 @@ fn fitting(whole: &Value, schema: &Value) -> Value {
     if let Some(name) = schema["$ref"].as_str() {
         return fitting(whole, &whole["$defs"][name.trim_start_matches("#/$defs/")]);
     }
-    if let Some(choice) = schema["enum"].as_array().or(schema["anyOf"].as_array()) {
+    if let Some(choice) = schema["enum"].as_array().or_else(|| schema["anyOf"].as_array()) {
         let first = &choice[0];
         return if first.is_object() { fitting(whole, first) } else { first.clone() };
     }
-    let kind = schema["type"].as_str().or(schema["type"][0].as_str());
+    let kind = schema["type"].as_str().or_else(|| schema["type"][0].as_str());
     match kind {
         Some("string") => json!("#0"),
         Some("integer" | "number") => json!(1),
