@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Context as _;
+use mujoco_rs::wrappers::mj_cache::MjCache;
 use mujoco_rs::wrappers::mj_model::MjModel;
 use serde_json::json;
 
@@ -26,6 +27,8 @@ fn main() -> ExitCode {
 
 fn run(args: &[String]) -> anyhow::Result<()> {
     let [path] = args else { anyhow::bail!(USAGE) };
+    // Meshes that were processed before would be found in it, which a new process has not.
+    MjCache::current().set_capacity(0);
     let mut out = io::stdout().lock();
     writeln!(out, "{}", json!({ "model": path }))?;
     for line in io::stdin().lock().lines() {

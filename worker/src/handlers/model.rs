@@ -1,9 +1,7 @@
 //! Models come and go.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileExt as _;
 
 use simward_protocol::call::Serve;
 use simward_protocol::editing::{ReplaceModel, Replaced};
@@ -17,6 +15,7 @@ use simward_protocol::simulation::Applied;
 
 use crate::world::background::Background;
 use crate::world::describe::describe;
+use crate::world::mapping::Bytes;
 use crate::world::simulation::Simulation;
 use crate::world::{Slot, World};
 
@@ -97,22 +96,18 @@ impl Serve<AdoptState> for World {
 
 impl World {
     /// The compiled model and the checkpoint that came with the call.
-    fn files(&mut self, bytes: u64) -> Result<(Vec<u8>, OwnedFd), Fault> {
+    fn files(&mut self, bytes: u64) -> Result<(Bytes, OwnedFd), Fault> {
         let [file, checkpoint] = <[OwnedFd; 2]>::try_from(std::mem::take(&mut self.attached))
             .map_err(|_others| {
                 unreadable("the compiled model and its checkpoint did not come along")
             })?;
         let length = usize::try_from(bytes).map_err(unreadable)?;
-        let file = File::from(file);
-        // Nothing is allocated for bytes that are not there.
         // `fstat` is a system call that the jail leaves; the standard library asks in other ways.
         let there = rustix::fs::fstat(&file).map_err(unreadable)?.st_size;
-        if u64::try_from(there).unwrap_or(0) < bytes {
+        if bytes == 0 || u64::try_from(there).unwrap_or(0) < bytes {
             return Err(unreadable("the file is shorter than it is said to be"));
         }
-        let mut compiled = vec![0; length];
-        file.read_exact_at(&mut compiled, 0).map_err(unreadable)?;
-        Ok((compiled, checkpoint))
+        Ok((Bytes::new(&file, length).map_err(unreadable)?, checkpoint))
     }
 }
 

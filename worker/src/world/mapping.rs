@@ -2,6 +2,7 @@
 //!
 //! Plain stores into a shared mapping outlive this process without a system call.
 
+use std::ops::Deref;
 use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,6 +14,46 @@ use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 pub(crate) struct Mapping {
     words: NonNull<u64>,
     length: usize,
+}
+
+/// The bytes of a file that is only read.
+#[derive(Debug)]
+pub(crate) struct Bytes {
+    begin: NonNull<u8>,
+    length: usize,
+}
+
+impl Bytes {
+    /// Maps the first `length` bytes of a file, which has as many: nothing is copied.
+    #[expect(unsafe_code, reason = "maps a file into memory")]
+    pub(crate) fn new(file: &OwnedFd, length: usize) -> Result<Self, String> {
+        // At once: it is read whole, and soon.
+        let flags = MapFlags::PRIVATE | MapFlags::POPULATE;
+        // SAFETY: a new mapping, of a file that is as long as it; this process cannot shorten the
+        // file, and if the supervisor's host does, the process ends by a signal.
+        let mapped = unsafe { mmap(std::ptr::null_mut(), length, ProtFlags::READ, flags, file, 0) };
+        let begin = NonNull::new(mapped.map_err(|error| error.to_string())?.cast());
+        Ok(Self { begin: begin.ok_or("it was mapped to nowhere")?, length })
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    #[expect(unsafe_code, reason = "the mapping is reached by a pointer")]
+    fn deref(&self) -> &[u8] {
+        // SAFETY: the mapping is that long and lives as long as `self`; it is private, and what is
+        // kept of a compiled model is never written again.
+        unsafe { std::slice::from_raw_parts(self.begin.as_ptr(), self.length) }
+    }
+}
+
+impl Drop for Bytes {
+    #[expect(unsafe_code, reason = "unmaps what was mapped")]
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours, and nobody holds a reference into it any more.
+        unsafe { munmap(self.begin.as_ptr().cast(), self.length) }.ok();
+    }
 }
 
 /// How long the file is, in bytes.
