@@ -2,6 +2,7 @@
 
 mod pool;
 mod table;
+mod token;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -53,6 +54,8 @@ enum Command {
     },
     /// Look at a running daemon's processes, and end them.
     Pool(pool::PoolArgs),
+    /// Make, list and revoke the tokens with which clients call over HTTP.
+    Token(token::TokenArgs),
     /// Try everything that the daemon needs, and say how to mend what is missing.
     Doctor {
         #[command(flatten)]
@@ -192,6 +195,7 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> anyhow::Result<Ex
             print(&config.to_toml());
         }
         Command::Pool(args) => pool::run(args)?,
+        Command::Token(args) => token::run(args)?,
         Command::Doctor { common, json } => return block_on(doctor::run(common.load()?, json)),
         Command::Demo(args) => return block_on(demo::run(args)),
     }

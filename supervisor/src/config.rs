@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{compiler, http, mcp, pool, renderer, runs, sessions, sources, store, uploads};
+use crate::{auth, compiler, http, mcp, pool, renderer, runs, sessions, sources, store, uploads};
 
 /// Everything that the daemon may be told.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -34,6 +34,8 @@ pub struct Config {
     pub compile: compiler::Config,
     /// What drawing pictures may cost.
     pub render: renderer::Config,
+    /// Who may call over HTTP.
+    pub auth: auth::Config,
     /// Where models may lie in files.
     pub models: sources::Config,
     /// Files that are sent ahead of a model.

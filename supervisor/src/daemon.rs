@@ -1,5 +1,6 @@
 //! Puts the parts together, and takes them apart again.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -8,6 +9,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Place};
+use crate::auth::{self, Auth};
+use crate::code::chain;
 use crate::compiler::Compiler;
 use crate::config::Config;
 use crate::http::{self, Endpoint};
@@ -32,21 +35,20 @@ pub(crate) async fn serve_http(config: Config, print_address: bool) -> anyhow::R
     let place = Place::take(&state_dir(&config))?;
     let endpoint = Endpoint::bind(config.http.clone()).await?;
     let address = endpoint.address()?;
+    let auth = open_door(&config, address)?;
     let folder = config.store.durable.then(|| state_dir(&config).join("store"));
     let store = Store::open(folder.as_deref(), &config.store)?;
     let (sessions, watch) = open(&config, store).await?;
     let admin = admin::serve(&place, sessions.clone(), watch.clone())?;
-    if !address.ip().is_loopback() {
-        tracing::warn!(%address, "there is no authentication: whoever reaches this address owns every session");
-    }
     let stop = stop_on_signals()?;
+    reload_on_signal(auth.clone())?;
     let url = format!("http://{address}{}", http::PATH);
     tracing::info!(%url, admin = %admin.path().display(), "ready");
     if print_address {
         announce(&address.to_string(), &url);
     }
     let server = mcp(&config, &sessions, watch, &stop);
-    endpoint.serve(server, sessions.clone(), stop).await;
+    endpoint.serve(server, sessions.clone(), auth, stop).await;
     sessions.close_all().await;
     tracing::info!("stopped");
     Ok(())
@@ -72,6 +74,58 @@ fn mcp(config: &Config, sessions: &Sessions, watch: Watch, stop: &CancellationTo
     let folder = config.store.durable.then(|| state_dir(config));
     let uploads = Uploads::new(config.uploads.clone(), folder);
     McpServer::new(&config.mcp, sessions.clone(), (models, uploads), runs, watch, stop.clone())
+}
+
+/// Who may call. Without authentication everybody may do everything, and that is for this machine
+/// alone.
+fn open_door(config: &Config, address: SocketAddr) -> anyhow::Result<Auth> {
+    match config.auth.mode {
+        auth::Mode::Tokens => Ok(Auth::tokens(tokens_file(config))?),
+        auth::Mode::None => {
+            let is_open = !address.ip().is_loopback();
+            anyhow::ensure!(
+                !is_open || config.auth.allow_anonymous,
+                "whoever reaches {address} would own every session: set auth.mode = \"tokens\" \
+                 (see `simward token add`), listen on a loopback address, or say that this is meant \
+                 with auth.allow_anonymous = true"
+            );
+            if is_open {
+                tracing::warn!(%address, "there is no authentication: whoever reaches this address owns every session");
+            }
+            Ok(Auth::none())
+        }
+    }
+}
+
+/// The file of tokens that a configuration means.
+pub(crate) fn tokens_file(config: &Config) -> PathBuf {
+    let configured = &config.auth.tokens_file;
+    if !configured.as_os_str().is_empty() {
+        return absolute(configured);
+    }
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let handed = credentials.map(|folder| folder.join("tokens.toml")).filter(|path| path.exists());
+    handed.unwrap_or_else(|| state_dir(config).join("tokens.toml"))
+}
+
+/// Reads the tokens anew whenever SIGHUP says so.
+fn reload_on_signal(auth: Auth) -> anyhow::Result<()> {
+    let mut hangups = signal(SignalKind::hangup()).context("SIGHUP cannot be heard")?;
+    tokio::spawn(async move {
+        while hangups.recv().await.is_some() {
+            match auth.reload() {
+                Ok(_) if !auth.asks() => {
+                    tracing::warn!("there is nothing to read anew: auth.mode is none");
+                }
+                Ok(tokens) => tracing::info!(tokens, "read the tokens anew"),
+                Err(error) => {
+                    let error = chain(&error);
+                    tracing::error!(error, "the tokens could not be read anew; those before stay");
+                }
+            }
+        }
+    });
+    Ok(())
 }
 
 /// The state folder that a configuration means.

@@ -2,6 +2,7 @@
 
 mod body;
 mod connections;
+mod door;
 mod gate;
 mod legacy;
 mod pages;
@@ -20,8 +21,10 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use self::body::Budget;
+use self::door::Door;
 use self::gate::Gate;
 use self::legacy::LegacySessions;
+use crate::auth::Auth;
 use crate::mcp::McpServer;
 use crate::sessions::Sessions;
 
@@ -90,13 +93,21 @@ impl Endpoint {
     }
 
     /// Serves until `stop`, and then as long as calls go on, within bounds.
-    pub async fn serve(self, server: McpServer, sessions: Sessions, stop: CancellationToken) {
+    pub async fn serve(
+        self,
+        server: McpServer,
+        sessions: Sessions,
+        auth: Auth,
+        stop: CancellationToken,
+    ) {
         let Self { listener, config } = self;
         let cut = CancellationToken::new();
         let legacy = Arc::new(LegacySessions::new(sessions.clone(), config.legacy_sessions_max));
         legacy.clone().reap_idle(Duration::from_secs_f64(config.legacy_idle_secs), cut.clone());
-        let gate = Gate::new(Arc::clone(&legacy), stop.clone(), Budget::new(config.body_bytes_max));
-        let uploads = uploads::router(server.uploads().clone(), &config);
+        let door = Door::new(auth);
+        let budget = Budget::new(config.body_bytes_max);
+        let gate = Gate::new(Arc::clone(&legacy), stop.clone(), budget, door.clone());
+        let uploads = uploads::router(server.uploads().clone(), &config, door);
         let router = router(&server, &config, &gate, legacy, sessions, &cut).merge(uploads);
         let drain = Duration::from_secs_f64(config.drain_secs);
         let drained = async move {

@@ -5,7 +5,7 @@
 //! test checks it:
 //! wiring (`cli`, [`doctor`], `demo`, `daemon`, [`config`]) → [`http`], `stdio`, [`admin`] → [`mcp`] →
 //! [`telemetry`], [`terminate`], [`models`], [`pictures`], [`recordings`], [`runs`] → [`sessions`] →
-//! [`session`] → [`compiler`], [`renderer`], [`sources`], [`uploads`] → [`worker`] → [`pool`] → [`store`] →
+//! [`session`] → [`compiler`], [`renderer`], [`sources`], [`uploads`] → [`worker`] → [`pool`] → [`store`], [`auth`] →
 //! [`scenes`], [`tenants`], [`limits`], [`code`], `handle`, `whole`.
 
 #![forbid(unsafe_code)]
@@ -40,6 +40,7 @@ pub mod worker;
 
 pub mod pool;
 
+pub mod auth;
 pub mod store;
 pub mod uploads;
 

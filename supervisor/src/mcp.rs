@@ -38,6 +38,7 @@ use self::caller::Caller;
 use self::refusal::Refusal;
 use self::subscriptions::Subscriptions;
 pub use self::toolsets::{Config, Toolset};
+use crate::auth::{Principal, Scope};
 use crate::models::Models;
 use crate::runs::Runs;
 use crate::sessions::Sessions;
@@ -137,6 +138,21 @@ fn introduction(router: &ToolRouter<McpServer>) -> ServerConfig {
         .with_instructions(instructions::text(|tool| router.has_route(tool)))
 }
 
+/// What a tool needs of its caller; nothing if there is no such tool.
+pub(crate) fn scope_of_tool(name: &str) -> Option<Scope> {
+    tools::scope_of(name)
+}
+
+/// What a resource needs of its reader.
+pub(crate) fn scope_of_resource(uri: &str) -> Scope {
+    resources::Address::parse(uri).map_or(Scope::Use, |address| address.scope())
+}
+
+/// Who may be shown what a list showed somebody: everybody, if everybody sees the same.
+fn shared_by(principal: &Principal) -> CacheScope {
+    if *principal == Principal::local() { CacheScope::Public } else { CacheScope::Private }
+}
+
 /// Whether the client of this request can be told of a task.
 fn knows_tasks(context: &RequestContext<RoleServer>) -> bool {
     is_modern(context) && context.client_capabilities().is_some_and(|known| known.supports_tasks())
@@ -168,12 +184,14 @@ impl ServerHandler for McpServer {
     async fn list_tools(
         &self,
         _request: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        let tools = self.inner.router.list_all();
+        let principal = Caller::of(&context)?.principal;
+        let mut tools = self.inner.router.list_all();
+        tools.retain(|tool| tools::scope_of(&tool.name).is_none_or(|scope| principal.may(scope)));
         Ok(ListToolsResult { tools, ..Default::default() }
             .with_ttl_ms(LISTS_TTL_MILLIS)
-            .with_cache_scope(CacheScope::Public))
+            .with_cache_scope(shared_by(&principal)))
     }
 
     async fn call_tool(
@@ -184,7 +202,11 @@ impl ServerHandler for McpServer {
         let modern = is_modern(&context);
         let tool = request.name.clone();
         let knows_tasks = knows_tasks(&context);
-        let tenant = Caller::of(&context)?.tenant;
+        let Caller { tenant, principal, .. } = Caller::of(&context)?;
+        // The gate has looked already; this is for whatever comes another way.
+        if let Some(scope) = tools::scope_of(&tool).filter(|scope| !principal.may(*scope)) {
+            return Ok(Refusal::lacking(scope).into_response());
+        }
         let call = self.inner.router.call(ToolCallContext::new(self, request, context));
         // A panic would leave the caller without an answer for ever.
         let outcome = AssertUnwindSafe(call).catch_unwind().await;
@@ -255,11 +277,13 @@ impl ServerHandler for McpServer {
     async fn list_resources(
         &self,
         _request: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        Ok(ListResourcesResult { resources: self.resources(), ..Default::default() }
+        let principal = Caller::of(&context)?.principal;
+        let resources = self.resources(&principal);
+        Ok(ListResourcesResult { resources, ..Default::default() }
             .with_ttl_ms(LISTS_TTL_MILLIS)
-            .with_cache_scope(CacheScope::Public))
+            .with_cache_scope(shared_by(&principal)))
     }
 
     async fn list_resource_templates(

@@ -23,12 +23,24 @@ pub struct HttpClient {
     http: Http,
     next: u64,
     capabilities: Value,
+    token: Option<String>,
 }
 
 impl HttpClient {
     /// Connects.
     pub fn connect(address: SocketAddr) -> Self {
-        Self { http: Http::connect(address).unwrap(), next: 1, capabilities: json!({}) }
+        Self {
+            http: Http::connect(address).unwrap(),
+            next: 1,
+            capabilities: json!({}),
+            token: None,
+        }
+    }
+
+    /// Comes with that token from now on.
+    #[must_use]
+    pub fn with_token(self, token: &str) -> Self {
+        Self { token: Some(token.to_owned()), ..self }
     }
 
     /// The client says of itself what it can do.
@@ -117,6 +129,8 @@ impl HttpClient {
             ("mcp-method", method.to_owned()),
         ];
         headers.extend(name.map(|name| ("mcp-name", name.to_owned())));
+        let bearer = self.token.as_ref().map(|token| format!("Bearer {token}"));
+        headers.extend(bearer.map(|bearer| ("authorization", bearer)));
         (headers, body.to_string().into_bytes())
     }
 }

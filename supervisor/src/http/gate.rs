@@ -1,7 +1,6 @@
 //! What every request passes: who it is from, whether there is room for it, and for how long it
 //! counts as in flight.
 
-use std::borrow::Cow;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,14 +16,13 @@ use http::{HeaderMap, Method, StatusCode, header};
 use http_body::{Frame, SizeHint};
 use rmcp::transport::streamable_http_server::StreamableHttpService;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
-use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
 use super::body::Budget;
+use super::door::{Door, Peek};
 use super::legacy::{LegacySessions, SESSION_HEADER};
 use crate::mcp::McpServer;
-use crate::tenants::Tenant;
 
 /// The first version of the newer protocol. Versions are dates, so they compare as text.
 const MODERN_SINCE: &str = "2026-07-28";
@@ -39,6 +37,7 @@ pub(super) struct Gate {
     legacy: Arc<LegacySessions>,
     stop: CancellationToken,
     budget: Budget,
+    door: Door,
 }
 
 impl Gate {
@@ -46,8 +45,9 @@ impl Gate {
         legacy: Arc<LegacySessions>,
         stop: CancellationToken,
         budget: Budget,
+        door: Door,
     ) -> Self {
-        Self { in_flight: Arc::default(), legacy, stop, budget }
+        Self { in_flight: Arc::default(), legacy, stop, budget, door }
     }
 
     /// Calls that are being answered. Streams that only wait for news are none.
@@ -57,13 +57,21 @@ impl Gate {
 }
 
 /// Lets a request through, or turns it away.
-pub(super) async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+pub(super) async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Response {
     if gate.stop.is_cancelled() {
         return turned_away("the daemon is stopping");
     }
-    // Without authentication there is one tenant: whoever reaches the loopback address.
-    request.extensions_mut().insert(Tenant::local());
+    let principal = match gate.door.caller(request.headers()) {
+        Ok(principal) => principal,
+        Err(denied) => return *denied,
+    };
     let session_id = session_of(request.headers());
+    // Somebody else's conversation does not exist.
+    if let Some(id) = &session_id
+        && !gate.legacy.is_of(id, &principal.tenant)
+    {
+        return (StatusCode::NOT_FOUND, "there is no such session\n").into_response();
+    }
     let may_open =
         session_id.is_none() && request.method() == Method::POST && !is_modern(request.headers());
     let counts = request.method() == Method::POST;
@@ -74,12 +82,21 @@ pub(super) async fn pass(State(gate): State<Gate>, mut request: Request, next: N
         Ok(taken) => taken,
         Err((status, why)) => return (status, format!("{why}\n")).into_response(),
     };
+    let peek = Peek::at(&bytes);
+    if let Some(lacking) = peek.lacking(&principal) {
+        return gate.door.forbids(lacking);
+    }
     // Nobody's conversation ends for something that does not open another one.
-    if may_open && opens(&bytes) && !gate.legacy.make_room().await {
+    if may_open && peek.opens() && !gate.legacy.make_room().await {
         return turned_away("there are too many sessions of the older protocol");
     }
-    let request = Request::from_parts(head, Body::from(bytes));
+    let tenant = principal.tenant.clone();
+    let mut request = Request::from_parts(head, Body::from(bytes));
+    request.extensions_mut().insert(principal);
     let mut response = next.run(request).await;
+    if may_open && let Some(id) = session_of(response.headers()) {
+        gate.legacy.belongs_to(&id, tenant);
+    }
     // rmcp accepts the end of a conversation; clients expect to hear that it is done, which it is.
     if ends && response.status() == StatusCode::ACCEPTED {
         *response.status_mut() = StatusCode::NO_CONTENT;
@@ -113,17 +130,6 @@ impl http_body::Body for InFlight {
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
-}
-
-/// Whether a message opens a conversation of the older protocol.
-fn opens(body: &[u8]) -> bool {
-    #[derive(Deserialize)]
-    struct Message<'a> {
-        #[serde(borrow)]
-        method: Option<Cow<'a, str>>,
-    }
-    let message: Option<Message<'_>> = serde_json::from_slice(body).ok();
-    message.and_then(|message| message.method).is_some_and(|method| method == "initialize")
 }
 
 fn turned_away(why: &'static str) -> Response {
@@ -193,20 +199,6 @@ impl Service<Request> for Eras {
         } else {
             let service = self.older.clone();
             Box::pin(async move { Ok(service.handle(request).await.map(Body::new)) })
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_initialize_opens_a_conversation() {
-        assert!(opens(br#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}"#));
-        assert!(opens(br#"{"method":"\u0069nitialize"}"#));
-        for other in [&br#"{"method":"tools/list"}"#[..], b"{}", b"", b"initialize", b"[1]"] {
-            assert!(!opens(other));
         }
     }
 }

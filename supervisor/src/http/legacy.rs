@@ -40,10 +40,12 @@ pub(super) struct LegacySessions {
     uses: Mutex<HashMap<Arc<str>, Usage>>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Usage {
     in_flight: isize,
     last: Instant,
+    /// Whose it is; nobody's while it is being opened.
+    tenant: Option<Tenant>,
 }
 
 impl LegacySessions {
@@ -78,6 +80,18 @@ impl LegacySessions {
             usage.in_flight += change;
             usage.last = Instant::now();
         }
+    }
+
+    /// A conversation was opened by that tenant.
+    pub(super) fn belongs_to(&self, id: &Arc<str>, tenant: Tenant) {
+        if let Some(usage) = self.lock().get_mut(id) {
+            usage.tenant = Some(tenant);
+        }
+    }
+
+    /// Whether a conversation is that tenant's, or there is none of that name.
+    pub(super) fn is_of(&self, id: &str, tenant: &Tenant) -> bool {
+        self.lock().get(id).is_none_or(|usage| usage.tenant.as_ref() == Some(tenant))
     }
 
     /// Ends conversations that nobody uses, until `stop`.
@@ -118,7 +132,7 @@ impl SessionManager for LegacySessions {
 
     async fn create_session(&self) -> Result<(SessionId, Self::Transport), Error> {
         let created = self.inner.create_session().await?;
-        let usage = Usage { in_flight: 0, last: Instant::now() };
+        let usage = Usage { in_flight: 0, last: Instant::now(), tenant: None };
         self.lock().insert(Arc::clone(&created.0), usage);
         Ok(created)
     }
@@ -138,10 +152,10 @@ impl SessionManager for LegacySessions {
     /// Called when the client says so, when nobody uses it, and when the daemon stops; it may be
     /// called twice.
     async fn close_session(&self, id: &SessionId) -> Result<(), Error> {
-        let known = self.lock().remove(id).is_some();
-        if known {
+        let known = self.lock().remove(id);
+        if let Some(tenant) = known.and_then(|usage| usage.tenant) {
             let connection = Connection::One(Arc::clone(id));
-            self.sessions.connection_ended(&Tenant::local(), &connection).await;
+            self.sessions.connection_ended(&tenant, &connection).await;
         }
         self.inner.close_session(id).await
     }

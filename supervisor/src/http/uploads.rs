@@ -15,6 +15,8 @@ use tokio::sync::Semaphore;
 
 use super::Config;
 use super::body::announced;
+use super::door::Door;
+use crate::auth::Scope;
 use crate::code::{Code as _, chain};
 use crate::tenants::Tenant;
 use crate::uploads::{Error, Uploaded, Uploads};
@@ -34,12 +36,13 @@ struct Entry {
     uploads: Uploads,
     hosts: Vec<String>,
     origins: Vec<String>,
+    door: Door,
     arriving: Semaphore,
 }
 
-pub(super) fn router(uploads: Uploads, config: &Config) -> Router {
+pub(super) fn router(uploads: Uploads, config: &Config, door: Door) -> Router {
     let (hosts, origins) = (config.allowed_hosts.clone(), config.allowed_origins.clone());
-    let entry = Entry { uploads, hosts, origins, arriving: Semaphore::new(ARRIVING_MAX) };
+    let entry = Entry { uploads, hosts, origins, door, arriving: Semaphore::new(ARRIVING_MAX) };
     Router::new().route(PATH, post(take)).with_state(Arc::new(entry))
 }
 
@@ -50,8 +53,11 @@ async fn take(State(entry): State<Arc<Entry>>, request: Request) -> Response {
     let Ok(_turn) = entry.arriving.try_acquire() else {
         return refused(StatusCode::SERVICE_UNAVAILABLE, "busy", "too many files at a time");
     };
-    // Without authentication there is one tenant: whoever reaches the loopback address.
-    let tenant = Tenant::local();
+    let tenant = match entry.door.caller(request.headers()) {
+        Ok(principal) if principal.may(Scope::Use) => principal.tenant,
+        Ok(_principal) => return entry.door.forbids(Scope::Use),
+        Err(denied) => return *denied,
+    };
     let length = announced(request.headers()).map(|length| length as u64);
     let whole = store(&entry.uploads, &tenant, length, request.into_body());
     match tokio::time::timeout(ARRIVE_WITHIN, whole).await {
@@ -161,6 +167,7 @@ mod tests {
             uploads: Uploads::new(crate::uploads::Config::default(), None),
             hosts: vec!["sim.example".to_owned()],
             origins: vec!["https://lab.example".to_owned()],
+            door: Door::new(crate::auth::Auth::none()),
             arriving: Semaphore::new(1),
         };
         let lets_in = |host: &str, origin: Option<&str>| {

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::McpServer;
 use super::refusal::Refusal;
+use crate::auth::Principal;
 use crate::session::Session;
 use crate::sessions::Connection;
 use crate::tenants::Tenant;
@@ -23,6 +24,8 @@ use crate::worker::Options;
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
     pub(super) tenant: Tenant,
+    /// Who it is, and what it may do.
+    pub(super) principal: Principal,
     pub(super) connection: Connection,
     /// The client withdraws the call.
     withdrawn: CancellationToken,
@@ -39,23 +42,24 @@ impl FromContextPart<ToolCallContext<'_, McpServer>> for Caller {
 impl Caller {
     /// Who makes a request.
     pub(super) fn of(request: &RequestContext<RoleServer>) -> Result<Self, ErrorData> {
-        let (tenant, connection) = match request.extensions.get::<Parts>() {
+        let (principal, connection) = match request.extensions.get::<Parts>() {
             // Standard input has one client, who owns everything.
-            None => (Tenant::local(), Connection::One("stdio".into())),
+            None => (Principal::local(), Connection::One("stdio".into())),
             Some(parts) => {
-                let tenant = parts.extensions.get::<Tenant>().cloned();
-                let tenant = tenant.ok_or_else(|| {
-                    ErrorData::internal_error("the request came without a tenant", None)
+                let principal = parts.extensions.get::<Principal>().cloned();
+                let principal = principal.ok_or_else(|| {
+                    ErrorData::internal_error("the request came without a sender", None)
                 })?;
                 // The newer protocol has no conversations, whatever its headers say.
                 let id = parts.headers.get("mcp-session-id").filter(|_| !super::is_modern(request));
                 let id = id.and_then(|id| id.to_str().ok());
-                (tenant, id.map_or(Connection::Any, |id| Connection::One(id.into())))
+                (principal, id.map_or(Connection::Any, |id| Connection::One(id.into())))
             }
         };
         let token = request.meta.get_progress_token();
         Ok(Self {
-            tenant,
+            tenant: principal.tenant.clone(),
+            principal,
             connection,
             withdrawn: request.ct.clone(),
             progress: token.map(|token| (token, request.peer.clone())),

@@ -8,6 +8,7 @@ use rmcp::model::{CallToolResponse, CallToolResult};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::auth::Scope;
 use crate::code::{Code, chain};
 
 /// An error as the client sees it: a tool result with `isError`, whose structured content this is.
@@ -47,6 +48,12 @@ impl Refusal {
     /// An argument that is not what it must be.
     pub(super) fn argument(message: String) -> Self {
         Self { code: INVALID_ARGUMENT, message, hint: None, retry_after_ms: None }
+    }
+
+    /// The caller may not do that.
+    pub(super) fn lacking(scope: Scope) -> Self {
+        let message = format!("this needs the scope {scope}");
+        Self { code: "insufficient_scope", message, hint: None, retry_after_ms: None }
     }
 
     /// A result that is longer than it may be.

@@ -19,6 +19,7 @@ use super::caller::Caller;
 use super::refusal::Refusal;
 use super::tools::describe_session;
 use super::toolsets::Toolset;
+use crate::auth::{Principal, Scope};
 use crate::models::Form;
 use crate::recordings::{self, Format};
 use crate::session::{Session, is_model_id};
@@ -77,6 +78,14 @@ const RECORDING_TEMPLATE: &str =
 const MODEL_TEMPLATE: &str = "sim://{session_id}/model/{model_id}.xml";
 
 impl Address {
+    /// What whoever reads it must be allowed to do.
+    pub(super) fn scope(&self) -> Scope {
+        match self {
+            Self::PoolStats => Scope::AdministerPool,
+            _ => Scope::Use,
+        }
+    }
+
     /// Reads an address. To add a kind of resource, add it here, to what is listed, and to `text`.
     pub(super) fn parse(uri: &str) -> Option<Self> {
         match uri {
@@ -115,7 +124,7 @@ impl Address {
 
 impl McpServer {
     /// The resources that are always there.
-    pub(super) fn resources(&self) -> Vec<Resource> {
+    pub(super) fn resources(&self, principal: &Principal) -> Vec<Resource> {
         let sessions = Resource::new("sim://sessions", "sessions")
             .with_title("Your sessions")
             .with_description("Every session of yours, as list_sessions tells it.")
@@ -124,9 +133,10 @@ impl McpServer {
             .with_title("The process pool")
             .with_description("The pool at a glance, as get_process_pool_stats tells it.")
             .with_mime_type(JSON);
-        let mut resources = vec![sessions];
-        resources.extend(self.has(Toolset::Pool).then_some(stats));
-        resources
+        let all =
+            [(Scope::Use, true, sessions), (Scope::AdministerPool, self.has(Toolset::Pool), stats)];
+        let seen = all.into_iter().filter(|(scope, is_on, _)| *is_on && principal.may(*scope));
+        seen.map(|(_, _, resource)| resource).collect()
     }
 
     /// The resources that every session has.
@@ -157,7 +167,8 @@ impl McpServer {
         caller: &Caller,
         uri: &str,
     ) -> Result<ReadResourceResult, ErrorData> {
-        let address = self.address(uri).ok_or_else(|| not_found(uri))?;
+        let address = self.address(uri).filter(|it| caller.principal.may(it.scope()));
+        let address = address.ok_or_else(|| not_found(uri))?;
         let contents = self.contents(caller, &address, uri).await;
         let contents = contents.map_err(|refusal| refused(uri, refusal))?;
         // Whatever it is, it is so now, and for its owner.

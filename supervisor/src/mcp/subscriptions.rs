@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::McpServer;
 use super::caller::Caller;
 use super::resources::Address;
+use crate::auth::Principal;
 use crate::sessions::Connection;
 use crate::tenants::Tenant;
 
@@ -112,10 +113,10 @@ impl McpServer {
         &self,
         context: &SubscriptionContext,
     ) -> Result<(), ErrorData> {
-        let tenant = Caller::of(context.request_context())?.tenant;
+        let Caller { tenant, principal, .. } = Caller::of(context.request_context())?;
         let uris = context.accepted().resource_subscriptions.clone().unwrap_or_default();
         let _seats = Seats::take(self, &tenant, uris.len())?;
-        let watched = uris.into_iter().filter_map(|uri| self.watch(&tenant, uri)).collect();
+        let watched = uris.into_iter().filter_map(|uri| self.watch(&principal, uri)).collect();
         let ear = Ear::Listener(context.sink().clone());
         let telling = async {
             self.tell_of_changes(&tenant, watched, &ear).await;
@@ -136,9 +137,9 @@ impl McpServer {
         uri: String,
         context: &RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
-        let Caller { tenant, connection, .. } = Caller::of(context)?;
+        let Caller { tenant, principal, connection, .. } = Caller::of(context)?;
         let conversation = conversation(connection)?;
-        let exists = || self.mark(&tenant, &self.address(&uri)?);
+        let exists = || self.watch(&principal, uri.clone())?.mark;
         if !self.can_watch(&uri) || exists().is_none() {
             return Err(super::resources::not_found(&uri));
         }
@@ -150,7 +151,7 @@ impl McpServer {
         {
             before.cancel();
         }
-        let watched = self.watch(&tenant, uri).into_iter().collect();
+        let watched = self.watch(&principal, uri).into_iter().collect();
         let (server, peer) = (self.clone(), context.peer.clone());
         tokio::spawn(async move {
             let _seat = seat;
@@ -180,9 +181,9 @@ impl McpServer {
         Ok(())
     }
 
-    fn watch(&self, tenant: &Tenant, uri: String) -> Option<Watched> {
-        let address = self.address(&uri)?;
-        let mark = self.mark(tenant, &address);
+    fn watch(&self, principal: &Principal, uri: String) -> Option<Watched> {
+        let address = self.address(&uri).filter(|address| principal.may(address.scope()))?;
+        let mark = self.mark(&principal.tenant, &address);
         Some(Watched { uri, address, mark })
     }
 

@@ -31,13 +31,15 @@ mod snapshots;
 mod state;
 mod viewer;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
 
 use rmcp::handler::server::router::tool::ToolRouter;
 
 pub(super) use self::sessions::describe as describe_session;
 use super::McpServer;
 use super::toolsets::Toolset;
+use crate::auth::Scope;
 
 /// Tools that belong together: a module here, and a chapter of the documentation.
 pub(super) struct Family {
@@ -46,6 +48,8 @@ pub(super) struct Family {
     pub(super) title: &'static str,
     /// The toolset that it is part of. Without one it is always there.
     pub(super) toolset: Option<Toolset>,
+    /// What whoever calls one of its tools must be allowed to do.
+    pub(super) scope: Scope,
     tools: fn() -> ToolRouter<McpServer>,
 }
 
@@ -54,7 +58,15 @@ const fn family(
     toolset: Option<Toolset>,
     tools: fn() -> ToolRouter<McpServer>,
 ) -> Family {
-    Family { title, toolset, tools }
+    Family { title, toolset, scope: Scope::Use, tools }
+}
+
+impl Family {
+    /// One whose tools need another scope.
+    const fn needs(mut self, scope: Scope) -> Self {
+        self.scope = scope;
+        self
+    }
 }
 
 /// Every family, in the order of the documentation.
@@ -77,7 +89,7 @@ pub(super) const FAMILIES: &[Family] = &[
     family("Recordings", Some(Toolset::Analysis), McpServer::recording_tools),
     family("Pictures", Some(Toolset::Simulation), McpServer::picture_tools),
     family("Viewer", Some(Toolset::Simulation), McpServer::viewer_tools),
-    family("Pool", Some(Toolset::Pool), McpServer::pool_tools),
+    family("Pool", Some(Toolset::Pool), McpServer::pool_tools).needs(Scope::AdministerPool),
 ];
 
 impl Family {
@@ -93,6 +105,20 @@ impl Family {
         });
         router
     }
+}
+
+/// What whoever calls a tool must be allowed to do, by the tool's name.
+static SCOPES: LazyLock<HashMap<String, Scope>> = LazyLock::new(|| {
+    let of = |family: &Family| {
+        let scope = family.scope;
+        (family.tools)().map.into_keys().map(move |name| (name.into_owned(), scope))
+    };
+    FAMILIES.iter().flat_map(of).collect()
+});
+
+/// What whoever calls a tool must be allowed to do; nothing if there is no such tool.
+pub(super) fn scope_of(tool: &str) -> Option<Scope> {
+    SCOPES.get(tool).copied()
 }
 
 /// The tools of some toolsets, and those that are always there, as clients see them. A client hands

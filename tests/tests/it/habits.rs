@@ -15,13 +15,13 @@ fn daemon() -> (Daemon, HttpClient) {
     (daemon, client)
 }
 
-fn tools(client: &mut HttpClient) -> Vec<Value> {
+pub(crate) fn tools(client: &mut HttpClient) -> Vec<Value> {
     let list = client.ask("tools/list", None, json!({}));
     list["result"]["tools"].as_array().unwrap().clone()
 }
 
 /// Arguments that fit a tool's schema, for what it cannot do without.
-fn least(tool: &Value) -> Value {
+pub(crate) fn least(tool: &Value) -> Value {
     let schema = &tool["inputSchema"];
     let required = schema["required"].as_array().into_iter().flatten();
     let mut arguments = json!({});

@@ -7,6 +7,7 @@
 
 mod actuation;
 mod analysis;
+mod auth;
 mod browser;
 mod cli;
 mod clients;

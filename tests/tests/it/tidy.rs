@@ -58,7 +58,7 @@ const LAYERS: [&[&str]; 11] = [
     &["compiler", "renderer", "sources", "uploads"],
     &["worker"],
     &["pool"],
-    &["store"],
+    &["store", "auth"],
     &["scenes", "tenants", "limits", "code", "handle", "whole"],
 ];
 

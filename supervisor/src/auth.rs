@@ -1,0 +1,268 @@
+//! Who calls over HTTP, and what they may do.
+//!
+//! Without authentication there is one tenant, whoever reaches the address, and it may do
+//! everything; that is for the loopback address. With tokens, a call comes with one of those that
+//! the tokens file lists, and is its tenant's.
+
+pub mod tokens;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use serde::{Deserialize, Serialize};
+
+use self::tokens::{Digest, File, Moment, TokensError};
+use crate::tenants::Tenant;
+
+/// How callers are told apart.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// How.
+    pub mode: Mode,
+    /// The file that lists the tokens; empty means `tokens.toml` in systemd's folder of credentials,
+    /// or else in the state folder.
+    pub tokens_file: PathBuf,
+    /// Whether anybody may call although the address is no loopback address.
+    pub allow_anonymous: bool,
+}
+
+/// How callers are told apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// They are not.
+    #[default]
+    None,
+    /// By bearer tokens.
+    Tokens,
+}
+
+/// Something that somebody may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Scope {
+    /// Use simulators of one's own.
+    #[serde(rename = "sim:use")]
+    Use,
+    /// See how fast it all is.
+    #[serde(rename = "metrics:read")]
+    ReadMetrics,
+    /// See every tenant's processes, and end them.
+    #[serde(rename = "pool:admin")]
+    AdministerPool,
+}
+
+impl Scope {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Use, Self::ReadMetrics, Self::AdministerPool];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Use => "sim:use",
+            Self::ReadMetrics => "metrics:read",
+            Self::AdministerPool => "pool:admin",
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Scope {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = Self::ALL.map(Self::name).join(", ");
+        let found = Self::ALL.into_iter().find(|scope| scope.name() == text);
+        found.ok_or_else(|| format!("`{text}` is no scope; there are {known}"))
+    }
+}
+
+/// Who calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// Whose everything is that comes of it.
+    pub tenant: Tenant,
+    /// The name of its token.
+    pub name: Arc<str>,
+    /// What it may do.
+    scopes: Arc<[Scope]>,
+}
+
+impl Principal {
+    /// Whoever reaches this machine's standard input or loopback address.
+    pub fn local() -> Self {
+        Self { tenant: Tenant::local(), name: "local".into(), scopes: Scope::ALL.into() }
+    }
+
+    /// Whether it may do that.
+    pub fn may(&self, scope: Scope) -> bool {
+        self.scopes.contains(&scope)
+    }
+
+    /// Everything that it may do.
+    pub fn scopes(&self) -> &[Scope] {
+        &self.scopes
+    }
+}
+
+/// Why somebody is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// There is no token, or it is of another kind.
+    Missing,
+    /// There is no such token, or not any more.
+    Invalid,
+}
+
+/// Tells callers apart. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Auth {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    /// Without it nobody is asked.
+    path: Option<PathBuf>,
+    known: RwLock<Known>,
+}
+
+/// The tokens by their digest.
+type Known = HashMap<Digest, Entry>;
+
+#[derive(Clone, Debug)]
+struct Entry {
+    principal: Principal,
+    expires: Option<Moment>,
+}
+
+impl Auth {
+    /// Nobody is asked.
+    pub fn none() -> Self {
+        Self { inner: Arc::new(Inner { path: None, known: RwLock::default() }) }
+    }
+
+    /// Callers have one of the tokens of a file.
+    pub fn tokens(path: PathBuf) -> Result<Self, TokensError> {
+        let known = known(&File::read(&path)?);
+        Ok(Self { inner: Arc::new(Inner { path: Some(path), known: RwLock::new(known) }) })
+    }
+
+    /// Whether callers are asked who they are.
+    pub fn asks(&self) -> bool {
+        self.inner.path.is_some()
+    }
+
+    /// Reads the tokens anew; tells how many there are. If that fails, those before stay.
+    pub fn reload(&self) -> Result<usize, TokensError> {
+        let Some(path) = &self.inner.path else { return Ok(0) };
+        let known = known(&File::read(path)?);
+        let count = known.len();
+        *self.inner.known.write().unwrap_or_else(PoisonError::into_inner) = known;
+        Ok(count)
+    }
+
+    /// Who comes with that header.
+    pub fn caller(&self, authorization: Option<&str>) -> Result<Principal, Denied> {
+        if !self.asks() {
+            return Ok(Principal::local());
+        }
+        let (kind, token) =
+            authorization.and_then(|it| it.split_once(' ')).ok_or(Denied::Missing)?;
+        if !kind.eq_ignore_ascii_case("bearer") {
+            return Err(Denied::Missing);
+        }
+        // Digests are compared, and of a digest nobody learns the token by its time.
+        let digest = Digest::of(token.trim());
+        let known = self.inner.known.read().unwrap_or_else(PoisonError::into_inner);
+        let entry = known.get(&digest).ok_or(Denied::Invalid)?;
+        if entry.expires.is_some_and(Moment::is_over) {
+            return Err(Denied::Invalid);
+        }
+        Ok(entry.principal.clone())
+    }
+}
+
+fn known(file: &File) -> Known {
+    let entry = |token: &tokens::Token| {
+        let principal = Principal {
+            tenant: Tenant::named(token.tenant()),
+            name: token.name.as_str().into(),
+            scopes: token.scopes.as_slice().into(),
+        };
+        (token.sha256, Entry { principal, expires: token.expires })
+    };
+    file.tokens.iter().map(entry).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn with(text: &str) -> (tempfile::TempDir, Auth) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokens.toml");
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let auth = Auth::tokens(path).unwrap();
+        (folder, auth)
+    }
+
+    fn entry(name: &str, token: &str, more: &str) -> String {
+        format!("[[token]]\nname = \"{name}\"\nsha256 = \"{}\"\n{more}\n", Digest::of(token))
+    }
+
+    #[test]
+    fn a_token_is_its_tenants_and_may_do_what_its_scopes_say() {
+        let text = entry("ann", "swt_1", "scopes = [\"sim:use\"]\ntenant = \"lab\"")
+            + &entry("bob", "swt_2", "scopes = [\"pool:admin\", \"sim:use\"]");
+        let (_folder, auth) = with(&text);
+        let ann = auth.caller(Some("Bearer swt_1")).unwrap();
+        assert_eq!((&ann.tenant, &*ann.name), (&Tenant::named("lab"), "ann"));
+        assert!(ann.may(Scope::Use) && !ann.may(Scope::AdministerPool));
+        let bob = auth.caller(Some("bearer swt_2")).unwrap();
+        assert_eq!(bob.tenant, Tenant::named("bob"));
+        assert!(bob.may(Scope::AdministerPool));
+    }
+
+    #[test]
+    fn who_has_no_token_or_a_wrong_or_an_old_one_is_not_let_in() {
+        let text = entry("ann", "swt_1", "expires = 2020-01-01T00:00:00Z")
+            + &entry("bob", "swt_2", "expires = 2999-01-01T00:00:00Z");
+        let (_folder, auth) = with(&text);
+        assert_eq!(auth.caller(None), Err(Denied::Missing));
+        assert_eq!(auth.caller(Some("Basic YTpi")), Err(Denied::Missing));
+        assert_eq!(auth.caller(Some("Bearer swt_3")), Err(Denied::Invalid));
+        assert_eq!(auth.caller(Some("Bearer swt_1")), Err(Denied::Invalid));
+        auth.caller(Some("Bearer swt_2")).unwrap();
+    }
+
+    #[test]
+    fn tokens_are_read_anew_and_a_broken_file_changes_nothing() {
+        let (folder, auth) = with(&entry("ann", "swt_1", ""));
+        let path = folder.path().join("tokens.toml");
+        std::fs::write(&path, "[[token]").unwrap();
+        auth.reload().unwrap_err();
+        auth.caller(Some("Bearer swt_1")).unwrap();
+        std::fs::write(&path, entry("bob", "swt_2", "")).unwrap();
+        assert_eq!(auth.reload().unwrap(), 1);
+        assert_eq!(auth.caller(Some("Bearer swt_1")), Err(Denied::Invalid));
+        auth.caller(Some("Bearer swt_2")).unwrap();
+    }
+
+    #[test]
+    fn where_nobody_is_asked_everybody_may_do_everything() {
+        let local = Auth::none().caller(None).unwrap();
+        assert!(Scope::ALL.into_iter().all(|scope| local.may(scope)));
+    }
+}

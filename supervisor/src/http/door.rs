@@ -1,0 +1,120 @@
+//! Who is let in, and to what.
+
+use std::borrow::Cow;
+
+use axum::response::{IntoResponse as _, Response};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde::Deserialize;
+
+use crate::auth::{Auth, Denied, Principal, Scope};
+use crate::mcp;
+
+/// Asks callers who they are.
+#[derive(Clone, Debug)]
+pub(super) struct Door {
+    auth: Auth,
+}
+
+impl Door {
+    pub(super) fn new(auth: Auth) -> Self {
+        Self { auth }
+    }
+
+    /// Who makes a request; or the answer to somebody who is not let in.
+    pub(super) fn caller(&self, headers: &HeaderMap) -> Result<Principal, Box<Response>> {
+        let authorization = headers.get(header::AUTHORIZATION);
+        let authorization = authorization.and_then(|value| value.to_str().ok());
+        self.auth.caller(authorization).map_err(|denied| {
+            let (challenge, said) = match denied {
+                Denied::Missing => ("Bearer realm=\"simward\"", "a bearer token is needed\n"),
+                Denied::Invalid => (
+                    "Bearer realm=\"simward\", error=\"invalid_token\"",
+                    "the token is not known, or not good any more\n",
+                ),
+            };
+            let challenge = (header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+            Box::new((StatusCode::UNAUTHORIZED, [challenge], said).into_response())
+        })
+    }
+
+    /// The answer to somebody who may not do that.
+    #[expect(clippy::unused_self, reason = "only a door forbids")]
+    pub(super) fn forbids(&self, lacking: Scope) -> Response {
+        let challenge =
+            format!("Bearer realm=\"simward\", error=\"insufficient_scope\", scope=\"{lacking}\"");
+        let said = format!("this needs the scope {lacking}\n");
+        let challenge = HeaderValue::from_str(&challenge).ok();
+        let mut response = (StatusCode::FORBIDDEN, said).into_response();
+        if let Some(challenge) = challenge {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        response
+    }
+}
+
+/// What can be seen of a message without reading it whole.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Peek<'a> {
+    #[serde(borrow, default)]
+    method: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    params: Option<Params<'a>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Params<'a> {
+    #[serde(borrow, default)]
+    name: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    uri: Option<Cow<'a, str>>,
+}
+
+impl<'a> Peek<'a> {
+    /// A look at a message; at one that is none there is nothing to see.
+    pub(super) fn at(body: &'a [u8]) -> Self {
+        serde_json::from_slice(body).unwrap_or_default()
+    }
+
+    /// Whether it opens a conversation of the older protocol.
+    pub(super) fn opens(&self) -> bool {
+        self.method.as_deref() == Some("initialize")
+    }
+
+    /// What it needs and its sender may not do.
+    pub(super) fn lacking(&self, principal: &Principal) -> Option<Scope> {
+        let params = self.params.as_ref();
+        let scope = match self.method.as_deref()? {
+            "tools/call" => mcp::scope_of_tool(params?.name.as_deref()?)?,
+            "resources/read" => mcp::scope_of_resource(params?.uri.as_deref()?),
+            _ => return None,
+        };
+        (!principal.may(scope)).then_some(scope)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_initialize_opens_a_conversation() {
+        let opens = |body: &[u8]| Peek::at(body).opens();
+        assert!(opens(br#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}"#));
+        assert!(opens(br#"{"method":"\u0069nitialize"}"#));
+        for other in [&br#"{"method":"tools/list"}"#[..], b"{}", b"", b"initialize", b"[1]"] {
+            assert!(!opens(other));
+        }
+    }
+
+    #[test]
+    fn everybody_may_do_everything_where_nobody_is_asked() {
+        let local = Principal::local();
+        for call in [
+            &br#"{"method":"tools/call","params":{"name":"terminate_process"}}"#[..],
+            br#"{"method":"resources/read","params":{"uri":"pool://stats"}}"#,
+            br#"{"method":"tools/call","params":{"name":7}}"#,
+        ] {
+            assert_eq!(Peek::at(call).lacking(&local), None);
+        }
+    }
+}
