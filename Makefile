@@ -4,10 +4,11 @@
 CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 SECONDS ?= 60
+PREFIX ?= /usr/local
 RUSTFMT_CONFIG := --config imports_granularity=Module --config group_imports=StdExternalCrate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests release run demo test bench fuzz lint fmt
+.PHONY: help setup setup-tests release run demo dist install deb test bench fuzz lint fmt
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -27,6 +28,15 @@ run: release ## build, and serve
 
 demo: release ## build, and show what it does
 	exec $(TARGET_DIR)/release/simward demo $(ARGS)
+
+dist: setup ## build for another place than this folder
+	SIMWARD_DIST=1 $(CARGO) build --release -p simward-supervisor -p simward-worker -p simward-renderer
+
+install: ## copy what `make dist` built to PREFIX (/usr/local), below DESTDIR
+	@scripts/install $(TARGET_DIR)/release $(PREFIX) $(DESTDIR)
+
+deb: dist ## make a Debian package of it, in target/
+	@scripts/deb $(TARGET_DIR)/release $(TARGET_DIR)
 
 # The tests start the programs of other packages, so those are built first.
 # Doc tests are cargo's own: nextest does not run them.

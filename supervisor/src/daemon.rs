@@ -23,17 +23,17 @@ use crate::renderer::Renderer;
 use crate::runs::Runs;
 use crate::sessions::Sessions;
 use crate::sources::Sources;
-use crate::stdio;
 use crate::store::Store;
 use crate::telemetry::Watch;
 use crate::tenants::Tenant;
 use crate::uploads::Uploads;
 use crate::worker::Worker;
+use crate::{service, stdio};
 
 /// Serves MCP over HTTP until a signal says to stop.
 pub(crate) async fn serve_http(config: Config, print_address: bool) -> anyhow::Result<()> {
     let place = Place::take(&state_dir(&config))?;
-    let endpoint = Endpoint::bind(config.http.clone()).await?;
+    let endpoint = Endpoint::bind(config.http.clone(), service::socket()?).await?;
     let address = endpoint.address()?;
     let auth = open_door(&config, address)?;
     let folder = config.store.durable.then(|| state_dir(&config).join("store"));
@@ -48,6 +48,7 @@ pub(crate) async fn serve_http(config: Config, print_address: bool) -> anyhow::R
         announce(&address.to_string(), &url);
     }
     let server = mcp(&config, &sessions, watch, &stop);
+    service::ready(address, sessions.clone(), stop.clone());
     endpoint.serve(server, sessions.clone(), auth, stop).await;
     sessions.close_all().await;
     tracing::info!("stopped");

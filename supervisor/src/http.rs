@@ -79,8 +79,16 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Listens.
-    pub async fn bind(config: Config) -> anyhow::Result<Self> {
+    /// Listens: on the socket that was opened for us, or on one of our own.
+    pub async fn bind(
+        config: Config,
+        handed: Option<std::net::TcpListener>,
+    ) -> anyhow::Result<Self> {
+        if let Some(handed) = handed {
+            handed.set_nonblocking(true)?;
+            let listener = TcpListener::from_std(handed)?;
+            return Ok(Self { listener, config });
+        }
         let listener = TcpListener::bind(config.listen).await.with_context(|| {
             format!("could not listen on {}: choose another address with --listen", config.listen)
         })?;

@@ -3,7 +3,7 @@
 //! A call travels in a straight line: `mcp::tools` → [`sessions`] → [`session`] → [`worker`] → the
 //! process. Modules may import from those listed after them, never from those listed before, and a
 //! test checks it:
-//! wiring (`cli`, [`doctor`], `demo`, `daemon`, [`config`]) → [`http`], `stdio`, [`admin`] → [`mcp`] →
+//! wiring (`cli`, [`doctor`], `demo`, `daemon`, `service`, [`config`]) → [`http`], `stdio`, [`admin`] → [`mcp`] →
 //! [`telemetry`], [`terminate`], [`models`], [`pictures`], [`recordings`], [`runs`] → [`sessions`] →
 //! [`session`] → [`compiler`], [`renderer`], [`sources`], [`uploads`] → [`worker`] → [`pool`] → [`store`], [`auth`] →
 //! [`scenes`], [`tenants`], [`limits`], [`code`], `handle`, `whole`.
@@ -15,6 +15,7 @@ pub mod config;
 mod daemon;
 mod demo;
 pub mod doctor;
+mod service;
 
 pub mod admin;
 pub mod http;
@@ -36,13 +37,13 @@ pub mod session;
 pub mod compiler;
 pub mod renderer;
 pub mod sources;
+pub mod uploads;
 pub mod worker;
 
 pub mod pool;
 
 pub mod auth;
 pub mod store;
-pub mod uploads;
 
 pub mod code;
 mod handle;

@@ -37,6 +37,7 @@ mod recovery;
 mod reference;
 mod rogues;
 mod scenes;
+mod service;
 mod simulation;
 mod snapshots;
 mod sources;

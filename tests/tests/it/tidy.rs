@@ -49,7 +49,7 @@ fn no_file_outgrows_a_reader() {
 /// The supervisor's layers, from the edge inwards. A module may import from the layers after its
 /// own.
 const LAYERS: [&[&str]; 11] = [
-    &["cli", "doctor", "demo", "daemon", "config"],
+    &["cli", "doctor", "demo", "daemon", "service", "config"],
     &["http", "stdio", "admin"],
     &["mcp"],
     &["telemetry", "terminate", "models", "pictures", "recordings", "runs"],
