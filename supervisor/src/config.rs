@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{auth, compiler, http, mcp, pool, renderer, runs, sessions, sources, store, uploads};
+use crate::{
+    audit, auth, compiler, http, mcp, pool, renderer, runs, sessions, sources, store, uploads,
+};
 
 /// Everything that the daemon may be told.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -36,6 +38,8 @@ pub struct Config {
     pub render: renderer::Config,
     /// Who may call over HTTP.
     pub auth: auth::Config,
+    /// Who did what.
+    pub audit: audit::Config,
     /// Where models may lie in files.
     pub models: sources::Config,
     /// Files that are sent ahead of a model.

@@ -9,12 +9,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Place};
+use crate::audit::Audit;
 use crate::auth::{self, Auth};
 use crate::code::chain;
 use crate::compiler::Compiler;
 use crate::config::Config;
 use crate::http::{self, Endpoint};
-use crate::mcp::McpServer;
+use crate::mcp::{Behind, McpServer};
 use crate::models::Models;
 use crate::pool::Pool;
 use crate::pool::groups::Limits;
@@ -47,10 +48,12 @@ pub(crate) async fn serve_http(config: Config, print_address: bool) -> anyhow::R
     if print_address {
         announce(&address.to_string(), &url);
     }
-    let server = mcp(&config, &sessions, watch, &stop);
+    let audit = open_audit(&config)?;
+    let server = mcp(&config, &sessions, watch, audit.clone(), &stop);
     service::ready(address, sessions.clone(), stop.clone());
     endpoint.serve(server, sessions.clone(), auth, stop).await;
     sessions.close_all().await;
+    audit.close();
     tracing::info!("stopped");
     Ok(())
 }
@@ -63,18 +66,34 @@ pub(crate) async fn serve_stdio(config: Config) -> anyhow::Result<()> {
     let (sessions, watch) = open(&config, store).await?;
     let _admin = admin::serve(&place, sessions.clone(), watch.clone())?;
     let stop = stop_on_signals()?;
-    let server = mcp(&config, &sessions, watch, &stop);
+    let audit = open_audit(&config)?;
+    let server = mcp(&config, &sessions, watch, audit.clone(), &stop);
     let served = stdio::serve(server, sessions.clone(), stop).await;
     sessions.close_all().await;
+    audit.close();
     served
 }
 
-fn mcp(config: &Config, sessions: &Sessions, watch: Watch, stop: &CancellationToken) -> McpServer {
+fn open_audit(config: &Config) -> anyhow::Result<Audit> {
+    let path = &config.audit.path;
+    Audit::open(&config.audit)
+        .with_context(|| format!("the audit cannot be written to {}", path.display()))
+}
+
+fn mcp(
+    config: &Config,
+    sessions: &Sessions,
+    watch: Watch,
+    audit: Audit,
+    stop: &CancellationToken,
+) -> McpServer {
     let runs = Runs::new(config.runs.clone());
     let models = Models::new(sessions.clone(), Sources::new(config.models.clone()));
     let folder = config.store.durable.then(|| state_dir(config));
     let uploads = Uploads::new(config.uploads.clone(), folder);
-    McpServer::new(&config.mcp, sessions.clone(), (models, uploads), runs, watch, stop.clone())
+    let sessions = sessions.clone();
+    let behind = Behind { sessions, models, uploads, runs, watch, audit };
+    McpServer::new(&config.mcp, behind, stop.clone())
 }
 
 /// Who may call. Without authentication everybody may do everything, and that is for this machine

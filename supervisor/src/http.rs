@@ -112,7 +112,7 @@ impl Endpoint {
         let cut = CancellationToken::new();
         let legacy = Arc::new(LegacySessions::new(sessions.clone(), config.legacy_sessions_max));
         legacy.clone().reap_idle(Duration::from_secs_f64(config.legacy_idle_secs), cut.clone());
-        let door = Door::new(auth);
+        let door = Door::new(auth, server.audit().clone());
         let budget = Budget::new(config.body_bytes_max);
         let gate = Gate::new(Arc::clone(&legacy), stop.clone(), budget, door.clone());
         let uploads = uploads::router(server.uploads().clone(), &config, door);

@@ -5,7 +5,7 @@
 //! test checks it:
 //! wiring (`cli`, [`doctor`], `demo`, `daemon`, `service`, [`config`]) → [`http`], `stdio`, [`admin`] → [`mcp`] →
 //! [`telemetry`], [`terminate`], [`models`], [`pictures`], [`recordings`], [`runs`] → [`sessions`] →
-//! [`session`] → [`compiler`], [`renderer`], [`sources`], [`uploads`] → [`worker`] → [`pool`] → [`store`], [`auth`] →
+//! [`session`] → [`compiler`], [`renderer`], [`sources`], [`uploads`] → [`worker`] → [`pool`] → [`store`], [`auth`], [`audit`] →
 //! [`scenes`], [`tenants`], [`limits`], [`code`], `handle`, `whole`.
 
 #![forbid(unsafe_code)]
@@ -42,6 +42,7 @@ pub mod worker;
 
 pub mod pool;
 
+pub mod audit;
 pub mod auth;
 pub mod store;
 

@@ -11,6 +11,7 @@ mod refusal;
 mod resources;
 mod subscriptions;
 mod tasks;
+mod trail;
 mod tools;
 mod toolsets;
 
@@ -38,6 +39,9 @@ use self::caller::Caller;
 use self::refusal::Refusal;
 use self::subscriptions::Subscriptions;
 pub use self::toolsets::{Config, Toolset};
+pub use self::trail::Origin;
+use self::trail::Trail;
+use crate::audit::Audit;
 use crate::auth::{Principal, Scope};
 use crate::models::Models;
 use crate::runs::Runs;
@@ -66,6 +70,7 @@ struct Inner {
     runs: Runs,
     models: Models,
     uploads: Uploads,
+    audit: Audit,
     watch: Watch,
     subscriptions: Subscriptions,
     started: Instant,
@@ -73,16 +78,27 @@ struct Inner {
     stop: CancellationToken,
 }
 
+/// What the server is in front of.
+#[derive(Debug)]
+pub struct Behind {
+    /// The sessions.
+    pub sessions: Sessions,
+    /// Where their models come from.
+    pub models: Models,
+    /// Files that were sent ahead of models.
+    pub uploads: Uploads,
+    /// Long work that nobody waits for.
+    pub runs: Runs,
+    /// What is measured of processes.
+    pub watch: Watch,
+    /// Who did what.
+    pub audit: Audit,
+}
+
 impl McpServer {
     /// A server in front of these sessions, until `stop`.
-    pub fn new(
-        config: &Config,
-        sessions: Sessions,
-        (models, uploads): (Models, Uploads),
-        runs: Runs,
-        watch: Watch,
-        stop: CancellationToken,
-    ) -> Self {
+    pub fn new(config: &Config, behind: Behind, stop: CancellationToken) -> Self {
+        let Behind { sessions, models, uploads, runs, watch, audit } = behind;
         let router = tools::of(&config.toolsets);
         let introduction = introduction(&router);
         let inner = Inner {
@@ -92,6 +108,7 @@ impl McpServer {
             sessions,
             models,
             uploads,
+            audit,
             runs,
             watch,
             subscriptions: Subscriptions::default(),
@@ -116,6 +133,11 @@ impl McpServer {
 
     fn models(&self) -> &Models {
         &self.inner.models
+    }
+
+    /// Who did what.
+    pub fn audit(&self) -> &Audit {
+        &self.inner.audit
     }
 
     /// Files that were sent ahead.
@@ -200,6 +222,7 @@ impl ServerHandler for McpServer {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let modern = is_modern(&context);
+        let trail = self.inner.audit.is_on().then(|| Trail::begin(&request, &context));
         let tool = request.name.clone();
         let knows_tasks = knows_tasks(&context);
         let Caller { tenant, principal, .. } = Caller::of(&context)?;
@@ -219,6 +242,9 @@ impl ServerHandler for McpServer {
         };
         if let CallToolResponse::Complete(result) = &mut response {
             refusal::complete(result);
+            if let Some(trail) = trail {
+                self.inner.audit.note(trail.end(&principal, result));
+            }
             if knows_tasks && let Some(task) = self.as_task(&tenant, result) {
                 return Ok(task.into());
             }

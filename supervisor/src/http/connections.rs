@@ -1,9 +1,13 @@
 //! Connections: how many there may be, how long a client may take, and how they end.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
+use http::Request;
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
@@ -11,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tower_service::Service;
 
 /// How long a client may take for the head of a request.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
@@ -44,11 +49,12 @@ pub(super) async fn serve(
             Some(_) = connections.join_next() => continue,
             accepted = accept => accepted,
         };
-        let (Ok(place), Ok((stream, _))) = (place, accepted) else {
+        let (Ok(place), Ok((stream, peer))) = (place, accepted) else {
             tokio::time::sleep(EXHAUSTED_PAUSE).await;
             continue;
         };
-        let connection = graceful.watch(connection(stream, router.clone()));
+        let connection =
+            graceful.watch(connection(stream, FromPeer { router: router.clone(), peer }));
         connections.spawn(async move {
             // A client that breaks off, or takes too long, is no error of ours.
             if let Err(error) = connection.await {
@@ -66,8 +72,8 @@ pub(super) async fn serve(
 
 fn connection(
     stream: TcpStream,
-    router: Router,
-) -> hyper::server::conn::http1::Connection<TokioIo<TcpStream>, TowerToHyperService<Router>> {
+    service: FromPeer,
+) -> hyper::server::conn::http1::Connection<TokioIo<TcpStream>, TowerToHyperService<FromPeer>> {
     // Without this, small replies wait 40 ms for the client's acknowledgement.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection could not be made quick");
@@ -75,5 +81,31 @@ fn connection(
     hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WITHIN)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
+}
+
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Remote(pub(crate) SocketAddr);
+
+/// Notes on each request of a connection where it comes from.
+#[derive(Clone)]
+struct FromPeer {
+    router: Router,
+    peer: SocketAddr,
+}
+
+impl Service<Request<Incoming>> for FromPeer {
+    type Response = <Router as Service<Request<Incoming>>>::Response;
+    type Error = <Router as Service<Request<Incoming>>>::Error;
+    type Future = <Router as Service<Request<Incoming>>>::Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        <Router as Service<Request<Incoming>>>::poll_ready(&mut self.router, context)
+    }
+
+    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(Remote(self.peer));
+        self.router.call(request)
+    }
 }

@@ -1,11 +1,13 @@
 //! Who is let in, and to what.
 
 use std::borrow::Cow;
+use std::net::SocketAddr;
 
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 
+use crate::audit::{self, Audit, Entry};
 use crate::auth::{Auth, Denied, Principal, Scope};
 use crate::mcp;
 
@@ -13,11 +15,33 @@ use crate::mcp;
 #[derive(Clone, Debug)]
 pub(super) struct Door {
     auth: Auth,
+    audit: Audit,
 }
 
 impl Door {
-    pub(super) fn new(auth: Auth) -> Self {
-        Self { auth }
+    pub(super) fn new(auth: Auth, audit: Audit) -> Self {
+        Self { auth, audit }
+    }
+
+    /// Notes that somebody was turned away.
+    pub(super) fn note(
+        &self,
+        denied: &Response,
+        principal: Option<&Principal>,
+        peek: &Peek<'_>,
+        remote: Option<SocketAddr>,
+    ) {
+        if !self.audit.is_on() {
+            return;
+        }
+        let name = peek.params.as_ref().and_then(|params| params.name.as_deref());
+        self.audit.note(Entry {
+            tenant: principal.map(|principal| principal.tenant.to_string()),
+            caller: principal.map(|principal| principal.name.to_string()),
+            remote,
+            tool: name.map(audit::said),
+            ..Entry::now("denied", denied.status().as_str())
+        });
     }
 
     /// Who makes a request; or the answer to somebody who is not let in.

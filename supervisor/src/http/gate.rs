@@ -20,9 +20,10 @@ use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
 use super::body::Budget;
+use super::connections::Remote;
 use super::door::{Door, Peek};
 use super::legacy::{LegacySessions, SESSION_HEADER};
-use crate::mcp::McpServer;
+use crate::mcp::{self, McpServer};
 
 /// The first version of the newer protocol. Versions are dates, so they compare as text.
 const MODERN_SINCE: &str = "2026-07-28";
@@ -61,9 +62,13 @@ pub(super) async fn pass(State(gate): State<Gate>, request: Request, next: Next)
     if gate.stop.is_cancelled() {
         return turned_away("the daemon is stopping");
     }
+    let remote = request.extensions().get::<Remote>().map(|remote| remote.0);
     let principal = match gate.door.caller(request.headers()) {
         Ok(principal) => principal,
-        Err(denied) => return *denied,
+        Err(denied) => {
+            gate.door.note(&denied, None, &Peek::default(), remote);
+            return *denied;
+        }
     };
     let session_id = session_of(request.headers());
     // Somebody else's conversation does not exist.
@@ -84,15 +89,18 @@ pub(super) async fn pass(State(gate): State<Gate>, request: Request, next: Next)
     };
     let peek = Peek::at(&bytes);
     if let Some(lacking) = peek.lacking(&principal) {
-        return gate.door.forbids(lacking);
+        let denied = gate.door.forbids(lacking);
+        gate.door.note(&denied, Some(&principal), &peek, remote);
+        return denied;
     }
     // Nobody's conversation ends for something that does not open another one.
     if may_open && peek.opens() && !gate.legacy.make_room().await {
         return turned_away("there are too many sessions of the older protocol");
     }
-    let tenant = principal.tenant.clone();
+    let (tenant, length) = (principal.tenant.clone(), bytes.len() as u64);
     let mut request = Request::from_parts(head, Body::from(bytes));
     request.extensions_mut().insert(principal);
+    request.extensions_mut().insert(mcp::Origin { remote, bytes: length });
     let mut response = next.run(request).await;
     if may_open && let Some(id) = session_of(response.headers()) {
         gate.legacy.belongs_to(&id, tenant);

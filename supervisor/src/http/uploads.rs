@@ -167,7 +167,7 @@ mod tests {
             uploads: Uploads::new(crate::uploads::Config::default(), None),
             hosts: vec!["sim.example".to_owned()],
             origins: vec!["https://lab.example".to_owned()],
-            door: Door::new(crate::auth::Auth::none()),
+            door: Door::new(crate::auth::Auth::none(), crate::audit::Audit::default()),
             arriving: Semaphore::new(1),
         };
         let lets_in = |host: &str, origin: Option<&str>| {

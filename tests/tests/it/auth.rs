@@ -329,3 +329,47 @@ fn a_daemon_that_anybody_could_reach_does_not_start_without_a_word() {
     let open = refused(&["auth.mode=tokens", &setting]);
     assert!(open.contains("chmod 600"), "{open}");
 }
+
+#[test]
+fn the_audit_says_who_did_what_and_not_what_it_carried() {
+    let folder = TempDir::new().unwrap();
+    let ann = add(folder.path(), "ann", &["--tenant", "lab"]);
+    let audit = folder.path().join("audit.jsonl");
+    let setup = setup(folder.path()).set("audit.path", audit.to_str().unwrap());
+    let mut daemon = setup.serve();
+    let mut client = daemon.client().with_token(&ann);
+    let session = client.tool("create_session", json!({})).unwrap()["session_id"].clone();
+    let scene = json!({ "session_id": session, "scene": "pendulum", "model_id": "secret" });
+    client.tool("create_scene", scene).unwrap();
+    client.tool("get_state", json!({ "session_id": "sim_0" })).unwrap_err();
+    assert_eq!(client.tool_raw("terminate_process", json!({ "pid": 1 })).status, 403);
+    assert_eq!(knock(&daemon, Some("Bearer swt_00"), &initialize()).0, 401);
+    daemon.signal(Signal::SIGTERM);
+    daemon.wait();
+    let text = std::fs::read_to_string(&audit).unwrap();
+    assert!(!text.contains("secret") && !text.contains("swt_"), "{text}");
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told = |line: &Value| {
+        ["event", "tenant", "caller", "tool", "outcome"]
+            .map(|field| line[field].as_str().unwrap_or("-").to_owned())
+    };
+    let told: Vec<[String; 5]> = lines.iter().map(told).collect();
+    let wanted = [
+        ["call", "lab", "ann", "create_session", "ok"],
+        ["call", "lab", "ann", "create_scene", "ok"],
+        ["call", "lab", "ann", "get_state", "session_unknown"],
+        ["denied", "lab", "ann", "terminate_process", "403"],
+        ["denied", "-", "-", "-", "401"],
+    ];
+    assert_eq!(told, wanted);
+    assert_eq!(lines[1]["session_id"], session);
+    for line in &lines[..3] {
+        assert!(
+            0.0 < line["millis"].as_f64().unwrap() && 0 < line["request_bytes"].as_u64().unwrap()
+        );
+        assert!(line["remote"].as_str().unwrap().starts_with("127.0.0.1:"), "{line}");
+        assert!(line["at"].as_str().unwrap().ends_with('Z'));
+    }
+    let mode = std::fs::metadata(&audit).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}

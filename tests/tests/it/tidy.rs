@@ -58,7 +58,7 @@ const LAYERS: [&[&str]; 11] = [
     &["compiler", "renderer", "sources", "uploads"],
     &["worker"],
     &["pool"],
-    &["store", "auth"],
+    &["store", "auth", "audit"],
     &["scenes", "tenants", "limits", "code", "handle", "whole"],
 ];
 

@@ -1,0 +1,308 @@
+//! Who did what: one line of JSON for each call of a tool, and for each caller that was turned away.
+//! Never what a call carried.
+//!
+//! Callers hand a line over and go on. A thread writes them; where it cannot keep up, lines are
+//! dropped, and the next line says how many.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write as _};
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Where it is written, and how much of it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The file; empty means that nothing is written.
+    pub path: PathBuf,
+    /// A file that is longer makes room for a new one, in bytes.
+    pub rotate_bytes: u64,
+    /// How many files are kept beside the newest: `NAME.1` is the one before.
+    pub keep_files: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { path: PathBuf::new(), rotate_bytes: 64 << 20, keep_files: 9 }
+    }
+}
+
+/// Lines that may wait to be written.
+const WAITING_MAX: usize = 8192;
+
+/// The longest text of a line that comes from a client.
+const TEXT_CHARS_MAX: usize = 128;
+
+/// What is written of a call.
+#[derive(Clone, Debug, Serialize)]
+pub struct Entry {
+    /// When it ended.
+    pub at: Timestamp,
+    /// `call`, or `denied` for one that was not let in.
+    pub event: &'static str,
+    /// Whose call it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// The name of the token with which it came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub caller: Option<String>,
+    /// Where it came from; nothing for standard input.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remote: Option<SocketAddr>,
+    /// The tool.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tool: Option<String>,
+    /// The session that it named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<String>,
+    /// `ok`, or why not: a refusal's code, or an HTTP status.
+    pub outcome: String,
+    /// How long it took, in milliseconds.
+    pub millis: f64,
+    /// The length of the request, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_bytes: Option<u64>,
+    /// The length of the result's content, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub result_bytes: Option<u64>,
+    /// The trace that the client says it is part of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
+}
+
+impl Entry {
+    /// Of something that ends now.
+    pub fn now(event: &'static str, outcome: &str) -> Self {
+        Self {
+            at: Timestamp::now(),
+            event,
+            tenant: None,
+            caller: None,
+            remote: None,
+            tool: None,
+            session_id: None,
+            outcome: outcome.to_owned(),
+            millis: 0.0,
+            request_bytes: None,
+            result_bytes: None,
+            trace_id: None,
+        }
+    }
+}
+
+/// A text of a client's, as much of it as is written.
+pub fn said(text: &str) -> String {
+    text.chars().take(TEXT_CHARS_MAX).collect()
+}
+
+/// Takes entries. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Audit {
+    inner: Option<Arc<Inner>>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    lines: Mutex<Option<SyncSender<Entry>>>,
+    dropped: Arc<AtomicU64>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Audit {
+    /// Writes to a file from now on; to none without a path.
+    pub fn open(config: &Config) -> io::Result<Self> {
+        if config.path.as_os_str().is_empty() {
+            return Ok(Self::default());
+        }
+        let writer = Writer::open(config.clone())?;
+        let (lines, waiting) = sync_channel(WAITING_MAX);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let lost = Arc::clone(&dropped);
+        let run = move || writer.run(&waiting, &lost);
+        let writer = std::thread::Builder::new().name("audit".to_owned()).spawn(run)?;
+        let inner =
+            Inner { lines: Mutex::new(Some(lines)), dropped, writer: Mutex::new(Some(writer)) };
+        Ok(Self { inner: Some(Arc::new(inner)) })
+    }
+
+    /// Whether anything is written.
+    pub fn is_on(&self) -> bool {
+        self.inner.is_some()
+    }
+
+    /// Hands an entry over.
+    pub fn note(&self, entry: Entry) {
+        let Some(inner) = &self.inner else { return };
+        let lines = inner.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_taken = lines.as_ref().is_some_and(|lines| lines.try_send(entry).is_ok());
+        if !is_taken {
+            inner.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Writes what waits, and nothing any more.
+    pub fn close(&self) {
+        let Some(inner) = &self.inner else { return };
+        inner.lines.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let writer = inner.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer {
+            writer.join().ok();
+        }
+    }
+}
+
+/// The file.
+struct Writer {
+    config: Config,
+    file: BufWriter<File>,
+    bytes: u64,
+}
+
+impl Writer {
+    fn open(config: Config) -> io::Result<Self> {
+        let (file, bytes) = append(&config.path)?;
+        Ok(Self { config, file, bytes })
+    }
+
+    /// Writes until nobody can hand over any more.
+    fn run(mut self, waiting: &Receiver<Entry>, dropped: &AtomicU64) {
+        while let Ok(entry) = waiting.recv() {
+            let mut next = Some(entry);
+            while let Some(entry) = next.take() {
+                self.write_or_say(&entry, dropped);
+                match waiting.try_recv() {
+                    Ok(entry) => next = Some(entry),
+                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => (),
+                }
+            }
+            self.file.flush().ok();
+        }
+        self.file.flush().ok();
+    }
+
+    fn write_or_say(&mut self, entry: &Entry, dropped: &AtomicU64) {
+        let lost = dropped.swap(0, Ordering::Relaxed);
+        if let Err(error) = self.write(entry, lost) {
+            dropped.fetch_add(lost + 1, Ordering::Relaxed);
+            tracing::error!(%error, "an entry of the audit could not be written");
+        }
+    }
+
+    fn write(&mut self, entry: &Entry, lost: u64) -> io::Result<()> {
+        if self.config.rotate_bytes <= self.bytes {
+            self.rotate()?;
+        }
+        let mut line = String::new();
+        if lost != 0 {
+            let gap =
+                serde_json::json!({ "at": Timestamp::now(), "event": "dropped", "count": lost });
+            line = gap.to_string();
+            line.push('\n');
+        }
+        line.push_str(&serde_json::to_string(entry)?);
+        line.push('\n');
+        self.file.write_all(line.as_bytes())?;
+        self.bytes += line.len() as u64;
+        Ok(())
+    }
+
+    fn rotate(&mut self) -> io::Result<()> {
+        self.file.flush()?;
+        let path = &self.config.path;
+        for older in (1..self.config.keep_files).rev() {
+            match std::fs::rename(numbered(path, older), numbered(path, older + 1)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => (),
+            }
+        }
+        if self.config.keep_files == 0 {
+            std::fs::remove_file(path)?;
+        } else {
+            std::fs::rename(path, numbered(path, 1))?;
+        }
+        (self.file, self.bytes) = append(path)?;
+        Ok(())
+    }
+}
+
+fn numbered(path: &Path, number: u32) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{number}"));
+    name.into()
+}
+
+/// A file to append to, which only its owner may read; and how long it is.
+fn append(path: &Path) -> io::Result<(BufWriter<File>, u64)> {
+    let file = File::options().append(true).create(true).mode(0o600).open(path)?;
+    let bytes = file.metadata()?.len();
+    Ok((BufWriter::new(file), bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(tool: &str) -> Entry {
+        Entry { tool: Some(tool.to_owned()), ..Entry::now("call", "ok") }
+    }
+
+    #[test]
+    fn what_was_handed_over_is_there_when_it_is_closed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let config = Config { path: path.clone(), ..Config::default() };
+        let audit = Audit::open(&config).unwrap();
+        for number in 0..100 {
+            audit.note(entry(&format!("tool_{number}")));
+        }
+        audit.close();
+        audit.note(entry("too_late"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 100);
+        assert_eq!((&lines[7]["tool"], &lines[7]["outcome"]), (&"tool_7".into(), &"ok".into()));
+        assert!(lines[7].get("session_id").is_none());
+    }
+
+    #[test]
+    fn a_long_file_makes_room_and_the_oldest_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let config = Config { path: path.clone(), rotate_bytes: 1, keep_files: 2 };
+        let audit = Audit::open(&config).unwrap();
+        for number in 0..5 {
+            audit.note(entry(&format!("tool_{number}")));
+        }
+        audit.close();
+        let tool = |path: &Path| {
+            let line: serde_json::Value =
+                serde_json::from_str(std::fs::read_to_string(path).unwrap().trim()).unwrap();
+            line["tool"].as_str().unwrap().to_owned()
+        };
+        assert_eq!(tool(&path), "tool_4");
+        assert_eq!([tool(&numbered(&path, 1)), tool(&numbered(&path, 2))], ["tool_3", "tool_2"]);
+        assert!(!numbered(&path, 3).exists());
+    }
+
+    #[test]
+    fn what_is_dropped_is_counted_by_the_next_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let config = Config { path: path.clone(), ..Config::default() };
+        let mut writer = Writer::open(config).unwrap();
+        writer.write(&entry("tool"), 3).unwrap();
+        writer.file.flush().unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.lines().next().unwrap().contains("\"count\":3"), "{text}");
+        assert_eq!(text.lines().count(), 2);
+    }
+}
