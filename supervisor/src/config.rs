@@ -235,6 +235,12 @@ impl Config {
 impl Config {
     /// Values that make no sense beside others, or with which nothing could be done.
     fn check_bounds(&self) -> Result<(), Error> {
+        let calls_per_sec = self.http.quotas.calls_per_sec;
+        if calls_per_sec != 0.0 && !(0.001..=1e6).contains(&calls_per_sec) {
+            let problem =
+                format!("must be 0 (no limit) or between 0.001 and 1e6, and is {calls_per_sec}");
+            return Err(Error::Unusable { key: "http.quotas.calls_per_sec", problem });
+        }
         for (key, bytes, may_be_none) in [
             ("compile.memory_bytes", self.compile.memory_bytes, false),
             ("render.memory_bytes", self.render.memory_bytes, false),
@@ -348,6 +354,8 @@ mod tests {
         Config::load(None, &["pool.worker_memory_bytes=0".to_owned()]).unwrap();
         let error = refused("[pool.headroom]\nmemory_full_ratio = 0.5\n");
         assert!(error.contains("more than `pool.headroom.memory_tight_ratio`"), "{error}");
+        let error = refused("[http.quotas]\ncalls_per_sec = -1\n");
+        assert!(error.contains("`http.quotas.calls_per_sec` must be 0 (no limit)"), "{error}");
         let error = refused("[sessions]\nidle_timeout_secs = 1e8\n");
         assert!(error.contains("more than `sessions.idle_timeout_max_secs`"), "{error}");
     }

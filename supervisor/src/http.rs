@@ -6,6 +6,7 @@ mod door;
 mod gate;
 mod legacy;
 mod pages;
+mod quota;
 mod uploads;
 
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ use self::body::Budget;
 use self::door::Door;
 use self::gate::Gate;
 use self::legacy::LegacySessions;
+use self::quota::Quotas;
 use crate::auth::Auth;
 use crate::mcp::McpServer;
 use crate::sessions::Sessions;
@@ -46,6 +48,8 @@ pub struct Config {
     pub legacy_sessions_max: usize,
     /// How long one of them may be unused, in seconds.
     pub legacy_idle_secs: f64,
+    /// How much of the endpoint a tenant may take.
+    pub quotas: quota::Config,
     /// How long calls may go on once the daemon is told to stop, in seconds.
     pub drain_secs: f64,
 }
@@ -60,6 +64,7 @@ impl Default for Config {
             allowed_origins: Vec::new(),
             legacy_sessions_max: 1024,
             legacy_idle_secs: 14_400.0,
+            quotas: quota::Config::default(),
             drain_secs: 5.0,
         }
     }
@@ -114,7 +119,8 @@ impl Endpoint {
         legacy.clone().reap_idle(Duration::from_secs_f64(config.legacy_idle_secs), cut.clone());
         let door = Door::new(auth, server.audit().clone());
         let budget = Budget::new(config.body_bytes_max);
-        let gate = Gate::new(Arc::clone(&legacy), stop.clone(), budget, door.clone());
+        let quotas = Quotas::new(config.quotas);
+        let gate = Gate::new(Arc::clone(&legacy), stop.clone(), budget, door.clone(), quotas);
         let uploads = uploads::router(server.uploads().clone(), &config, door);
         let router = router(&server, &config, &gate, legacy, sessions, &cut).merge(uploads);
         let drain = Duration::from_secs_f64(config.drain_secs);

@@ -104,6 +104,11 @@ impl<'a> Peek<'a> {
         self.method.as_deref() == Some("initialize")
     }
 
+    /// Whether it calls a tool.
+    pub(super) fn calls_a_tool(&self) -> bool {
+        self.method.as_deref() == Some("tools/call")
+    }
+
     /// What it needs and its sender may not do.
     pub(super) fn lacking(&self, principal: &Principal) -> Option<Scope> {
         let params = self.params.as_ref();

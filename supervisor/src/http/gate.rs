@@ -23,6 +23,7 @@ use super::body::Budget;
 use super::connections::Remote;
 use super::door::{Door, Peek};
 use super::legacy::{LegacySessions, SESSION_HEADER};
+use super::quota::{Quotas, Share};
 use crate::mcp::{self, McpServer};
 
 /// The first version of the newer protocol. Versions are dates, so they compare as text.
@@ -39,6 +40,7 @@ pub(super) struct Gate {
     stop: CancellationToken,
     budget: Budget,
     door: Door,
+    quotas: Quotas,
 }
 
 impl Gate {
@@ -47,8 +49,9 @@ impl Gate {
         stop: CancellationToken,
         budget: Budget,
         door: Door,
+        quotas: Quotas,
     ) -> Self {
-        Self { in_flight: Arc::default(), legacy, stop, budget, door }
+        Self { in_flight: Arc::default(), legacy, stop, budget, door, quotas }
     }
 
     /// Calls that are being answered. Streams that only wait for news are none.
@@ -80,7 +83,7 @@ pub(super) async fn pass(State(gate): State<Gate>, request: Request, next: Next)
     let may_open =
         session_id.is_none() && request.method() == Method::POST && !is_modern(request.headers());
     let counts = request.method() == Method::POST;
-    let passage = Passage::enter(&gate, session_id, counts);
+    let mut passage = Passage::enter(&gate, session_id, counts);
     let ends = request.method() == Method::DELETE;
     let (head, body) = request.into_parts();
     let (bytes, _memory) = match gate.budget.take(&head.headers, body).await {
@@ -92,6 +95,16 @@ pub(super) async fn pass(State(gate): State<Gate>, request: Request, next: Next)
         let denied = gate.door.forbids(lacking);
         gate.door.note(&denied, Some(&principal), &peek, remote);
         return denied;
+    }
+    if peek.calls_a_tool() {
+        match gate.quotas.take(&principal.tenant) {
+            Ok(share) => passage.share = Some(share),
+            Err(too_much) => {
+                let denied = too_much.into_response();
+                gate.door.note(&denied, Some(&principal), &peek, remote);
+                return denied;
+            }
+        }
     }
     // Nobody's conversation ends for something that does not open another one.
     if may_open && peek.opens() && !gate.legacy.make_room().await {
@@ -159,6 +172,8 @@ struct Passage {
     gate: Gate,
     session_id: Option<Arc<str>>,
     counts: bool,
+    /// Of what its tenant may take, where it takes any.
+    share: Option<Share>,
 }
 
 impl Passage {
@@ -169,7 +184,7 @@ impl Passage {
         if let Some(id) = &session_id {
             gate.legacy.used(id, 1);
         }
-        Self { gate: gate.clone(), session_id, counts }
+        Self { gate: gate.clone(), session_id, counts, share: None }
     }
 }
 

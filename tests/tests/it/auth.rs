@@ -22,7 +22,7 @@ struct Guarded {
 }
 
 /// Makes a token.
-fn add(folder: &Path, name: &str, more: &[&str]) -> String {
+pub(crate) fn add(folder: &Path, name: &str, more: &[&str]) -> String {
     let output = Command::new(programs!().supervisor)
         .args(["token", "add", name, "--file"])
         .arg(folder.join("tokens.toml"))
@@ -33,7 +33,8 @@ fn add(folder: &Path, name: &str, more: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-fn setup(folder: &Path) -> Setup {
+/// A daemon that asks for the tokens of that folder.
+pub(crate) fn setup(folder: &Path) -> Setup {
     let file = folder.join("tokens.toml").display().to_string();
     Setup::real(&programs!()).set("auth.mode", "tokens").set("auth.tokens_file", &file)
 }

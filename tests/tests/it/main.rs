@@ -32,6 +32,7 @@ mod official;
 mod parallel;
 mod pictures;
 mod pool;
+mod quotas;
 mod recordings;
 mod recovery;
 mod reference;

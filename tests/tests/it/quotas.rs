@@ -1,0 +1,66 @@
+//! A tenant takes no more of the endpoint than it may, and others do not notice.
+
+use serde_json::{Value, json};
+use simward_tests::client::HttpClient;
+use simward_tests::wait::wait_until;
+use tempfile::TempDir;
+
+use crate::auth::{add, setup};
+
+fn status(client: &mut HttpClient, tool: &str, arguments: Value) -> u16 {
+    client.tool_raw(tool, arguments).status
+}
+
+#[test]
+fn a_tenant_calls_no_faster_than_it_may_and_others_do_not_notice() {
+    let folder = TempDir::new().unwrap();
+    let (ann, bob) = (add(folder.path(), "ann", &[]), add(folder.path(), "bob", &[]));
+    let cid = add(folder.path(), "cid", &["--tenant", "ann"]);
+    let setup = setup(folder.path());
+    let setup = setup.set("http.quotas.calls_per_sec", "0.01").set("http.quotas.burst", "3");
+    let daemon = setup.serve();
+    let client = |token: &str| daemon.client().with_token(token);
+    let (mut ann, mut bob, mut cid) = (client(&ann), client(&bob), client(&cid));
+    for _ in 0..2 {
+        assert_eq!(status(&mut ann, "list_sessions", json!({})), 200);
+    }
+    assert_eq!(status(&mut cid, "list_sessions", json!({})), 200, "the tenant's third");
+    let refused = ann.tool_raw("list_sessions", json!({}));
+    assert_eq!(refused.status, 429);
+    assert!(refused.text().contains("`http.quotas.calls_per_sec`"), "{}", refused.text());
+    let secs: u32 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((2..=100).contains(&secs), "a call comes each 100 s: {secs}");
+    assert_eq!(status(&mut cid, "list_sessions", json!({})), 429, "another token of its");
+    // What costs nothing is not counted, and neither are those who take nothing.
+    assert!(ann.ask("tools/list", None, json!({}))["result"]["tools"].is_array());
+    assert_eq!(status(&mut bob, "list_sessions", json!({})), 200);
+}
+
+#[test]
+fn a_tenant_has_no_more_calls_at_a_time_than_it_may() {
+    let folder = TempDir::new().unwrap();
+    let (ann, bob) = (add(folder.path(), "ann", &[]), add(folder.path(), "bob", &[]));
+    let daemon = setup(folder.path()).set("http.quotas.calls_at_a_time", "1").serve();
+    let client = |token: &str| daemon.client().with_token(token);
+    let (mut slow, mut quick, mut bob) = (client(&ann), client(&ann), client(&bob));
+    // One after the other they all find room: what is taken is given back.
+    let limited = json!({ "limits": { "step_rate": 100 } });
+    let session = slow.tool("create_session", limited).unwrap()["session_id"].clone();
+    slow.tool("create_scene", json!({ "session_id": session, "scene": "pendulum" })).unwrap();
+    let steps = |steps: u32| json!({ "session_id": session, "steps": steps });
+    std::thread::scope(|threads| {
+        // At its step rate that takes three seconds.
+        let call = threads.spawn(|| {
+            wait_until("it is let in", || status(&mut slow, "step_simulation", steps(300)) == 200);
+        });
+        wait_until("there is no room beside it", || {
+            let answer = quick.tool_raw("list_sessions", json!({}));
+            answer.status == 429
+                && answer.text().contains("`http.quotas.calls_at_a_time`")
+                && answer.header("retry-after") == Some("1")
+        });
+        assert_eq!(status(&mut bob, "list_sessions", json!({})), 200);
+        call.join().unwrap();
+    });
+    assert_eq!(status(&mut quick, "list_sessions", json!({})), 200);
+}
