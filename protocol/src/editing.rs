@@ -28,13 +28,13 @@ pub struct Edit {
     pub edits: Vec<Change>,
 }
 
-/// One change of a source.
+/// One change of a source. Who reads the sources first names what is attached otherwise.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Change {
+pub enum Change<Other = u32> {
     /// Puts another model into this one.
     Attach {
         /// Which of the other sources.
-        other: u32,
+        other: Other,
         /// Where.
         to: Target,
         /// What its names begin with from then on.

@@ -184,6 +184,35 @@ fn is_modern(context: &RequestContext<RoleServer>) -> bool {
     context.protocol_version().is_some_and(|version| version >= ProtocolVersion::V_2026_07_28)
 }
 
+impl McpServer {
+    /// Carries out a call of a tool, whatever becomes of it.
+    async fn carry_out(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+        principal: &Principal,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let tool = request.name.clone();
+        // The gate has looked already; this is for whatever comes another way.
+        if let Some(scope) = tools::scope_of(&tool).filter(|scope| !principal.may(*scope)) {
+            return Ok(Refusal::lacking(scope).into_response());
+        }
+        let call = self.inner.router.call(ToolCallContext::new(self, request, context));
+        // A panic would leave the caller without an answer for ever.
+        let mut response = match AssertUnwindSafe(call).catch_unwind().await {
+            Ok(response) => response?,
+            Err(_panic) => {
+                tracing::error!(%tool, "a tool panicked");
+                Refusal::internal().into_response()
+            }
+        };
+        if let CallToolResponse::Complete(result) = &mut response {
+            refusal::complete(result);
+        }
+        Ok(response)
+    }
+}
+
 impl ServerHandler for McpServer {
     fn get_info(&self) -> ServerConfig {
         self.inner.introduction.clone()
@@ -222,29 +251,16 @@ impl ServerHandler for McpServer {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let modern = is_modern(&context);
-        let trail = self.inner.audit.is_on().then(|| Trail::begin(&request, &context));
-        let tool = request.name.clone();
         let knows_tasks = knows_tasks(&context);
         let Caller { tenant, principal, .. } = Caller::of(&context)?;
-        // The gate has looked already; this is for whatever comes another way.
-        if let Some(scope) = tools::scope_of(&tool).filter(|scope| !principal.may(*scope)) {
-            return Ok(Refusal::lacking(scope).into_response());
+        let audit = &self.inner.audit;
+        let trail = audit.is_on().then(|| Trail::begin(audit, &principal, &request, &context));
+        let answered = self.carry_out(request, context, &principal).await;
+        if let Some(trail) = trail {
+            trail.end(&answered);
         }
-        let call = self.inner.router.call(ToolCallContext::new(self, request, context));
-        // A panic would leave the caller without an answer for ever.
-        let outcome = AssertUnwindSafe(call).catch_unwind().await;
-        let mut response = match outcome {
-            Ok(response) => response?,
-            Err(_panic) => {
-                tracing::error!(%tool, "a tool panicked");
-                Refusal::internal().into_response()
-            }
-        };
+        let mut response = answered?;
         if let CallToolResponse::Complete(result) = &mut response {
-            refusal::complete(result);
-            if let Some(trail) = trail {
-                self.inner.audit.note(trail.end(&principal, result));
-            }
             if knows_tasks && let Some(task) = self.as_task(&tenant, result) {
                 return Ok(task.into());
             }

@@ -11,6 +11,7 @@ use serde::Serialize;
 use simward_protocol::compile::{Asset, Compile, ENTRY};
 use simward_protocol::model::{ModelSummary, Unloaded};
 
+pub(crate) use self::editing::limit;
 pub use self::editing::{Edit, EditedModel};
 pub use self::exporting::{Export, Form};
 use crate::code::Code;

@@ -79,6 +79,10 @@ impl Door {
 /// What can be seen of a message without reading it whole.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Peek<'a> {
+    /// It is JSON of a shape that is none of these. Who reads it whole may see something in it
+    /// nevertheless, so it counts as whatever it could be.
+    #[serde(skip)]
+    is_odd: bool,
     #[serde(borrow, default)]
     method: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
@@ -96,17 +100,18 @@ struct Params<'a> {
 impl<'a> Peek<'a> {
     /// A look at a message; at one that is none there is nothing to see.
     pub(super) fn at(body: &'a [u8]) -> Self {
-        serde_json::from_slice(body).unwrap_or_default()
+        let read = serde_json::from_slice(body);
+        read.unwrap_or_else(|error| Self { is_odd: error.is_data(), ..Self::default() })
     }
 
     /// Whether it opens a conversation of the older protocol.
     pub(super) fn opens(&self) -> bool {
-        self.method.as_deref() == Some("initialize")
+        self.is_odd || self.method.as_deref() == Some("initialize")
     }
 
     /// Whether it calls a tool.
     pub(super) fn calls_a_tool(&self) -> bool {
-        self.method.as_deref() == Some("tools/call")
+        self.is_odd || self.method.as_deref() == Some("tools/call")
     }
 
     /// What it needs and its sender may not do.
@@ -130,8 +135,25 @@ mod tests {
         let opens = |body: &[u8]| Peek::at(body).opens();
         assert!(opens(br#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}"#));
         assert!(opens(br#"{"method":"\u0069nitialize"}"#));
-        for other in [&br#"{"method":"tools/list"}"#[..], b"{}", b"", b"initialize", b"[1]"] {
+        for other in [&br#"{"method":"tools/list"}"#[..], b"{}", b"", b"initialize"] {
             assert!(!opens(other));
+        }
+    }
+
+    #[test]
+    fn what_is_odd_counts_as_whatever_it_could_be() {
+        for odd in [
+            &br#"{"method":"tools/call","params":{"name":"step_simulation","uri":7}}"#[..],
+            br#"{"method":"tools/call","params":{"uri":"a","uri":"b","name":"step_simulation"}}"#,
+            br#"{"method":"tools/list","method":"tools/call","params":{}}"#,
+            br#"{"method":"initialize","params":{"name":7}}"#,
+            br#"[{"method":"tools/call"}]"#,
+        ] {
+            let peek = Peek::at(odd);
+            assert!(peek.calls_a_tool() && peek.opens(), "{}", String::from_utf8_lossy(odd));
+        }
+        for none in [&b"{}"[..], b"", b"{", br#"{"method":"tools/list","params":{}}"#] {
+            assert!(!Peek::at(none).calls_a_tool());
         }
     }
 

@@ -15,7 +15,8 @@ use tokio::sync::Semaphore;
 
 use super::Config;
 use super::body::announced;
-use super::door::Door;
+use super::connections::Remote;
+use super::door::{Door, Peek};
 use crate::auth::Scope;
 use crate::code::{Code as _, chain};
 use crate::tenants::Tenant;
@@ -50,13 +51,21 @@ async fn take(State(entry): State<Arc<Entry>>, request: Request) -> Response {
     if !entry.lets_in(request.headers()) {
         return refused(StatusCode::FORBIDDEN, "forbidden", "this host or origin may not upload");
     }
-    let Ok(_turn) = entry.arriving.try_acquire() else {
-        return refused(StatusCode::SERVICE_UNAVAILABLE, "busy", "too many files at a time");
-    };
+    let remote = request.extensions().get::<Remote>().map(|remote| remote.0);
     let tenant = match entry.door.caller(request.headers()) {
         Ok(principal) if principal.may(Scope::Use) => principal.tenant,
-        Ok(_principal) => return entry.door.forbids(Scope::Use),
-        Err(denied) => return *denied,
+        Ok(principal) => {
+            let denied = entry.door.forbids(Scope::Use);
+            entry.door.note(&denied, Some(&principal), &Peek::default(), remote);
+            return denied;
+        }
+        Err(denied) => {
+            entry.door.note(&denied, None, &Peek::default(), remote);
+            return *denied;
+        }
+    };
+    let Ok(_turn) = entry.arriving.try_acquire() else {
+        return refused(StatusCode::SERVICE_UNAVAILABLE, "busy", "too many files at a time");
     };
     let length = announced(request.headers()).map(|length| length as u64);
     let whole = store(&entry.uploads, &tenant, length, request.into_body());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use simward_protocol::compile::Compile;
-use simward_protocol::editing::{self, Change, EDITS_MAX, Replaced, Target};
+use simward_protocol::editing::{self, Change, Replaced};
 use simward_protocol::fault::Fault;
 
 use super::{Error, Models, Source};
@@ -13,37 +13,8 @@ use crate::session::{self, Edition, Session};
 use crate::sources::BYTES_MAX;
 use crate::store::Key;
 
-/// One edit of a model.
-#[derive(Clone, Debug)]
-pub enum Edit {
-    /// Put another model into it.
-    Attach {
-        /// The other model.
-        source: Source,
-        /// Where.
-        to: Target,
-        /// What its names begin with.
-        prefix: String,
-        /// Where it lies, in metres.
-        position: [f64; 3],
-        /// How it is turned: w, x, y, z.
-        quaternion: [f64; 4],
-    },
-    /// Add a piece of MJCF.
-    Add {
-        /// The piece.
-        xml: String,
-        /// The body that gets it.
-        to: Option<String>,
-    },
-    /// Remove something.
-    Remove {
-        /// What it is.
-        kind: String,
-        /// Its name.
-        name: String,
-    },
-}
+/// One edit of a model, whose source is not read yet if it attaches one.
+pub type Edit = Change<Source>;
 
 /// A model that was edited.
 #[derive(Clone, Debug, PartialEq, Serialize, schemars::JsonSchema)]
@@ -65,9 +36,6 @@ impl Models {
         model_id: Option<&str>,
         edits: Vec<Edit>,
     ) -> Result<Edition, Error> {
-        if !(1..=EDITS_MAX).contains(&edits.len()) {
-            return Err(limit("edits of one call", edits.len() as u64, EDITS_MAX as u64));
-        }
         let tenant = &session.plan().tenant;
         let (model_id, before) = session.held_model(model_id)?;
         // The memory of all sources is accounted for as long as they are there.
@@ -91,8 +59,8 @@ impl Models {
             changes.push(match edit {
                 Edit::Add { xml, to } => Change::Add { xml, to },
                 Edit::Remove { kind, name } => Change::Remove { kind, name },
-                Edit::Attach { source, to, prefix, position, quaternion } => {
-                    let (source, _) = self.read_now(source).await?;
+                Edit::Attach { other, to, prefix, position, quaternion } => {
+                    let (source, _) = self.read_now(other).await?;
                     bytes = bytes.saturating_add(bytes_of(&source));
                     if BYTES_MAX < bytes {
                         let what = "bytes of a model and of what is attached to it";
@@ -125,6 +93,7 @@ fn bytes_of(source: &Compile) -> u64 {
     assets.fold(source.model_xml.len() as u64, u64::saturating_add)
 }
 
-fn limit(what: &str, value: u64, max: u64) -> Error {
+/// More than there may be.
+pub(crate) fn limit(what: &str, value: u64, max: u64) -> Error {
     session::Error::Fault(Fault::LimitExceeded { what: what.to_owned(), value, max }).into()
 }

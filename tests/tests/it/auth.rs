@@ -345,6 +345,9 @@ fn the_audit_says_who_did_what_and_not_what_it_carried() {
     client.tool("get_state", json!({ "session_id": "sim_0" })).unwrap_err();
     assert_eq!(client.tool_raw("terminate_process", json!({ "pid": 1 })).status, 403);
     assert_eq!(knock(&daemon, Some("Bearer swt_00"), &initialize()).0, 401);
+    let mut http = Http::connect(daemon.address).unwrap();
+    assert_eq!(http.ask("POST", "/assets", &[], b"x").unwrap().status, 401);
+    client.tool_raw("no_such_tool", json!({}));
     daemon.signal(Signal::SIGTERM);
     daemon.wait();
     let text = std::fs::read_to_string(&audit).unwrap();
@@ -361,6 +364,8 @@ fn the_audit_says_who_did_what_and_not_what_it_carried() {
         ["call", "lab", "ann", "get_state", "session_unknown"],
         ["denied", "lab", "ann", "terminate_process", "403"],
         ["denied", "-", "-", "-", "401"],
+        ["denied", "-", "-", "-", "401"],
+        ["call", "lab", "ann", "no_such_tool", "rejected"],
     ];
     assert_eq!(told, wanted);
     assert_eq!(lines[1]["session_id"], session);

@@ -31,6 +31,9 @@ fn a_tenant_calls_no_faster_than_it_may_and_others_do_not_notice() {
     let secs: u32 = refused.header("retry-after").unwrap().parse().unwrap();
     assert!((2..=100).contains(&secs), "a call comes each 100 s: {secs}");
     assert_eq!(status(&mut cid, "list_sessions", json!({})), 429, "another token of its");
+    let odd = json!({ "name": "list_sessions", "arguments": {}, "uri": 7 });
+    let odd = ann.request("tools/call", Some("list_sessions"), odd);
+    assert_eq!(odd.status, 429, "what looks odd to a glance is counted: {}", odd.text());
     // What costs nothing is not counted, and neither are those who take nothing.
     assert!(ann.ask("tools/list", None, json!({}))["result"]["tools"].is_array());
     assert_eq!(status(&mut bob, "list_sessions", json!({})), 200);

@@ -10,7 +10,7 @@ use simward_protocol::motion::{
 };
 use simward_protocol::named::Named;
 use simward_protocol::real::{Real, Reals};
-use simward_protocol::recording::Table;
+use simward_protocol::recording::{TABLE_VALUES_MAX, Table};
 use simward_protocol::state::Values;
 
 use crate::pulse::Pulse;
@@ -120,7 +120,7 @@ impl Serve<PlanTrajectory> for World {
             joints: motions(simulation, &planned, &forces),
             collisions,
             collisions_cut,
-            table: table(&planned, samples),
+            table: table(&planned, samples)?,
         })
     }
 }
@@ -133,7 +133,7 @@ fn look_along(
     pulse: &Pulse,
 ) -> Result<Vec<f64>, Fault> {
     let nv = data.qvel().len();
-    let (mut moment, mut bias) = (Moment::default(), vec![0.0; nv]);
+    let mut moment = Moment::default();
     let mut forces = vec![0.0_f64; planned.movers.len()];
     data.qvel_mut().fill(0.0);
     for look in 0..=LOOKS {
@@ -151,11 +151,10 @@ fn look_along(
         }
         data.fwd_position();
         touching.look(data, Some(secs));
-        raw::dynamics(data, &mut bias);
+        data.fwd_velocity();
         let inertial = raw::mass_times(data, &acceleration);
         for (force, mover) in forces.iter_mut().zip(&planned.movers) {
-            let passive = data.qfrc_passive()[mover.dof];
-            *force = force.max((inertial[mover.dof] + bias[mover.dof] - passive).abs());
+            *force = force.max((inertial[mover.dof] + mover.held_by(data)).abs());
         }
     }
     Ok(forces)
@@ -183,7 +182,9 @@ fn motions(simulation: &Simulation, planned: &Planned, forces: &[f64]) -> Vec<Jo
 }
 
 /// Evenly spaced rows, the first at the beginning and the last at the end.
-fn table(planned: &Planned, samples: u32) -> Table {
+fn table(planned: &Planned, samples: u32) -> Result<Table, Fault> {
+    let values = u64::from(samples) * (1 + 2 * planned.movers.len() as u64);
+    at_most("values of a table in an answer", values, TABLE_VALUES_MAX)?;
     let names = |part: &'static str| {
         planned.movers.iter().map(move |mover| format!("{part}.{}", mover.name))
     };
@@ -197,7 +198,7 @@ fn table(planned: &Planned, samples: u32) -> Table {
         Reals(std::iter::once(secs).chain(values).collect())
     });
     let rows = rows.collect();
-    Table { columns: columns.collect(), rows }
+    Ok(Table { columns: columns.collect(), rows })
 }
 
 impl Serve<ExecuteTrajectory> for World {

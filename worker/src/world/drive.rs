@@ -6,6 +6,8 @@
 //! `M a + bias - passive` of the joints on the trajectory; contacts are not reckoned with.
 
 use mujoco_rs::mujoco_c::mjtTrn;
+use mujoco_rs::wrappers::mj_data::MjData;
+use mujoco_rs::wrappers::mj_model::traits::ModelType;
 use mujoco_rs::wrappers::mj_model::{MjModel, MjtBias, MjtDyn, MjtGain, MjtObjBase};
 use simward_protocol::fault::Fault;
 use simward_protocol::motion::{Control, Followed};
@@ -28,6 +30,7 @@ const BANDWIDTH_SHARE: f64 = 0.1;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Motor {
     pub(crate) actuator: usize,
+    joint: usize,
     /// Its place in `ctrl`, and among the forces.
     control: usize,
     output: usize,
@@ -70,7 +73,7 @@ impl Motor {
         let output = index(model.actuator_outadr()[actuator]);
         let gear = model.actuator_gear()[output][0];
         let control = index(model.actuator_ctrladr()[actuator]);
-        (gear != 0.0).then_some(Self { actuator, control, output, gear, gain, bias })
+        (gear != 0.0).then_some(Self { actuator, joint, control, output, gear, gain, bias })
     }
 
     /// How it drives.
@@ -101,10 +104,11 @@ impl Motor {
             let [low, high] = model.actuator_ctrlrange()[self.control];
             low.abs().max(high.abs()) * (self.gain * self.gear).abs()
         });
-        match (by_force, by_control) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        }
+        let by_joint = model.jnt_actfrclimited()[self.joint].then(|| {
+            let [low, high] = model.jnt_actfrcrange()[self.joint];
+            low.abs().max(high.abs())
+        });
+        [by_force, by_control, by_joint].into_iter().flatten().min_by(f64::total_cmp)
     }
 
     /// The control at which the joint gets a force, at a position and a velocity of the joint.
@@ -126,7 +130,6 @@ pub(crate) struct Follower {
     auto_resets: u64,
     moment: Moment,
     acceleration: Vec<f64>,
-    bias: Vec<f64>,
     inertial: Vec<f64>,
     errors: Vec<Errors>,
 }
@@ -167,7 +170,6 @@ impl Follower {
             auto_resets: simulation.counts().auto_resets,
             moment: Moment::default(),
             acceleration: vec![0.0; nv],
-            bias: vec![0.0; nv],
             inertial: vec![0.0; nv],
             errors: vec![Errors::default(); motors.len()],
             motors,
@@ -220,11 +222,12 @@ impl Attend for Follower {
             }
             self.acceleration[mover.dof] = wanted;
         }
-        raw::dynamics(data, &mut self.bias);
+        // The next step derives both anew.
+        raw::inertia(data);
+        data.fwd_velocity();
         raw::mass_times_into(data, &self.acceleration, &mut self.inertial);
         for (number, (mover, motor)) in joints.enumerate() {
-            let passive = data.qfrc_passive()[mover.dof];
-            let force = self.inertial[mover.dof] + self.bias[mover.dof] - passive;
+            let force = self.inertial[mover.dof] + mover.held_by(data);
             let (position, velocity) = match motor.control() {
                 Control::PositionServo => {
                     (self.moment.positions[number], self.moment.velocities[number])
@@ -236,10 +239,10 @@ impl Attend for Follower {
     }
 
     fn after(&mut self, simulation: &mut Simulation) -> Option<StoppedBy> {
-        self.steps += 1;
         if simulation.counts().auto_resets != self.auto_resets {
             return Some(StoppedBy::Unstable);
         }
+        self.steps += 1;
         let (data, model) = (&simulation.data, simulation.data.model());
         let joints = self.planned.movers.iter().zip(&self.motors).zip(&mut self.errors).enumerate();
         for (number, ((mover, motor), errors)) in joints {
@@ -247,7 +250,7 @@ impl Attend for Follower {
             errors.max = errors.max.max(error);
             errors.squares += error * error;
             errors.saturated_steps +=
-                u64::from(motor.is_saturated(model, data.ctrl(), data.actuator_force()));
+                u64::from(motor.is_saturated(model, data) || mover.is_saturated(model, data));
         }
         self.watch
             .as_mut()
@@ -257,12 +260,33 @@ impl Attend for Follower {
 }
 
 impl Motor {
-    fn is_saturated(&self, model: &MjModel, ctrl: &[f64], forces: &[f64]) -> bool {
+    fn is_saturated<M: ModelType>(&self, model: &MjModel, data: &MjData<M>) -> bool {
+        let (ctrl, forces) = (data.ctrl(), data.actuator_force());
         let [low, high] = model.actuator_ctrlrange()[self.control];
         let outside = !(low..=high).contains(&ctrl[self.control]);
         let [least, most] = model.actuator_forcerange()[self.actuator];
         let force = forces[self.output];
         (model.actuator_ctrllimited()[self.control] && outside)
             || (model.actuator_forcelimited()[self.actuator] && (force <= least || most <= force))
+    }
+}
+
+impl Mover {
+    /// The force that its joint needs to keep its velocity: gravity and what velocities bring, less
+    /// what springs, dampers and fluids give, and what the engine adds to its actuators.
+    pub(crate) fn held_by<M: ModelType>(&self, data: &MjData<M>) -> f64 {
+        let given = if data.model().jnt_actgravcomp()[self.joint] {
+            data.qfrc_gravcomp()[self.dof]
+        } else {
+            0.0
+        };
+        data.qfrc_bias()[self.dof] - data.qfrc_passive()[self.dof] - given
+    }
+
+    /// Whether all actuators of its joint together were cut to what the joint may get.
+    fn is_saturated<M: ModelType>(&self, model: &MjModel, data: &MjData<M>) -> bool {
+        let [low, high] = model.jnt_actfrcrange()[self.joint];
+        let force = data.qfrc_actuator()[self.dof];
+        model.jnt_actfrclimited()[self.joint] && (force <= low || high <= force)
     }
 }

@@ -85,14 +85,15 @@ pub(crate) fn find(model: &MjModel, kind: Kind, name: &str) -> Result<usize, Fau
 
 /// Nothing of that kind has that name; these are the names that there are.
 pub(crate) fn unknown(kind: &str, name: &str, known: impl Iterator<Item = String>) -> Fault {
+    // Comparing takes time and memory with its length, which is the client's.
+    let name: String = name.chars().take(200).collect();
     let mut near: Vec<(usize, String)> = known
         .take(COMPARED_MAX)
-        .map(|known| (strsim::damerau_levenshtein(&known, name), known))
+        .map(|known| (strsim::damerau_levenshtein(&known, &name), known))
         .collect();
     near.sort();
     near.truncate(NEAREST_MAX);
     let nearest = near.into_iter().map(|(_, known)| known).collect();
-    let name = name.chars().take(200).collect();
     Fault::NameUnknown { kind: kind.into(), name, nearest }
 }
 

@@ -11,6 +11,7 @@ use simward_protocol::fault::Fault;
 use simward_protocol::real::Real;
 
 use super::places::{dof_name, index};
+use super::raw;
 use super::simulation::{DIVERGENCES, warnings_of};
 use super::values::joint_widths;
 use crate::pulse::Pulse;
@@ -137,11 +138,7 @@ fn dof_of_position(model: &MjModel, position: usize) -> Option<usize> {
 
 /// Kinetic and potential energy of the state as it is; the next step derives anew what this does.
 fn energy<M: ModelType>(data: &mut MjData<M>) -> f64 {
-    data.kinematics();
-    data.com_pos();
-    data.tendon_comp();
-    data.crb_comp();
-    data.make_m();
+    raw::inertia(data);
     data.energy_pos();
     data.energy_vel();
     data.energy().iter().sum()

@@ -8,19 +8,12 @@ use mujoco_rs::wrappers::mj_model::traits::ModelType;
 
 use super::scratch::Scratch;
 
-/// Derives of positions and velocities what the equations of motion consist of: the mass matrix,
-/// the passive forces, and into `bias` gravity and what velocities bring. The next step derives all
-/// of it anew.
-pub(crate) fn dynamics<M: ModelType>(data: &mut MjData<M>, bias: &mut [f64]) {
+/// Derives of positions where everything is and the mass matrix. The next step derives both anew.
+pub(crate) fn inertia<M: ModelType>(data: &mut MjData<M>) {
     data.kinematics();
     data.com_pos();
     data.tendon_comp();
-    data.crb_comp();
     data.make_m();
-    data.com_vel();
-    data.passive();
-    // There are nv of them, as the callers make sure.
-    data.try_rne_into(false, bias).ok();
 }
 
 /// The mass matrix times a vector of nv values. The mass matrix is the one that was derived last.

@@ -205,7 +205,8 @@ impl Search<'_, '_> {
             self.chain.scatter(&mut begin, random);
             let place = self.descend(begin, ITERATIONS_MAX)?;
             attempts += 1;
-            if place.error.norm() < best.error.norm() {
+            // Metres and radians add up in the norm, and are apart in the goal.
+            if self.goal.is_reached(place.distance) || place.error.norm() < best.error.norm() {
                 best = place;
             }
         }

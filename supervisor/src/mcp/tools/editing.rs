@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use rmcp::handler::server::wrapper::{Json, Parameters};
 use rmcp::{tool, tool_router};
 use serde::Deserialize;
-use simward_protocol::editing::Target;
+use simward_protocol::editing::{EDITS_MAX, Target};
 
 use super::models::SourceArgs;
 use crate::mcp::McpServer;
 use crate::mcp::caller::Caller;
 use crate::mcp::refusal::Refusal;
-use crate::models::{Edit, EditedModel, Export, Form};
+use crate::models::{self, Edit, EditedModel, Export, Form};
+use crate::sources;
 
 /// The longest source in a reply, in bytes.
 const SOURCE_BYTES_MAX: usize = 1 << 20;
@@ -155,9 +156,16 @@ impl McpServer {
     ) -> Result<Json<EditedModel>, Refusal> {
         let EditArgs { session_id, model_id, edits } = args;
         let session = self.session(&caller, session_id.as_deref()).await?;
+        // Before anything is read for one of them.
+        if !(1..=EDITS_MAX).contains(&edits.len()) {
+            return Err(
+                models::limit("edits of one call", edits.len() as u64, EDITS_MAX as u64).into()
+            );
+        }
+        let mut bytes_left = sources::BYTES_MAX;
         let mut meant = Vec::with_capacity(edits.len());
         for (number, edit) in edits.into_iter().enumerate() {
-            meant.push(self.edit(&caller, number, edit).await?);
+            meant.push(self.edit(&caller, number, edit, &mut bytes_left).await?);
         }
         let edit = self.models().edit(&session, model_id.as_deref(), meant);
         let edition = caller.unless_withdrawn(edit).await?;
@@ -166,10 +174,16 @@ impl McpServer {
 }
 
 impl McpServer {
-    async fn edit(&self, caller: &Caller, number: usize, edit: EditArg) -> Result<Edit, Refusal> {
+    async fn edit(
+        &self,
+        caller: &Caller,
+        number: usize,
+        edit: EditArg,
+        bytes_left: &mut u64,
+    ) -> Result<Edit, Refusal> {
         match edit {
             EditArg { attach: Some(attach), add: None, remove: None } => {
-                self.attachment(caller, number, attach).await
+                self.attachment(caller, number, attach, bytes_left).await
             }
             EditArg { attach: None, add: Some(AddArgs { xml, to }), remove: None } => {
                 Ok(Edit::Add { xml, to })
@@ -189,6 +203,7 @@ impl McpServer {
         caller: &Caller,
         number: usize,
         attach: AttachArgs,
+        bytes_left: &mut u64,
     ) -> Result<Edit, Refusal> {
         let AttachArgs { model_xml, assets, model_path, menagerie, site, body, .. } = attach;
         let to = match (site, body) {
@@ -201,8 +216,8 @@ impl McpServer {
             }
         };
         let args = SourceArgs { model_xml, assets, model_path, menagerie, ..SourceArgs::default() };
-        let source = self.source(caller, args).await?;
+        let source = self.source(caller, args, bytes_left).await?;
         let AttachArgs { prefix, position, quaternion, .. } = attach;
-        Ok(Edit::Attach { source, to, prefix, position, quaternion })
+        Ok(Edit::Attach { other: source, to, prefix, position, quaternion })
     }
 }

@@ -196,7 +196,8 @@ impl McpServer {
         let LoadArgs { session_id, model_id, model_xml, assets, model_path, menagerie, .. } = args;
         let (scene, parameters) = (args.scene, args.parameters);
         let args = SourceArgs { model_xml, assets, model_path, menagerie, scene, parameters };
-        let source = self.source(&caller, args).await?;
+        let mut bytes_left = sources::BYTES_MAX;
+        let source = self.source(&caller, args, &mut bytes_left).await?;
         self.load(&caller, session_id, source, model_id).await
     }
 
@@ -240,7 +241,9 @@ impl McpServer {
         Parameters(args): Parameters<ValidateArgs>,
     ) -> Result<Json<Validation>, Refusal> {
         let ValidateArgs { model_xml, assets } = args;
-        let source = Source::Sent { model_xml, assets: self.assets(&caller, assets).await? };
+        let mut bytes_left = sources::BYTES_MAX;
+        let assets = self.assets(&caller, assets, &mut bytes_left).await?;
+        let source = Source::Sent { model_xml, assets };
         let validate = self.models().validate(&caller.tenant, source);
         Ok(Json(caller.unless_withdrawn(validate).await?))
     }
@@ -372,6 +375,7 @@ impl McpServer {
         &self,
         caller: &Caller,
         args: SourceArgs,
+        bytes_left: &mut u64,
     ) -> Result<Source, Refusal> {
         let SourceArgs { model_xml, assets, model_path, menagerie, scene, parameters } = args;
         if !assets.is_empty() && model_xml.is_none() {
@@ -383,7 +387,8 @@ impl McpServer {
         let sources = self.models().sources();
         match (model_xml, model_path, menagerie, scene) {
             (Some(model_xml), None, None, None) => {
-                Ok(Source::Sent { model_xml, assets: self.assets(caller, assets).await? })
+                let assets = self.assets(caller, assets, bytes_left).await?;
+                Ok(Source::Sent { model_xml, assets })
             }
             (None, Some(path), None, None) => {
                 Ok(Source::Placed(sources.run(move |sources| sources.at(&path)).await?))
@@ -401,26 +406,37 @@ impl McpServer {
         }
     }
 
-    /// The files that come with a call, or were sent ahead.
+    /// The files that come with a call, or were sent ahead. Those are no more than `bytes_left`,
+    /// and each tenant waits its turn to have them read, as for models in files: their handles are
+    /// short, so a flood of them costs who sends it nothing.
     async fn assets(
         &self,
         caller: &Caller,
         assets: BTreeMap<String, String>,
+        bytes_left: &mut u64,
     ) -> Result<Vec<Asset>, Refusal> {
         let (uploads, tenant) = (self.uploads().clone(), caller.tenant.clone());
+        let _turn = if assets.values().any(|text| text.starts_with(uploads::PREFIX)) {
+            Some(self.models().sources().turn(&tenant).await?)
+        } else {
+            None
+        };
+        let mut left = *bytes_left;
         let read = tokio::task::spawn_blocking(move || {
-            let mut bytes_left = sources::BYTES_MAX;
             let decode = |(path, text): (String, String)| {
                 let content = if text.starts_with(uploads::PREFIX) {
-                    uploads.read(&tenant, &text, &mut bytes_left)?
+                    uploads.read(&tenant, &text, &mut left)?
                 } else {
                     decode(&path, &text)?
                 };
                 Ok(Asset { path, content })
             };
-            assets.into_iter().map(decode).collect()
+            let assets = assets.into_iter().map(decode).collect::<Result<_, Refusal>>()?;
+            Ok((assets, left))
         });
-        read.await.unwrap_or_else(|_panic| Err(Refusal::internal()))
+        let (assets, left) = read.await.unwrap_or_else(|_panic| Err(Refusal::internal()))?;
+        *bytes_left = left;
+        Ok(assets)
     }
 }
 
