@@ -233,7 +233,8 @@ fn who_may_steer_runs_pauses_steps_and_resets() {
     let moving = viewer.moment_when(|moment| moment.runs && 0.1 < moment.time_secs);
     viewer.order(&json!({ "ask": "pause" })).unwrap();
     let paused = viewer.moment_when(|moment| !moment.runs);
-    assert!(moving.steps_total < paused.steps_total);
+    // The order may arrive before the next step is taken.
+    assert!(0 < moving.steps_total && moving.steps_total <= paused.steps_total);
     // The client is told of the end of the run, as of any other that has ended.
     let ended = client.tool("pause_simulation", json!({})).unwrap();
     assert_eq!(ended["steps_done"], paused.steps_total);
