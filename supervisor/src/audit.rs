@@ -6,7 +6,6 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
-use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +15,8 @@ use std::thread::JoinHandle;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use crate::remote::Remote;
 
 /// Where it is written, and how much of it is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,7 +57,7 @@ pub struct Entry {
     pub caller: Option<String>,
     /// Where it came from; nothing for standard input.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub remote: Option<SocketAddr>,
+    pub remote: Option<Remote>,
     /// The tool.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tool: Option<String>,

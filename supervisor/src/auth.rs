@@ -2,8 +2,10 @@
 //!
 //! Without authentication there is one tenant, whoever reaches the address, and it may do
 //! everything; that is for the loopback address. With tokens, a call comes with one of those that
-//! the tokens file lists, and is its tenant's.
+//! the tokens file lists, or one that an authorization server has signed, and is its tenant's.
 
+mod keys;
+pub mod oauth;
 pub mod tokens;
 
 use std::collections::HashMap;
@@ -14,6 +16,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
 
+use self::oauth::{Metadata, Oauth};
 use self::tokens::{Digest, File, Moment, TokensError};
 use crate::tenants::Tenant;
 
@@ -28,6 +31,8 @@ pub struct Config {
     pub tokens_file: PathBuf,
     /// Whether anybody may call although the address is no loopback address.
     pub allow_anonymous: bool,
+    /// The authorization server whose tokens are taken.
+    pub oauth: oauth::Config,
 }
 
 /// How callers are told apart.
@@ -37,8 +42,24 @@ pub enum Mode {
     /// They are not.
     #[default]
     None,
-    /// By bearer tokens.
+    /// By the bearer tokens of a file.
     Tokens,
+    /// By those of an authorization server.
+    Oauth,
+    /// By either.
+    TokensOrOauth,
+}
+
+impl Mode {
+    /// Whether the tokens of a file are taken.
+    pub fn takes_tokens(self) -> bool {
+        matches!(self, Self::Tokens | Self::TokensOrOauth)
+    }
+
+    /// Whether those of an authorization server are.
+    pub fn takes_oauth(self) -> bool {
+        matches!(self, Self::Oauth | Self::TokensOrOauth)
+    }
 }
 
 /// Something that somebody may do.
@@ -120,6 +141,8 @@ pub enum Denied {
     Missing,
     /// There is no such token, or not any more.
     Invalid,
+    /// It cannot be checked at the moment.
+    Unavailable,
 }
 
 /// Tells callers apart. Cheap to clone.
@@ -128,10 +151,16 @@ pub struct Auth {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Inner {
-    /// Without it nobody is asked.
-    path: Option<PathBuf>,
+    listed: Option<Listed>,
+    oauth: Option<Oauth>,
+}
+
+/// The tokens of a file.
+#[derive(Debug)]
+struct Listed {
+    path: PathBuf,
     known: RwLock<Known>,
 }
 
@@ -144,34 +173,59 @@ struct Entry {
     expires: Option<Moment>,
 }
 
+/// Callers cannot be told apart as configured.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    /// The file of tokens cannot be used.
+    #[error(transparent)]
+    Tokens(#[from] TokensError),
+    /// Nor can what is said of the authorization server.
+    #[error(transparent)]
+    Oauth(#[from] oauth::OauthError),
+}
+
 impl Auth {
     /// Nobody is asked.
     pub fn none() -> Self {
-        Self { inner: Arc::new(Inner { path: None, known: RwLock::default() }) }
+        Self { inner: Arc::default() }
     }
 
-    /// Callers have one of the tokens of a file.
-    pub fn tokens(path: PathBuf) -> Result<Self, TokensError> {
-        let known = known(&File::read(&path)?);
-        Ok(Self { inner: Arc::new(Inner { path: Some(path), known: RwLock::new(known) }) })
+    /// Callers are told apart as configured; tokens are listed in `tokens_file`.
+    pub fn open(config: &Config, tokens_file: PathBuf) -> Result<Self, AuthError> {
+        let listed = config.mode.takes_tokens().then(|| Listed::open(tokens_file)).transpose()?;
+        let oauth = config.mode.takes_oauth().then(|| Oauth::new(config.oauth.clone()));
+        Ok(Self { inner: Arc::new(Inner { listed, oauth: oauth.transpose()? }) })
     }
 
     /// Whether callers are asked who they are.
     pub fn asks(&self) -> bool {
-        self.inner.path.is_some()
+        self.inner.listed.is_some() || self.inner.oauth.is_some()
     }
 
-    /// Reads the tokens anew; tells how many there are. If that fails, those before stay.
-    pub fn reload(&self) -> Result<usize, TokensError> {
-        let Some(path) = &self.inner.path else { return Ok(0) };
-        let known = known(&File::read(path)?);
+    /// Where callers get tokens, if an authorization server gives them.
+    pub fn metadata(&self) -> Option<&Metadata> {
+        self.inner.oauth.as_ref().map(Oauth::metadata)
+    }
+
+    /// Reads the tokens of the file anew, where there is one; tells how many there are. If that
+    /// fails, those before stay.
+    pub fn reload(&self) -> Result<Option<usize>, TokensError> {
+        let Some(listed) = &self.inner.listed else { return Ok(None) };
+        let known = known(&File::read(&listed.path)?);
         let count = known.len();
-        *self.inner.known.write().unwrap_or_else(PoisonError::into_inner) = known;
-        Ok(count)
+        *listed.known.write().unwrap_or_else(PoisonError::into_inner) = known;
+        Ok(Some(count))
+    }
+
+    /// Looks for the keys of the authorization server, if there is one.
+    pub async fn look_for_keys(&self) {
+        if let Some(oauth) = &self.inner.oauth {
+            oauth.look_for_keys().await;
+        }
     }
 
     /// Who comes with that header.
-    pub fn caller(&self, authorization: Option<&str>) -> Result<Principal, Denied> {
+    pub async fn caller(&self, authorization: Option<&str>) -> Result<Principal, Denied> {
         if !self.asks() {
             return Ok(Principal::local());
         }
@@ -180,9 +234,27 @@ impl Auth {
         if !kind.eq_ignore_ascii_case("bearer") {
             return Err(Denied::Missing);
         }
+        let token = token.trim();
+        let Inner { listed, oauth } = &*self.inner;
+        match (listed, oauth) {
+            (Some(listed), None) => listed.caller(token),
+            (Some(listed), Some(_)) if token.starts_with(tokens::PREFIX) => listed.caller(token),
+            (_, Some(oauth)) => oauth.caller(token).await,
+            (None, None) => Err(Denied::Missing),
+        }
+    }
+}
+
+impl Listed {
+    fn open(path: PathBuf) -> Result<Self, TokensError> {
+        let known = known(&File::read(&path)?);
+        Ok(Self { path, known: RwLock::new(known) })
+    }
+
+    fn caller(&self, token: &str) -> Result<Principal, Denied> {
         // Digests are compared, and of a digest nobody learns the token by its time.
-        let digest = Digest::of(token.trim());
-        let known = self.inner.known.read().unwrap_or_else(PoisonError::into_inner);
+        let digest = Digest::of(token);
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let entry = known.get(&digest).ok_or(Denied::Invalid)?;
         if entry.expires.is_some_and(Moment::is_over) {
             return Err(Denied::Invalid);
@@ -214,7 +286,8 @@ mod tests {
         let path = folder.path().join("tokens.toml");
         std::fs::write(&path, text).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-        let auth = Auth::tokens(path).unwrap();
+        let config = Config { mode: Mode::Tokens, ..Config::default() };
+        let auth = Auth::open(&config, path).unwrap();
         (folder, auth)
     }
 
@@ -222,47 +295,47 @@ mod tests {
         format!("[[token]]\nname = \"{name}\"\nsha256 = \"{}\"\n{more}\n", Digest::of(token))
     }
 
-    #[test]
-    fn a_token_is_its_tenants_and_may_do_what_its_scopes_say() {
+    #[tokio::test]
+    async fn a_token_is_its_tenants_and_may_do_what_its_scopes_say() {
         let text = entry("ann", "swt_1", "scopes = [\"sim:use\"]\ntenant = \"lab\"")
             + &entry("bob", "swt_2", "scopes = [\"pool:admin\", \"sim:use\"]");
         let (_folder, auth) = with(&text);
-        let ann = auth.caller(Some("Bearer swt_1")).unwrap();
+        let ann = auth.caller(Some("Bearer swt_1")).await.unwrap();
         assert_eq!((&ann.tenant, &*ann.name), (&Tenant::named("lab"), "ann"));
         assert!(ann.may(Scope::Use) && !ann.may(Scope::AdministerPool));
-        let bob = auth.caller(Some("bearer swt_2")).unwrap();
+        let bob = auth.caller(Some("bearer swt_2")).await.unwrap();
         assert_eq!(bob.tenant, Tenant::named("bob"));
         assert!(bob.may(Scope::AdministerPool));
     }
 
-    #[test]
-    fn who_has_no_token_or_a_wrong_or_an_old_one_is_not_let_in() {
+    #[tokio::test]
+    async fn who_has_no_token_or_a_wrong_or_an_old_one_is_not_let_in() {
         let text = entry("ann", "swt_1", "expires = 2020-01-01T00:00:00Z")
             + &entry("bob", "swt_2", "expires = 2999-01-01T00:00:00Z");
         let (_folder, auth) = with(&text);
-        assert_eq!(auth.caller(None), Err(Denied::Missing));
-        assert_eq!(auth.caller(Some("Basic YTpi")), Err(Denied::Missing));
-        assert_eq!(auth.caller(Some("Bearer swt_3")), Err(Denied::Invalid));
-        assert_eq!(auth.caller(Some("Bearer swt_1")), Err(Denied::Invalid));
-        auth.caller(Some("Bearer swt_2")).unwrap();
+        assert_eq!(auth.caller(None).await, Err(Denied::Missing));
+        assert_eq!(auth.caller(Some("Basic YTpi")).await, Err(Denied::Missing));
+        assert_eq!(auth.caller(Some("Bearer swt_3")).await, Err(Denied::Invalid));
+        assert_eq!(auth.caller(Some("Bearer swt_1")).await, Err(Denied::Invalid));
+        auth.caller(Some("Bearer swt_2")).await.unwrap();
     }
 
-    #[test]
-    fn tokens_are_read_anew_and_a_broken_file_changes_nothing() {
+    #[tokio::test]
+    async fn tokens_are_read_anew_and_a_broken_file_changes_nothing() {
         let (folder, auth) = with(&entry("ann", "swt_1", ""));
         let path = folder.path().join("tokens.toml");
         std::fs::write(&path, "[[token]").unwrap();
         auth.reload().unwrap_err();
-        auth.caller(Some("Bearer swt_1")).unwrap();
+        auth.caller(Some("Bearer swt_1")).await.unwrap();
         std::fs::write(&path, entry("bob", "swt_2", "")).unwrap();
-        assert_eq!(auth.reload().unwrap(), 1);
-        assert_eq!(auth.caller(Some("Bearer swt_1")), Err(Denied::Invalid));
-        auth.caller(Some("Bearer swt_2")).unwrap();
+        assert_eq!(auth.reload().unwrap(), Some(1));
+        assert_eq!(auth.caller(Some("Bearer swt_1")).await, Err(Denied::Invalid));
+        auth.caller(Some("Bearer swt_2")).await.unwrap();
     }
 
-    #[test]
-    fn where_nobody_is_asked_everybody_may_do_everything() {
-        let local = Auth::none().caller(None).unwrap();
+    #[tokio::test]
+    async fn where_nobody_is_asked_everybody_may_do_everything() {
+        let local = Auth::none().caller(None).await.unwrap();
         assert!(Scope::ALL.into_iter().all(|scope| local.may(scope)));
     }
 }

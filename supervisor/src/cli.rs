@@ -81,7 +81,7 @@ enum ConfigAction {
 }
 
 /// What every daemon may be told on the command line.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 struct Common {
     /// The configuration file.
     #[arg(long, env = "SIMWARD_CONFIG", value_name = "FILE")]
@@ -174,12 +174,16 @@ impl Common {
 pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> anyhow::Result<ExitCode> {
     match Cli::parse_from(args).command {
         Command::Serve { common, listen, print_address } => {
-            let mut config = common.load()?;
-            if let Some(listen) = listen {
-                config.http.listen = listen;
-            }
+            let read = move || {
+                let mut config = common.clone().load()?;
+                if let Some(listen) = listen {
+                    config.http.listen = listen;
+                }
+                anyhow::Ok(config)
+            };
+            let config = read()?;
             start_log(&config)?;
-            block_on(daemon::serve_http(config, print_address))?;
+            block_on(daemon::serve_http(config, print_address, Box::new(read)))?;
         }
         Command::Stdio { common } => {
             let config = common.load()?;

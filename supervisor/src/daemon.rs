@@ -11,15 +11,15 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{self, Place};
 use crate::audit::Audit;
 use crate::auth::{self, Auth};
-use crate::code::chain;
 use crate::compiler::Compiler;
 use crate::config::Config;
-use crate::http::{self, Endpoint};
+use crate::http::Endpoint;
 use crate::mcp::{Behind, McpServer};
 use crate::models::Models;
 use crate::pool::Pool;
 use crate::pool::groups::Limits;
 use crate::pool::layers::Role;
+use crate::reload::{Reload, Reread};
 use crate::renderer::Renderer;
 use crate::runs::Runs;
 use crate::sessions::Sessions;
@@ -32,7 +32,11 @@ use crate::worker::Worker;
 use crate::{service, stdio};
 
 /// Serves MCP over HTTP until a signal says to stop.
-pub(crate) async fn serve_http(config: Config, print_address: bool) -> anyhow::Result<()> {
+pub(crate) async fn serve_http(
+    config: Config,
+    print_address: bool,
+    reread: Reread,
+) -> anyhow::Result<()> {
     let place = Place::take(&state_dir(&config))?;
     let endpoint = Endpoint::bind(config.http.clone(), service::socket()?).await?;
     let address = endpoint.address()?;
@@ -42,15 +46,19 @@ pub(crate) async fn serve_http(config: Config, print_address: bool) -> anyhow::R
     let (sessions, watch) = open(&config, store).await?;
     let admin = admin::serve(&place, sessions.clone(), watch.clone())?;
     let stop = stop_on_signals()?;
-    reload_on_signal(auth.clone())?;
-    let url = format!("http://{address}{}", http::PATH);
+    let url = endpoint.url()?;
+    let (running, tls) = (config.clone(), endpoint.tls().cloned());
+    Reload { auth: auth.clone(), tls, running, reread }.on_signal()?;
+    let keys = auth.clone();
+    // Who is not there now may be there when it is needed.
+    tokio::spawn(async move { keys.look_for_keys().await });
     tracing::info!(%url, admin = %admin.path().display(), "ready");
     if print_address {
         announce(&address.to_string(), &url);
     }
     let audit = open_audit(&config)?;
     let server = mcp(&config, &sessions, watch, audit.clone(), &stop);
-    service::ready(address, sessions.clone(), stop.clone());
+    service::ready(url, sessions.clone(), stop.clone());
     endpoint.serve(server, sessions.clone(), auth, stop).await;
     sessions.close_all().await;
     audit.close();
@@ -99,22 +107,23 @@ fn mcp(
 /// Who may call. Without authentication everybody may do everything, and that is for this machine
 /// alone.
 fn open_door(config: &Config, address: SocketAddr) -> anyhow::Result<Auth> {
-    match config.auth.mode {
-        auth::Mode::Tokens => Ok(Auth::tokens(tokens_file(config))?),
-        auth::Mode::None => {
-            let is_open = !address.ip().is_loopback();
-            anyhow::ensure!(
-                !is_open || config.auth.allow_anonymous,
-                "whoever reaches {address} would own every session: set auth.mode = \"tokens\" \
-                 (see `simward token add`), listen on a loopback address, or say that this is meant \
-                 with auth.allow_anonymous = true"
-            );
-            if is_open {
-                tracing::warn!(%address, "there is no authentication: whoever reaches this address owns every session");
-            }
-            Ok(Auth::none())
+    let is_open = !address.ip().is_loopback();
+    if config.auth.mode == auth::Mode::None {
+        anyhow::ensure!(
+            !is_open || config.auth.allow_anonymous,
+            "whoever reaches {address} would own every session: set auth.mode = \"tokens\" \
+             (see `simward token add`) or \"oauth\", listen on a loopback address, or say that this \
+             is meant with auth.allow_anonymous = true"
+        );
+        if is_open {
+            tracing::warn!(%address, "there is no authentication: whoever reaches this address owns every session");
         }
+        return Ok(Auth::none());
     }
+    if is_open && !config.http.tls.is_on() && config.http.trusted_proxies.is_empty() {
+        tracing::warn!(%address, "tokens come in the clear: set http.tls, or let a proxy in front do it and name it in http.trusted_proxies");
+    }
+    Ok(Auth::open(&config.auth, tokens_file(config))?)
 }
 
 /// The file of tokens that a configuration means.
@@ -126,26 +135,6 @@ pub(crate) fn tokens_file(config: &Config) -> PathBuf {
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     let handed = credentials.map(|folder| folder.join("tokens.toml")).filter(|path| path.exists());
     handed.unwrap_or_else(|| state_dir(config).join("tokens.toml"))
-}
-
-/// Reads the tokens anew whenever SIGHUP says so.
-fn reload_on_signal(auth: Auth) -> anyhow::Result<()> {
-    let mut hangups = signal(SignalKind::hangup()).context("SIGHUP cannot be heard")?;
-    tokio::spawn(async move {
-        while hangups.recv().await.is_some() {
-            match auth.reload() {
-                Ok(_) if !auth.asks() => {
-                    tracing::warn!("there is nothing to read anew: auth.mode is none");
-                }
-                Ok(tokens) => tracing::info!(tokens, "read the tokens anew"),
-                Err(error) => {
-                    let error = chain(&error);
-                    tracing::error!(error, "the tokens could not be read anew; those before stay");
-                }
-            }
-        }
-    });
-    Ok(())
 }
 
 /// The state folder that a configuration means.

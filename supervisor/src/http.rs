@@ -3,10 +3,14 @@
 mod body;
 mod connections;
 mod door;
+mod entrance;
 mod gate;
 mod legacy;
+mod origins;
 mod pages;
+mod proxies;
 mod quota;
+pub mod tls;
 mod uploads;
 
 use std::net::SocketAddr;
@@ -15,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use axum::Router;
+use ipnet::IpNet;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use serde::{Deserialize, Serialize};
@@ -22,10 +27,15 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use self::body::Budget;
+use self::connections::Reception;
 use self::door::Door;
+use self::entrance::Entrance;
 use self::gate::Gate;
 use self::legacy::LegacySessions;
+use self::origins::Origins;
+use self::proxies::Proxies;
 use self::quota::Quotas;
+use self::tls::Tls;
 use crate::auth::Auth;
 use crate::mcp::McpServer;
 use crate::sessions::Sessions;
@@ -44,6 +54,10 @@ pub struct Config {
     pub allowed_hosts: Vec<String>,
     /// Origins of browser pages that may call, beside those of the loopback address.
     pub allowed_origins: Vec<String>,
+    /// With what connections are made private.
+    pub tls: tls::Config,
+    /// Networks of proxies that are believed when they say for whom they call.
+    pub trusted_proxies: Vec<IpNet>,
     /// Sessions of the older protocol that there may be.
     pub legacy_sessions_max: usize,
     /// How long one of them may be unused, in seconds.
@@ -62,6 +76,8 @@ impl Default for Config {
             body_bytes_max: 64 * 1024 * 1024,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
+            tls: tls::Config::default(),
+            trusted_proxies: Vec::new(),
             legacy_sessions_max: 1024,
             legacy_idle_secs: 14_400.0,
             quotas: quota::Config::default(),
@@ -80,6 +96,7 @@ const DRAIN_LOOK: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub struct Endpoint {
     listener: TcpListener,
+    tls: Option<Tls>,
     config: Config,
 }
 
@@ -89,20 +106,32 @@ impl Endpoint {
         config: Config,
         handed: Option<std::net::TcpListener>,
     ) -> anyhow::Result<Self> {
+        let tls = Tls::open(&config.tls)?;
         if let Some(handed) = handed {
             handed.set_nonblocking(true)?;
             let listener = TcpListener::from_std(handed)?;
-            return Ok(Self { listener, config });
+            return Ok(Self { listener, tls, config });
         }
         let listener = TcpListener::bind(config.listen).await.with_context(|| {
             format!("could not listen on {}: choose another address with --listen", config.listen)
         })?;
-        Ok(Self { listener, config })
+        Ok(Self { listener, tls, config })
     }
 
     /// Where clients find it.
     pub fn address(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+
+    /// The address of the endpoint, as a client of this machine may use it.
+    pub fn url(&self) -> std::io::Result<String> {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        Ok(format!("{scheme}://{}{PATH}", self.address()?))
+    }
+
+    /// With what its connections are made private.
+    pub fn tls(&self) -> Option<&Tls> {
+        self.tls.as_ref()
     }
 
     /// Serves until `stop`, and then as long as calls go on, within bounds.
@@ -113,33 +142,42 @@ impl Endpoint {
         auth: Auth,
         stop: CancellationToken,
     ) {
-        let Self { listener, config } = self;
+        let Self { listener, tls, config } = self;
         let cut = CancellationToken::new();
         let legacy = Arc::new(LegacySessions::new(sessions.clone(), config.legacy_sessions_max));
         legacy.clone().reap_idle(Duration::from_secs_f64(config.legacy_idle_secs), cut.clone());
+        let well_known = auth.metadata().map(pages::metadata).unwrap_or_default();
         let door = Door::new(auth, server.audit().clone());
-        let budget = Budget::new(config.body_bytes_max);
-        let quotas = Quotas::new(config.quotas);
-        let gate = Gate::new(Arc::clone(&legacy), stop.clone(), budget, door.clone(), quotas);
-        let uploads = uploads::router(server.uploads().clone(), &config, door);
-        let router = router(&server, &config, &gate, legacy, sessions, &cut).merge(uploads);
+        let origins = Origins::new(&config.allowed_hosts, &config.allowed_origins);
+        let entrance = Entrance::new(origins, door, stop.clone());
+        let gate = Gate {
+            entrance: entrance.clone(),
+            legacy: Arc::clone(&legacy),
+            budget: Budget::new(config.body_bytes_max),
+            quotas: Quotas::new(config.quotas),
+        };
+        let uploads = uploads::router(server.uploads().clone(), entrance.clone());
+        let router =
+            router(&server, &config, gate, sessions, &cut).merge(uploads).merge(well_known);
         let drain = Duration::from_secs_f64(config.drain_secs);
         let drained = async move {
             let until = Instant::now() + drain;
-            while gate.in_flight() != 0 && Instant::now() < until {
+            while entrance.in_flight() != 0 && Instant::now() < until {
                 tokio::time::sleep(DRAIN_LOOK).await;
             }
             cut.cancel();
         };
-        connections::serve(listener, router, config.connections_max, stop, drained).await;
+        let proxies = Proxies::new(&config.trusted_proxies);
+        let connections_max = config.connections_max;
+        let reception = Reception { listener, tls, proxies, connections_max };
+        connections::serve(reception, router, stop, drained).await;
     }
 }
 
 fn router(
     server: &McpServer,
     config: &Config,
-    gate: &Gate,
-    legacy: Arc<LegacySessions>,
+    gate: Gate,
     sessions: Sessions,
     cut: &CancellationToken,
 ) -> Router {
@@ -157,26 +195,18 @@ fn router(
             let server = server.clone();
             move || Ok(server.clone())
         },
-        legacy,
+        Arc::clone(&gate.legacy),
         transport,
     );
     let by_era = gate::Eras { modern, older };
-    let gate = axum::middleware::from_fn_with_state(gate.clone(), gate::pass);
+    let gate = axum::middleware::from_fn_with_state(gate, gate::pass);
     Router::new().route_service(PATH, by_era).layer(gate).merge(pages::router(sessions))
 }
 
-/// What both generations share: who may call from where, and how much.
+/// What both generations share. Where requests may come from is seen to at the entrance.
 fn transport(config: &Config, cut: &CancellationToken) -> StreamableHttpServerConfig {
-    let mut hosts = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "[::1]".to_owned()];
-    hosts.push("::1".to_owned());
-    hosts.extend(config.allowed_hosts.iter().cloned());
-    let mut origins = vec!["http://localhost:*".to_owned(), "http://127.0.0.1:*".to_owned()];
-    origins.push("http://[::1]:*".to_owned());
-    origins.extend(config.allowed_origins.iter().cloned());
     StreamableHttpServerConfig::default()
-        .enforce_origin_validation()
-        .with_allowed_hosts(hosts)
-        .with_allowed_origins(origins)
+        .disable_allowed_hosts()
         .with_max_request_body_bytes(config.body_bytes_max)
         .with_cancellation_token(cut.clone())
 }

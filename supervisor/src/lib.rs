@@ -27,6 +27,8 @@ pub mod models;
 pub mod pictures;
 pub mod runs;
 pub mod recordings;
+mod reload;
+mod remote;
 pub mod telemetry;
 pub mod terminate;
 

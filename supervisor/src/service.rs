@@ -1,7 +1,7 @@
 //! What a service manager hands over, and what it wants to hear: systemd's protocols for sockets,
 //! readiness and the watchdog. Without one, nothing is said to nobody.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -26,8 +26,8 @@ pub(crate) fn socket() -> anyhow::Result<Option<TcpListener>> {
 }
 
 /// Tells that calls are taken, and goes on telling that all is well, until `stop`.
-pub(crate) fn ready(address: SocketAddr, sessions: Sessions, stop: CancellationToken) {
-    tell(&[NotifyState::Ready, NotifyState::Status(&status(address, &sessions))]);
+pub(crate) fn ready(url: String, sessions: Sessions, stop: CancellationToken) {
+    tell(&[NotifyState::Ready, NotifyState::Status(&status(&url, &sessions))]);
     let watchdog = sd_notify::watchdog_enabled();
     // Half of what it allows, as the manual asks for.
     let every = watchdog.map_or(STATUS_EVERY, |limit| limit / 2);
@@ -40,7 +40,7 @@ pub(crate) fn ready(address: SocketAddr, sessions: Sessions, stop: CancellationT
             tokio::select! {
                 _ = beat.tick() => {
                     // It comes here only while tasks are run and the table of sessions is free.
-                    let status = status(address, &sessions);
+                    let status = status(&url, &sessions);
                     tell(&[NotifyState::Watchdog, NotifyState::Status(&status)]);
                 }
                 () = stop.cancelled() => {
@@ -52,9 +52,9 @@ pub(crate) fn ready(address: SocketAddr, sessions: Sessions, stop: CancellationT
     });
 }
 
-fn status(address: SocketAddr, sessions: &Sessions) -> String {
+fn status(url: &str, sessions: &Sessions) -> String {
     let count = sessions.all().len();
-    format!("serving at http://{address}{}, {count} sessions", crate::http::PATH)
+    format!("serving at {url}, {count} sessions")
 }
 
 fn tell(what: &[NotifyState<'_>]) {

@@ -66,8 +66,15 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Table {
     uploads: BTreeMap<String, Upload>,
-    /// What files that are on their way have taken so far.
-    arriving: BTreeMap<Tenant, u64>,
+    /// What is on its way to each tenant.
+    arriving: BTreeMap<Tenant, OnTheirWay>,
+}
+
+/// Files that are on their way, and what they have taken so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct OnTheirWay {
+    files: usize,
+    bytes: u64,
 }
 
 #[derive(Debug)]
@@ -170,19 +177,19 @@ impl Uploads {
             return Err(Error::TooLong { max });
         }
         let mut table = self.table();
-        let count = table.of(tenant).count();
+        let count = table.of(tenant).count() + table.arriving(tenant).files;
         if self.inner.config.per_tenant_max <= count {
             let retry_after = table.oldest(Some(tenant), self.keep());
             return Err(Error::Many { max: self.inner.config.per_tenant_max, retry_after });
         }
-        table.arriving.entry(tenant.clone()).or_default();
-        drop(table);
-        let file = self.inner.make().map_err(io::Error::from)?;
+        let file = Arc::new(self.inner.make().map_err(io::Error::from)?);
+        table.arriving.entry(tenant.clone()).or_default().files += 1;
         Ok(Arriving {
             uploads: self.clone(),
             tenant: tenant.clone(),
-            file: Arc::new(file),
+            file,
             bytes: 0,
+            is_whole: false,
         })
     }
 
@@ -238,6 +245,21 @@ impl Table {
         self.uploads.values().filter(move |upload| upload.tenant == *tenant)
     }
 
+    fn arriving(&self, tenant: &Tenant) -> OnTheirWay {
+        self.arriving.get(tenant).copied().unwrap_or_default()
+    }
+
+    /// One of a tenant's files is not on its way any more.
+    fn arrived(&mut self, tenant: &Tenant, bytes: u64) {
+        if let Some(arriving) = self.arriving.get_mut(tenant) {
+            arriving.files = arriving.files.saturating_sub(1);
+            arriving.bytes = arriving.bytes.saturating_sub(bytes);
+            if arriving.files == 0 {
+                self.arriving.remove(tenant);
+            }
+        }
+    }
+
     /// When the oldest one is gone, of one tenant or of all.
     fn oldest(&self, tenant: Option<&Tenant>, keep: Duration) -> Duration {
         let counts = |upload: &&Upload| tenant.is_none_or(|tenant| upload.tenant == *tenant);
@@ -253,6 +275,7 @@ pub struct Arriving {
     tenant: Tenant,
     file: Arc<File>,
     bytes: u64,
+    is_whole: bool,
 }
 
 impl Arriving {
@@ -264,10 +287,10 @@ impl Arriving {
             return Err(Error::TooLong { max: config.bytes_max });
         }
         let mut table = self.uploads.table();
-        let arriving = table.arriving.get(&self.tenant).copied().unwrap_or(0);
+        let arriving = table.arriving(&self.tenant).bytes;
         let own: u64 = table.of(&self.tenant).map(|upload| upload.bytes).sum::<u64>() + arriving;
         let all: u64 = table.uploads.values().map(|upload| upload.bytes).sum::<u64>()
-            + table.arriving.values().sum::<u64>();
+            + table.arriving.values().map(|arriving| arriving.bytes).sum::<u64>();
         for (what, taken, max, key, tenant) in [
             (
                 "a tenant's files",
@@ -283,7 +306,7 @@ impl Arriving {
                 return Err(Error::Full { what, max, key, retry_after });
             }
         }
-        *table.arriving.entry(self.tenant.clone()).or_default() += more;
+        table.arriving.entry(self.tenant.clone()).or_default().bytes += more;
         drop(table);
         let begin = self.bytes;
         self.bytes += more;
@@ -300,31 +323,23 @@ impl Arriving {
             bytes: self.bytes,
             at: Instant::now(),
         };
-        let mut table = self.uploads.table();
-        table.uploads.insert(asset.clone(), upload);
-        drop(table);
         let kept_secs = self.uploads.inner.config.keep_secs;
         let bytes = self.bytes;
-        self.give_back();
-        Uploaded { asset, bytes, kept_secs }
-    }
-
-    /// What it has taken as one on its way.
-    fn give_back(&mut self) {
+        // At once, so that nobody sees it twice.
         let mut table = self.uploads.table();
-        if let Some(arriving) = table.arriving.get_mut(&self.tenant) {
-            *arriving = arriving.saturating_sub(self.bytes);
-            if *arriving == 0 {
-                table.arriving.remove(&self.tenant);
-            }
-        }
-        self.bytes = 0;
+        table.uploads.insert(asset.clone(), upload);
+        table.arrived(&self.tenant, bytes);
+        drop(table);
+        self.is_whole = true;
+        Uploaded { asset, bytes, kept_secs }
     }
 }
 
 impl Drop for Arriving {
     fn drop(&mut self) {
-        self.give_back();
+        if !self.is_whole {
+            self.uploads.table().arrived(&self.tenant, self.bytes);
+        }
     }
 }
 
@@ -380,7 +395,9 @@ mod tests {
         assert!(matches!(uploads.read(&tenant, &asset, &mut 1000), Err(Error::Unknown(_))));
         upload(&uploads, &tenant, b"new").unwrap();
         let full = Uploads::new(Config { per_tenant_max: 1, ..Config::default() }, None);
-        upload(&full, &tenant, b"one").unwrap();
+        let arriving = full.begin(&tenant, None).unwrap();
+        assert!(matches!(full.begin(&tenant, None), Err(Error::Many { .. })));
+        arriving.finish();
         assert!(matches!(full.begin(&tenant, None), Err(Error::Many { .. })));
     }
 }

@@ -1,15 +1,16 @@
 //! Who is let in, and to what.
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
 
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 
+use super::entrance::busy;
 use crate::audit::{self, Audit, Entry};
 use crate::auth::{Auth, Denied, Principal, Scope};
 use crate::mcp;
+use crate::remote::Remote;
 
 /// Asks callers who they are.
 #[derive(Clone, Debug)]
@@ -29,7 +30,7 @@ impl Door {
         denied: &Response,
         principal: Option<&Principal>,
         peek: &Peek<'_>,
-        remote: Option<SocketAddr>,
+        remote: Option<Remote>,
     ) {
         if !self.audit.is_on() {
             return;
@@ -45,31 +46,59 @@ impl Door {
     }
 
     /// Who makes a request; or the answer to somebody who is not let in.
-    pub(super) fn caller(&self, headers: &HeaderMap) -> Result<Principal, Box<Response>> {
+    pub(super) async fn caller(&self, headers: &HeaderMap) -> Result<Principal, Box<Response>> {
         let authorization = headers.get(header::AUTHORIZATION);
         let authorization = authorization.and_then(|value| value.to_str().ok());
-        self.auth.caller(authorization).map_err(|denied| {
-            let (challenge, said) = match denied {
-                Denied::Missing => ("Bearer realm=\"simward\"", "a bearer token is needed\n"),
-                Denied::Invalid => (
-                    "Bearer realm=\"simward\", error=\"invalid_token\"",
-                    "the token is not known, or not good any more\n",
+        self.auth.caller(authorization).await.map_err(|denied| {
+            Box::new(match denied {
+                Denied::Missing => self.challenge(
+                    StatusCode::UNAUTHORIZED,
+                    None,
+                    Some(Scope::Use),
+                    "a bearer token is needed",
                 ),
-            };
-            let challenge = (header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
-            Box::new((StatusCode::UNAUTHORIZED, [challenge], said).into_response())
+                Denied::Invalid => self.challenge(
+                    StatusCode::UNAUTHORIZED,
+                    Some("invalid_token"),
+                    None,
+                    "the token is not known, or not good any more",
+                ),
+                Denied::Unavailable => {
+                    busy("the token cannot be checked: the authorization server does not answer")
+                }
+            })
         })
     }
 
     /// The answer to somebody who may not do that.
-    #[expect(clippy::unused_self, reason = "only a door forbids")]
     pub(super) fn forbids(&self, lacking: Scope) -> Response {
-        let challenge =
-            format!("Bearer realm=\"simward\", error=\"insufficient_scope\", scope=\"{lacking}\"");
-        let said = format!("this needs the scope {lacking}\n");
-        let challenge = HeaderValue::from_str(&challenge).ok();
-        let mut response = (StatusCode::FORBIDDEN, said).into_response();
-        if let Some(challenge) = challenge {
+        let said = format!("this needs the scope {lacking}");
+        self.challenge(StatusCode::FORBIDDEN, Some("insufficient_scope"), Some(lacking), &said)
+    }
+
+    /// Says what is lacking, and where it may be had (RFC 6750 and RFC 9728).
+    fn challenge(
+        &self,
+        status: StatusCode,
+        error: Option<&str>,
+        scope: Option<Scope>,
+        said: &str,
+    ) -> Response {
+        let metadata = self.auth.metadata().map(|metadata| metadata.url.as_str());
+        // Who has tokens of a file has been told what they may do.
+        let scope = scope.filter(|_| metadata.is_some() || error.is_some()).map(Scope::name);
+        let challenge = [
+            ("realm", Some("simward")),
+            ("error", error),
+            ("scope", scope),
+            ("resource_metadata", metadata),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some(format!("{name}=\"{}\"", value?)))
+        .collect::<Vec<_>>();
+        let challenge = format!("Bearer {}", challenge.join(", "));
+        let mut response = (status, format!("{said}\n")).into_response();
+        if let Ok(challenge) = HeaderValue::try_from(challenge) {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
         response

@@ -1,10 +1,9 @@
-//! What every request passes: who it is from, whether there is room for it, and for how long it
-//! counts as in flight.
+//! What every message passes: whose conversation it belongs to, what its sender may do, and whether
+//! there is room for it.
 
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes};
@@ -12,16 +11,15 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use futures::future::BoxFuture;
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode};
 use http_body::{Frame, SizeHint};
 use rmcp::transport::streamable_http_server::StreamableHttpService;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
-use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
 use super::body::Budget;
-use super::connections::Remote;
-use super::door::{Door, Peek};
+use super::door::Peek;
+use super::entrance::{Admitted, Entrance, Flight, busy};
 use super::legacy::{LegacySessions, SESSION_HEADER};
 use super::quota::{Quotas, Share};
 use crate::mcp::{self, McpServer};
@@ -32,83 +30,52 @@ const MODERN_SINCE: &str = "2026-07-28";
 /// The header that names the version.
 const VERSION_HEADER: &str = "mcp-protocol-version";
 
-/// Counts what is in flight.
+/// What messages pass.
 #[derive(Clone, Debug)]
 pub(super) struct Gate {
-    in_flight: Arc<AtomicUsize>,
-    legacy: Arc<LegacySessions>,
-    stop: CancellationToken,
-    budget: Budget,
-    door: Door,
-    quotas: Quotas,
-}
-
-impl Gate {
-    pub(super) fn new(
-        legacy: Arc<LegacySessions>,
-        stop: CancellationToken,
-        budget: Budget,
-        door: Door,
-        quotas: Quotas,
-    ) -> Self {
-        Self { in_flight: Arc::default(), legacy, stop, budget, door, quotas }
-    }
-
-    /// Calls that are being answered. Streams that only wait for news are none.
-    pub(super) fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Relaxed)
-    }
+    pub(super) entrance: Entrance,
+    pub(super) legacy: Arc<LegacySessions>,
+    pub(super) budget: Budget,
+    pub(super) quotas: Quotas,
 }
 
 /// Lets a request through, or turns it away.
 pub(super) async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Response {
-    if gate.stop.is_cancelled() {
-        return turned_away("the daemon is stopping");
-    }
-    let remote = request.extensions().get::<Remote>().map(|remote| remote.0);
-    let principal = match gate.door.caller(request.headers()) {
-        Ok(principal) => principal,
-        Err(denied) => {
-            gate.door.note(&denied, None, &Peek::default(), remote);
-            return *denied;
-        }
+    let (head, body) = request.into_parts();
+    let Admitted { principal, remote, flight } = match gate.entrance.admit(&head).await {
+        Ok(admitted) => admitted,
+        Err(denied) => return *denied,
     };
-    let session_id = session_of(request.headers());
+    let session_id = session_of(&head.headers);
     // Somebody else's conversation does not exist.
     if let Some(id) = &session_id
         && !gate.legacy.is_of(id, &principal.tenant)
     {
         return (StatusCode::NOT_FOUND, "there is no such session\n").into_response();
     }
-    let may_open =
-        session_id.is_none() && request.method() == Method::POST && !is_modern(request.headers());
-    let counts = request.method() == Method::POST;
-    let mut passage = Passage::enter(&gate, session_id, counts);
-    let ends = request.method() == Method::DELETE;
-    let (head, body) = request.into_parts();
+    let may_open = session_id.is_none() && head.method == Method::POST && !is_modern(&head.headers);
+    let mut passage = Passage::enter(&gate, session_id, flight);
+    let ends = head.method == Method::DELETE;
     let (bytes, _memory) = match gate.budget.take(&head.headers, body).await {
         Ok(taken) => taken,
         Err((status, why)) => return (status, format!("{why}\n")).into_response(),
     };
     let peek = Peek::at(&bytes);
     if let Some(lacking) = peek.lacking(&principal) {
-        let denied = gate.door.forbids(lacking);
-        gate.door.note(&denied, Some(&principal), &peek, remote);
-        return denied;
+        return gate.entrance.forbid(lacking, &principal, &peek, remote);
     }
     if peek.calls_a_tool() {
         match gate.quotas.take(&principal.tenant) {
             Ok(share) => passage.share = Some(share),
             Err(too_much) => {
                 let denied = too_much.into_response();
-                gate.door.note(&denied, Some(&principal), &peek, remote);
-                return denied;
+                return gate.entrance.turn_away(denied, &principal, &peek, remote);
             }
         }
     }
     // Nobody's conversation ends for something that does not open another one.
     if may_open && peek.opens() && !gate.legacy.make_room().await {
-        return turned_away("there are too many sessions of the older protocol");
+        return busy("there are too many sessions of the older protocol");
     }
     let (tenant, length) = (principal.tenant.clone(), bytes.len() as u64);
     let mut request = Request::from_parts(head, Body::from(bytes));
@@ -153,11 +120,6 @@ impl http_body::Body for InFlight {
     }
 }
 
-fn turned_away(why: &'static str) -> Response {
-    (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "2")], format!("{why}\n"))
-        .into_response()
-}
-
 fn session_of(headers: &HeaderMap) -> Option<Arc<str>> {
     headers.get(SESSION_HEADER)?.to_str().ok().map(Arc::from)
 }
@@ -167,34 +129,29 @@ fn is_modern(headers: &HeaderMap) -> bool {
     version.is_some_and(|version| MODERN_SINCE <= version)
 }
 
-/// A request in flight.
+/// A message in flight.
 struct Passage {
-    gate: Gate,
+    legacy: Arc<LegacySessions>,
     session_id: Option<Arc<str>>,
-    counts: bool,
     /// Of what its tenant may take, where it takes any.
     share: Option<Share>,
+    _flight: Flight,
 }
 
 impl Passage {
-    fn enter(gate: &Gate, session_id: Option<Arc<str>>, counts: bool) -> Self {
-        if counts {
-            gate.in_flight.fetch_add(1, Ordering::Relaxed);
-        }
+    fn enter(gate: &Gate, session_id: Option<Arc<str>>, flight: Flight) -> Self {
         if let Some(id) = &session_id {
             gate.legacy.used(id, 1);
         }
-        Self { gate: gate.clone(), session_id, counts, share: None }
+        let legacy = Arc::clone(&gate.legacy);
+        Self { legacy, session_id, share: None, _flight: flight }
     }
 }
 
 impl Drop for Passage {
     fn drop(&mut self) {
-        if self.counts {
-            self.gate.in_flight.fetch_sub(1, Ordering::Relaxed);
-        }
         if let Some(id) = &self.session_id {
-            self.gate.legacy.used(id, -1);
+            self.legacy.used(id, -1);
         }
     }
 }

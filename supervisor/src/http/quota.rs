@@ -37,20 +37,15 @@ const TENANTS_MAX: usize = 10_000;
 /// Counts what tenants take. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Quotas {
-    inner: Arc<Inner>,
-}
-
-#[derive(Debug)]
-struct Inner {
-    rate: Option<DefaultKeyedRateLimiter<Tenant>>,
-    at_a_time: Option<usize>,
-    taken: Mutex<HashMap<Tenant, usize>>,
+    rate: Option<Arc<DefaultKeyedRateLimiter<Tenant>>>,
+    places: Places,
 }
 
 /// A tenant takes too much.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct TooMuch {
-    pub(super) key: &'static str,
+    /// What it takes too much of.
+    pub(super) what: &'static str,
     pub(super) retry_after: Duration,
 }
 
@@ -58,17 +53,10 @@ impl IntoResponse for TooMuch {
     fn into_response(self) -> Response {
         // Rounded up: who comes when it says is let in.
         let secs = self.retry_after.as_secs_f64().ceil().max(1.0);
-        let said = format!("more calls than `{}` allows; retry in {secs} s\n", self.key);
+        let said = format!("more {}; retry in {secs} s\n", self.what);
         let retry = [(header::RETRY_AFTER, secs.to_string())];
         (StatusCode::TOO_MANY_REQUESTS, retry, said).into_response()
     }
-}
-
-/// The right to make one call.
-#[derive(Debug)]
-pub(super) struct Share {
-    quotas: Quotas,
-    tenant: Tenant,
 }
 
 impl Quotas {
@@ -76,36 +64,64 @@ impl Quotas {
         let every = Duration::try_from_secs_f64(1.0 / config.calls_per_sec).ok();
         let quota = every.and_then(Quota::with_period);
         let burst = NonZero::new(config.burst).unwrap_or(NonZero::<u32>::MIN);
-        let rate = quota.map(|quota| RateLimiter::keyed(quota.allow_burst(burst)));
-        let at_a_time = Some(config.calls_at_a_time as usize).filter(|most| *most != 0);
-        Self { inner: Arc::new(Inner { rate, at_a_time, taken: Mutex::default() }) }
+        let rate = quota.map(|quota| Arc::new(RateLimiter::keyed(quota.allow_burst(burst))));
+        let most = Some(config.calls_at_a_time as usize).filter(|most| *most != 0);
+        let what = "calls at a time than `http.quotas.calls_at_a_time` allows";
+        Self { rate, places: Places::new(most, what) }
     }
 
     /// A tenant makes a call.
     pub(super) fn take(&self, tenant: &Tenant) -> Result<Share, TooMuch> {
-        let mut taken = self.inner.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = taken.get(tenant).copied().unwrap_or(0);
-        if self.inner.at_a_time.is_some_and(|most| most <= count) {
-            let (key, retry_after) = ("http.quotas.calls_at_a_time", Duration::from_secs(1));
-            return Err(TooMuch { key, retry_after });
-        }
-        if let Some(rate) = &self.inner.rate {
+        let share = self.places.take(tenant)?;
+        if let Some(rate) = &self.rate {
             if TENANTS_MAX < rate.len() {
                 rate.retain_recent();
             }
             rate.check_key(tenant).map_err(|until| {
                 let retry_after = until.wait_time_from(DefaultClock::default().now());
-                TooMuch { key: "http.quotas.calls_per_sec", retry_after }
+                TooMuch { what: "calls than `http.quotas.calls_per_sec` allows", retry_after }
             })?;
         }
+        Ok(share)
+    }
+}
+
+/// How many of something each tenant has at a time. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Places {
+    most: Option<usize>,
+    what: &'static str,
+    taken: Arc<Mutex<HashMap<Tenant, usize>>>,
+}
+
+/// The right to one of them.
+#[derive(Debug)]
+pub(super) struct Share {
+    places: Places,
+    tenant: Tenant,
+}
+
+impl Places {
+    /// So many of that for each tenant; without a number, any.
+    pub(super) fn new(most: Option<usize>, what: &'static str) -> Self {
+        Self { most, what, taken: Arc::default() }
+    }
+
+    /// A tenant takes one.
+    pub(super) fn take(&self, tenant: &Tenant) -> Result<Share, TooMuch> {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = taken.get(tenant).copied().unwrap_or(0);
+        if self.most.is_some_and(|most| most <= count) {
+            return Err(TooMuch { what: self.what, retry_after: Duration::from_secs(1) });
+        }
         *taken.entry(tenant.clone()).or_default() += 1;
-        Ok(Share { quotas: self.clone(), tenant: tenant.clone() })
+        Ok(Share { places: self.clone(), tenant: tenant.clone() })
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        let mut taken = self.quotas.inner.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self.places.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = taken.get_mut(&self.tenant) {
             *count -= 1;
             if *count == 0 {
@@ -125,11 +141,11 @@ mod tests {
         let (one, other) = (Tenant::named("one"), Tenant::named("other"));
         let held = [quotas.take(&one).unwrap(), quotas.take(&one).unwrap()];
         let refused = quotas.take(&one).unwrap_err();
-        assert_eq!(refused.key, "http.quotas.calls_at_a_time");
+        assert!(refused.what.contains("http.quotas.calls_at_a_time"));
         quotas.take(&other).unwrap();
         drop(held);
         quotas.take(&one).unwrap();
-        assert!(quotas.inner.taken.lock().unwrap().is_empty());
+        assert!(quotas.places.taken.lock().unwrap().is_empty());
     }
 
     #[test]
@@ -141,7 +157,7 @@ mod tests {
             quotas.take(&one).unwrap();
         }
         let refused = quotas.take(&one).unwrap_err();
-        assert_eq!(refused.key, "http.quotas.calls_per_sec");
+        assert!(refused.what.contains("http.quotas.calls_per_sec"));
         let secs = refused.retry_after.as_secs_f64();
         assert!((90.0..=100.0).contains(&secs), "{secs}");
         quotas.take(&other).unwrap();

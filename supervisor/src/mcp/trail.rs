@@ -1,6 +1,5 @@
 //! What the audit is told of a call.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use http::request::Parts;
@@ -12,12 +11,13 @@ use rmcp::service::RequestContext;
 
 use crate::audit::{Audit, Entry, said};
 use crate::auth::Principal;
+use crate::remote::Remote;
 
 /// Where a request came from over HTTP.
 #[derive(Clone, Copy, Debug)]
 pub struct Origin {
-    /// The other end of its connection.
-    pub remote: Option<SocketAddr>,
+    /// The other end.
+    pub remote: Option<Remote>,
     /// How long it was.
     pub bytes: u64,
 }
