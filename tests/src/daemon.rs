@@ -45,6 +45,7 @@ macro_rules! programs {
 #[derive(Clone, Debug)]
 pub struct Setup {
     supervisor: PathBuf,
+    listen: String,
     args: Vec<String>,
 }
 
@@ -67,7 +68,8 @@ impl Setup {
 
     fn with(programs: &Programs, worker: &Path) -> Self {
         let args = vec!["--worker".to_owned(), worker.display().to_string()];
-        Self { supervisor: programs.supervisor.clone(), args }
+        let listen = "127.0.0.1:0".to_owned();
+        Self { supervisor: programs.supervisor.clone(), listen, args }
     }
 
     /// With a key of the configuration set.
@@ -81,6 +83,13 @@ impl Setup {
     #[must_use]
     pub fn args(mut self, args: &[&str]) -> Self {
         self.args.extend(args.iter().map(|arg| (*arg).to_owned()));
+        self
+    }
+
+    /// Serving at that address, instead of a port of 127.0.0.1 that the system picks.
+    #[must_use]
+    pub fn listen(mut self, address: &str) -> Self {
+        address.clone_into(&mut self.listen);
         self
     }
 
@@ -112,7 +121,7 @@ impl Setup {
 
     fn start(&self, state: &Path) -> (Child, SocketAddr) {
         let mut child = Command::new(&self.supervisor)
-            .args(["serve", "--listen", "127.0.0.1:0", "--print-address"])
+            .args(["serve", "--listen", &self.listen, "--print-address"])
             .arg("--state-dir")
             .arg(state)
             .args(&self.args)

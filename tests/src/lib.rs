@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests start processes and wait for them")]
 #![expect(clippy::needless_pass_by_value, reason = "arguments are written in place")]
 
+pub mod authority;
 pub mod browser;
 pub mod client;
 pub mod daemon;

@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::Read as _;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -355,7 +356,8 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
 pub(super) fn address(text: &str) -> Result<Url, KeysError> {
     let refused = || KeysError::Address(text.chars().take(200).collect());
     let url = Url::parse(text).map_err(|_error| refused())?;
-    let is_here = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    let is_here = host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
     let is_safe = url.scheme() == "https" || (url.scheme() == "http" && is_here);
     if is_safe { Ok(url) } else { Err(refused()) }
 }
