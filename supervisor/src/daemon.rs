@@ -14,7 +14,7 @@ use crate::auth::{self, Auth};
 use crate::code::chain;
 use crate::compiler::Compiler;
 use crate::config::Config;
-use crate::http::{self, Endpoint};
+use crate::http::{self, Endpoint, Served};
 use crate::mcp::{Behind, McpServer};
 use crate::models::Models;
 use crate::pool::Pool;
@@ -31,8 +31,12 @@ use crate::uploads::Uploads;
 use crate::worker::Worker;
 use crate::{service, stdio};
 
-/// Serves MCP over HTTP until a signal says to stop.
-pub(crate) async fn serve_http(config: Config, print_address: bool) -> anyhow::Result<()> {
+/// Serves what `extend` makes of our MCP server over HTTP until a signal says to stop.
+pub(crate) async fn serve_http<S: Served>(
+    config: Config,
+    print_address: bool,
+    extend: impl FnOnce(McpServer) -> S,
+) -> anyhow::Result<()> {
     let place = Place::take(&state_dir(&config))?;
     let endpoint = Endpoint::bind(config.http.clone(), service::socket()?).await?;
     let address = endpoint.address()?;
@@ -49,7 +53,7 @@ pub(crate) async fn serve_http(config: Config, print_address: bool) -> anyhow::R
         announce(&address.to_string(), &url);
     }
     let audit = open_audit(&config)?;
-    let server = mcp(&config, &sessions, watch, audit.clone(), &stop);
+    let server = extend(mcp(&config, &sessions, watch, audit.clone(), &stop));
     service::ready(address, sessions.clone(), stop.clone());
     endpoint.serve(server, sessions.clone(), auth, stop).await;
     sessions.close_all().await;

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use axum::Router;
+use rmcp::ServerHandler;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use serde::{Deserialize, Serialize};
@@ -26,9 +27,11 @@ use self::door::Door;
 use self::gate::Gate;
 use self::legacy::LegacySessions;
 use self::quota::Quotas;
+use crate::audit::Audit;
 use crate::auth::Auth;
 use crate::mcp::McpServer;
 use crate::sessions::Sessions;
+use crate::uploads::Uploads;
 
 /// The MCP endpoint over HTTP.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,6 +73,25 @@ impl Default for Config {
     }
 }
 
+/// An MCP server that can stand behind the endpoint: ours, or one that adds to it.
+pub trait Served: ServerHandler + Clone {
+    /// Where the endpoint notes whom it turned away.
+    fn audit(&self) -> &Audit;
+
+    /// Where the endpoint puts files that are sent ahead.
+    fn uploads(&self) -> &Uploads;
+}
+
+impl Served for McpServer {
+    fn audit(&self) -> &Audit {
+        self.audit()
+    }
+
+    fn uploads(&self) -> &Uploads {
+        self.uploads()
+    }
+}
+
 /// The path of the endpoint.
 pub const PATH: &str = "/mcp";
 
@@ -108,7 +130,7 @@ impl Endpoint {
     /// Serves until `stop`, and then as long as calls go on, within bounds.
     pub async fn serve(
         self,
-        server: McpServer,
+        server: impl Served,
         sessions: Sessions,
         auth: Auth,
         stop: CancellationToken,
@@ -136,7 +158,7 @@ impl Endpoint {
 }
 
 fn router(
-    server: &McpServer,
+    server: &impl Served,
     config: &Config,
     gate: &Gate,
     legacy: Arc<LegacySessions>,

@@ -8,6 +8,7 @@
 
 pub mod browser;
 pub mod client;
+pub mod conformance;
 pub mod daemon;
 pub mod fake;
 pub mod http;

@@ -14,6 +14,7 @@ use axum::response::{IntoResponse as _, Response};
 use futures::future::BoxFuture;
 use http::{HeaderMap, Method, StatusCode, header};
 use http_body::{Frame, SizeHint};
+use rmcp::ServerHandler;
 use rmcp::transport::streamable_http_server::StreamableHttpService;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use tokio_util::sync::CancellationToken;
@@ -24,7 +25,7 @@ use super::connections::Remote;
 use super::door::{Door, Peek};
 use super::legacy::{LegacySessions, SESSION_HEADER};
 use super::quota::{Quotas, Share};
-use crate::mcp::{self, McpServer};
+use crate::mcp;
 
 /// The first version of the newer protocol. Versions are dates, so they compare as text.
 const MODERN_SINCE: &str = "2026-07-28";
@@ -201,12 +202,12 @@ impl Drop for Passage {
 
 /// Hands a request to the generation of the protocol that it speaks.
 #[derive(Clone)]
-pub(super) struct Eras {
-    pub(super) modern: StreamableHttpService<McpServer, NeverSessionManager>,
-    pub(super) older: StreamableHttpService<McpServer, LegacySessions>,
+pub(super) struct Eras<S> {
+    pub(super) modern: StreamableHttpService<S, NeverSessionManager>,
+    pub(super) older: StreamableHttpService<S, LegacySessions>,
 }
 
-impl Service<Request> for Eras {
+impl<S: ServerHandler> Service<Request> for Eras<S> {
     type Response = Response;
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Response, Infallible>>;
