@@ -220,6 +220,9 @@ impl ServerHandler for Fixtures {
         request: CompleteRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CompleteResult, ErrorData> {
+        if prompts::has(&request.r#ref) {
+            return Ok(CompleteResult::default());
+        }
         self.real.complete(request, context).await
     }
 

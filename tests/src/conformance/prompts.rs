@@ -2,7 +2,7 @@
 
 use rmcp::model::{
     ContentBlock, GetPromptRequestParams, GetPromptResponse, GetPromptResult, Prompt,
-    PromptArgument, PromptMessage, RequestStateCodec, ResourceContents, Role,
+    PromptArgument, PromptMessage, Reference, RequestStateCodec, ResourceContents, Role,
 };
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
@@ -30,6 +30,11 @@ pub(super) fn list() -> Vec<Prompt> {
         Prompt::new(*name, Some("A prompt for the conformance suite"), Some(arguments.collect()))
     };
     PROMPTS.iter().map(prompt).collect()
+}
+
+/// Whether it is one of these.
+pub(super) fn has(reference: &Reference) -> bool {
+    matches!(reference, Reference::Prompt(it) if PROMPTS.iter().any(|(name, _)| *name == it.name))
 }
 
 /// A prompt, if it is one of these.

@@ -46,8 +46,8 @@ async fn logging(call: Call<'_>) -> Result<CallToolResponse, ErrorData> {
             let news = json!({ "method": "notifications/message", "params": params });
             let news: ServerNotification = serde_json::from_value(news).unwrap();
             context.peer.send_notification(news).await.map_err(gone)?;
+            tokio::time::sleep(PAUSE).await;
         }
-        tokio::time::sleep(PAUSE).await;
     }
     Ok(said("It is done."))
 }
