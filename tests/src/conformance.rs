@@ -11,6 +11,7 @@ mod prompts;
 mod resources;
 mod rounds;
 mod running;
+mod tasks;
 
 use std::sync::Arc;
 
@@ -26,7 +27,7 @@ use rmcp::model::{
     ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
     PaginatedRequestParams, PromptsCapability, ProtocolVersion, ReadResourceRequestParams,
     ReadResourceResponse, RequestStateCodec, ServerConfig, SubscribeRequestParams,
-    SubscriptionFilter, Tool, ToolsCapability, UnsubscribeRequestParams,
+    SubscriptionFilter, Tool, ToolsCapability, UnsubscribeRequestParams, UpdateTaskParams,
 };
 use rmcp::service::{RequestContext, SubscriptionContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
@@ -37,6 +38,7 @@ use simward_supervisor::mcp::McpServer;
 use simward_supervisor::uploads::Uploads;
 
 use self::changes::Changes;
+use self::tasks::Tasks;
 
 /// The real server, and on it what the suite looks for.
 #[derive(Clone, Debug)]
@@ -49,6 +51,7 @@ pub struct Fixtures {
 struct Own {
     router: ToolRouter<Fixtures>,
     changes: Changes,
+    tasks: Tasks,
     /// Seals what a client keeps for us between two rounds.
     codec: RequestStateCodec,
 }
@@ -67,11 +70,20 @@ impl Fixtures {
             asking::routes(),
             rounds::routes(),
             changes::routes(),
+            tasks::routes(),
         ];
         let router = routes.into_iter().flatten().fold(ToolRouter::new(), ToolRouter::with_route);
         // It is no secret: who reaches this server may do everything.
         let codec = RequestStateCodec::try_new(*b"the state of a conformance suite").unwrap();
-        Self { real, own: Arc::new(Own { router, changes: Changes::default(), codec }) }
+        Self {
+            real,
+            own: Arc::new(Own {
+                router,
+                changes: Changes::default(),
+                tasks: Tasks::default(),
+                codec,
+            }),
+        }
     }
 }
 
@@ -86,6 +98,16 @@ fn route(
 /// A tool without arguments.
 fn tool(name: &'static str, description: &'static str) -> Tool {
     tool_of(name, description, json!({ "type": "object", "additionalProperties": false }))
+}
+
+/// The schema of one argument that is needed.
+fn taking(name: &str, kind: &str) -> Value {
+    json!({
+        "type": "object",
+        "properties": { name: { "type": kind } },
+        "required": [name],
+        "additionalProperties": false,
+    })
 }
 
 /// A tool whose arguments that schema describes.
@@ -183,7 +205,10 @@ impl ServerHandler for Fixtures {
         request: GetTaskParams,
         context: RequestContext<RoleServer>,
     ) -> Result<GetTaskResult, ErrorData> {
-        self.real.get_task(request, context).await
+        match self.own.tasks.0.get_task(&request.task_id) {
+            Ok(task) => Ok(GetTaskResult::new(task)),
+            Err(_unknown) => self.real.get_task(request, context).await,
+        }
     }
 
     async fn cancel_task(
@@ -191,7 +216,21 @@ impl ServerHandler for Fixtures {
         request: CancelTaskParams,
         context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
-        self.real.cancel_task(request, context).await
+        match self.own.tasks.0.cancel_task(&request.task_id) {
+            Ok(()) => Ok(()),
+            Err(_unknown) => self.real.cancel_task(request, context).await,
+        }
+    }
+
+    async fn update_task(
+        &self,
+        request: UpdateTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        match self.own.tasks.0.update_task(&request.task_id, request.input_responses.clone()) {
+            Ok(()) => Ok(()),
+            Err(_unknown) => self.real.update_task(request, context).await,
+        }
     }
 
     async fn list_prompts(

@@ -7,22 +7,15 @@ use rmcp::model::{CallToolResponse, CallToolResult, ContentBlock, ServerRequest}
 use serde_json::{Value, json};
 
 use super::running::gone;
-use super::{Call, Fixtures, route, said, text_argument, tool, tool_of};
+use super::{Call, Fixtures, route, said, taking, text_argument, tool, tool_of};
 
 pub(super) fn routes() -> Vec<ToolRoute<Fixtures>> {
-    let taking = |name: &str| {
-        json!({
-            "type": "object",
-            "properties": { name: { "type": "string" } },
-            "required": [name],
-            "additionalProperties": false,
-        })
-    };
     vec![
-        route(tool_of("test_sampling", "Asks the client's model", taking("prompt")), |call| {
-            sample(call).boxed()
-        }),
-        route(tool_of("test_elicitation", "Asks the user", taking("message")), |call| {
+        route(
+            tool_of("test_sampling", "Asks the client's model", taking("prompt", "string")),
+            |call| sample(call).boxed(),
+        ),
+        route(tool_of("test_elicitation", "Asks the user", taking("message", "string")), |call| {
             let message = text_argument(&call, "message");
             elicit(call, message, who()).boxed()
         }),
