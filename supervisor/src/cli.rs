@@ -13,7 +13,8 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use self::pool::list as process_table;
 use crate::config::{Config, Format};
-use crate::mcp::Toolset;
+use crate::http::Served;
+use crate::mcp::{McpServer, Toolset};
 use crate::{daemon, demo, doctor};
 
 /// Every MCP client its own MuJoCo simulator.
@@ -170,8 +171,11 @@ impl Common {
     }
 }
 
-/// Runs a command line.
-pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> anyhow::Result<ExitCode> {
+/// Runs a command line, of which `serve` serves what `extend` makes of our MCP server.
+pub(crate) fn run<S: Served>(
+    args: impl IntoIterator<Item = OsString>,
+    extend: impl FnOnce(McpServer) -> S,
+) -> anyhow::Result<ExitCode> {
     match Cli::parse_from(args).command {
         Command::Serve { common, listen, print_address } => {
             let read = move || {
@@ -183,7 +187,7 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> anyhow::Result<Ex
             };
             let config = read()?;
             start_log(&config)?;
-            block_on(daemon::serve_http(config, print_address, Box::new(read)))?;
+            block_on(daemon::serve_http(config, print_address, extend, Box::new(read)))?;
         }
         Command::Stdio { common } => {
             let config = common.load()?;

@@ -13,7 +13,7 @@ use crate::audit::Audit;
 use crate::auth::{self, Auth};
 use crate::compiler::Compiler;
 use crate::config::Config;
-use crate::http::Endpoint;
+use crate::http::{Endpoint, Served};
 use crate::mcp::{Behind, McpServer};
 use crate::models::Models;
 use crate::pool::Pool;
@@ -31,10 +31,11 @@ use crate::uploads::Uploads;
 use crate::worker::Worker;
 use crate::{service, stdio};
 
-/// Serves MCP over HTTP until a signal says to stop.
-pub(crate) async fn serve_http(
+/// Serves what `extend` makes of our MCP server over HTTP until a signal says to stop.
+pub(crate) async fn serve_http<S: Served>(
     config: Config,
     print_address: bool,
+    extend: impl FnOnce(McpServer) -> S,
     reread: Reread,
 ) -> anyhow::Result<()> {
     let place = Place::take(&state_dir(&config))?;
@@ -57,7 +58,7 @@ pub(crate) async fn serve_http(
         announce(&address.to_string(), &url);
     }
     let audit = open_audit(&config)?;
-    let server = mcp(&config, &sessions, watch, audit.clone(), &stop);
+    let server = extend(mcp(&config, &sessions, watch, audit.clone(), &stop));
     service::ready(url, sessions.clone(), stop.clone());
     endpoint.serve(server, sessions.clone(), auth, stop).await;
     sessions.close_all().await;

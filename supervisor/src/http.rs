@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use axum::Router;
 use ipnet::IpNet;
+use rmcp::ServerHandler;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use serde::{Deserialize, Serialize};
@@ -36,9 +37,11 @@ use self::origins::Origins;
 use self::proxies::Proxies;
 use self::quota::Quotas;
 use self::tls::Tls;
+use crate::audit::Audit;
 use crate::auth::Auth;
 use crate::mcp::McpServer;
 use crate::sessions::Sessions;
+use crate::uploads::Uploads;
 
 /// The MCP endpoint over HTTP.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -83,6 +86,25 @@ impl Default for Config {
             quotas: quota::Config::default(),
             drain_secs: 5.0,
         }
+    }
+}
+
+/// An MCP server that can stand behind the endpoint: ours, or one that adds to it.
+pub trait Served: ServerHandler + Clone {
+    /// Where the endpoint notes whom it turned away.
+    fn audit(&self) -> &Audit;
+
+    /// Where the endpoint puts files that are sent ahead.
+    fn uploads(&self) -> &Uploads;
+}
+
+impl Served for McpServer {
+    fn audit(&self) -> &Audit {
+        self.audit()
+    }
+
+    fn uploads(&self) -> &Uploads {
+        self.uploads()
     }
 }
 
@@ -137,7 +159,7 @@ impl Endpoint {
     /// Serves until `stop`, and then as long as calls go on, within bounds.
     pub async fn serve(
         self,
-        server: McpServer,
+        server: impl Served,
         sessions: Sessions,
         auth: Auth,
         stop: CancellationToken,
@@ -175,7 +197,7 @@ impl Endpoint {
 }
 
 fn router(
-    server: &McpServer,
+    server: &impl Served,
     config: &Config,
     gate: Gate,
     sessions: Sessions,

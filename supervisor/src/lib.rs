@@ -57,9 +57,18 @@ pub mod tenants;
 
 use std::process::ExitCode;
 
+use crate::http::Served;
+use crate::mcp::McpServer;
+
 /// Runs the program's own command line.
 pub fn main() -> ExitCode {
-    match cli::run(std::env::args_os()) {
+    main_with(|server| server)
+}
+
+/// Runs the same command line for a program that offers more over HTTP than we do: it serves what
+/// `extend` makes of our MCP server.
+pub fn main_with<S: Served>(extend: impl FnOnce(McpServer) -> S) -> ExitCode {
+    match cli::run(std::env::args_os(), extend) {
         Ok(code) => code,
         Err(error) => {
             complain(&format!("simward: {error:#}"));

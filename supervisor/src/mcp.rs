@@ -28,7 +28,7 @@ use rmcp::model::{
     GetTaskResult, Implementation, ListPromptsResult, ListResourceTemplatesResult,
     ListResourcesResult, ListToolsResult, PaginatedRequestParams, ProtocolVersion,
     ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig,
-    SubscribeRequestParams, SubscriptionFilter, Tool, UnsubscribeRequestParams,
+    SubscribeRequestParams, SubscriptionFilter, Tool, UnsubscribeRequestParams, UpdateTaskParams,
 };
 use rmcp::service::{RequestContext, SubscriptionContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
@@ -288,6 +288,15 @@ impl ServerHandler for McpServer {
     ) -> Result<(), ErrorData> {
         self.task_run(&Caller::of(&context)?.tenant, &request.task_id)?.cancel();
         Ok(())
+    }
+
+    /// No task of ours asks for anything, and answers that nothing asked for are passed over.
+    async fn update_task(
+        &self,
+        request: UpdateTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.task_run(&Caller::of(&context)?.tenant, &request.task_id).map(drop)
     }
 
     async fn list_prompts(

@@ -9,6 +9,7 @@
 pub mod authority;
 pub mod browser;
 pub mod client;
+pub mod conformance;
 pub mod daemon;
 pub mod fake;
 pub mod http;

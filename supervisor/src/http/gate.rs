@@ -13,6 +13,7 @@ use axum::response::{IntoResponse as _, Response};
 use futures::future::BoxFuture;
 use http::{HeaderMap, Method, StatusCode};
 use http_body::{Frame, SizeHint};
+use rmcp::ServerHandler;
 use rmcp::transport::streamable_http_server::StreamableHttpService;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use tower_service::Service;
@@ -22,7 +23,7 @@ use super::door::Peek;
 use super::entrance::{Admitted, Entrance, Flight, busy};
 use super::legacy::{LegacySessions, SESSION_HEADER};
 use super::quota::{Quotas, Share};
-use crate::mcp::{self, McpServer};
+use crate::mcp;
 
 /// The first version of the newer protocol. Versions are dates, so they compare as text.
 const MODERN_SINCE: &str = "2026-07-28";
@@ -158,12 +159,12 @@ impl Drop for Passage {
 
 /// Hands a request to the generation of the protocol that it speaks.
 #[derive(Clone)]
-pub(super) struct Eras {
-    pub(super) modern: StreamableHttpService<McpServer, NeverSessionManager>,
-    pub(super) older: StreamableHttpService<McpServer, LegacySessions>,
+pub(super) struct Eras<S> {
+    pub(super) modern: StreamableHttpService<S, NeverSessionManager>,
+    pub(super) older: StreamableHttpService<S, LegacySessions>,
 }
 
-impl Service<Request> for Eras {
+impl<S: ServerHandler> Service<Request> for Eras<S> {
     type Response = Response;
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Response, Infallible>>;

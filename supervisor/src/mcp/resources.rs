@@ -302,7 +302,8 @@ fn too_long() -> Refusal {
 
 pub(super) fn not_found(uri: &str) -> ErrorData {
     let uri: String = uri.chars().take(TOLD_CHARS_MAX).collect();
-    ErrorData::resource_not_found(format!("there is no resource `{uri}`"), None)
+    let message = format!("there is no resource `{uri}`");
+    ErrorData::resource_not_found(message, Some(json!({ "uri": uri })))
 }
 
 /// A refusal, as an error of the protocol: reading has no other.

@@ -95,7 +95,7 @@ impl Client {
 }
 
 /// Runs a command to its end, which must come in time.
-fn output_of(mut command: Command) -> Output {
+pub(crate) fn output_of(mut command: Command) -> Output {
     let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command
         .spawn()

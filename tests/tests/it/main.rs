@@ -12,6 +12,7 @@ mod browser;
 mod cli;
 mod clients;
 mod conditions;
+mod conformance;
 mod containment;
 mod corpus;
 mod diagnosis;

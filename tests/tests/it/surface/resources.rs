@@ -78,6 +78,7 @@ fn what_is_not_there_is_refused_and_creates_nothing() {
         let answer = client.ask("resources/read", Some(uri), json!({ "uri": uri }));
         assert_eq!(answer["error"]["code"], -32602, "{uri}: {answer}");
         assert!(answer["error"]["message"].as_str().unwrap().contains(uri), "{answer}");
+        assert_eq!(answer["error"]["data"], json!({ "uri": uri }), "{answer}");
     }
     let sessions = client.tool("list_sessions", json!({})).unwrap();
     assert_eq!(sessions["sessions"], json!([]));

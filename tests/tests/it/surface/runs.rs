@@ -129,6 +129,14 @@ fn a_client_that_knows_tasks_gets_a_run_as_a_task() {
     let call = json!({ "name": "step_simulation", "arguments": arguments });
     let created = client.ask("tools/call", Some("step_simulation"), call)["result"].clone();
     let task_id = created["taskId"].as_str().unwrap().to_owned();
+    let update = |client: &mut HttpClient, id: &str| {
+        let unasked = json!({ "taskId": id, "inputResponses": { "unasked": { "ignored": true } } });
+        client.ask("tasks/update", Some(id), unasked)
+    };
+    let updated = update(&mut client, &task_id);
+    assert_eq!(updated["result"], json!({ "resultType": "complete" }), "{updated}");
+    let unknown = update(&mut client, "run_0");
+    assert_eq!(unknown["error"]["code"], -32602, "{unknown}");
     client.ask("tasks/cancel", Some(&task_id), json!({ "taskId": task_id }));
     wait_for("the task is cancelled", || {
         let task = client.ask("tasks/get", Some(&task_id), json!({ "taskId": task_id }));
