@@ -113,8 +113,23 @@ pub struct Audit {
 #[derive(Debug)]
 struct Inner {
     lines: Mutex<Option<SyncSender<Entry>>>,
-    dropped: Arc<AtomicU64>,
+    dropped: Arc<Dropped>,
     writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Lines that were not written.
+#[derive(Debug, Default)]
+struct Dropped {
+    /// Those of which no line tells yet.
+    untold: AtomicU64,
+    total: AtomicU64,
+}
+
+impl Dropped {
+    fn one(&self) {
+        self.untold.fetch_add(1, Ordering::Relaxed);
+        self.total.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 impl Audit {
@@ -125,7 +140,7 @@ impl Audit {
         }
         let writer = Writer::open(config.clone())?;
         let (lines, waiting) = sync_channel(WAITING_MAX);
-        let dropped = Arc::new(AtomicU64::new(0));
+        let dropped = Arc::<Dropped>::default();
         let lost = Arc::clone(&dropped);
         let run = move || writer.run(&waiting, &lost);
         let writer = std::thread::Builder::new().name("audit".to_owned()).spawn(run)?;
@@ -145,8 +160,13 @@ impl Audit {
         let lines = inner.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let is_taken = lines.as_ref().is_some_and(|lines| lines.try_send(entry).is_ok());
         if !is_taken {
-            inner.dropped.fetch_add(1, Ordering::Relaxed);
+            inner.dropped.one();
         }
+    }
+
+    /// How many entries were not written.
+    pub fn dropped_total(&self) -> u64 {
+        self.inner.as_ref().map_or(0, |inner| inner.dropped.total.load(Ordering::Relaxed))
     }
 
     /// Writes what waits, and nothing any more.
@@ -165,16 +185,18 @@ struct Writer {
     config: Config,
     file: BufWriter<File>,
     bytes: u64,
+    /// Whether the last line could not be written, so that one that cannot either is not told of.
+    is_failing: bool,
 }
 
 impl Writer {
     fn open(config: Config) -> io::Result<Self> {
         let (file, bytes) = append(&config.path)?;
-        Ok(Self { config, file, bytes })
+        Ok(Self { config, file, bytes, is_failing: false })
     }
 
     /// Writes until nobody can hand over any more.
-    fn run(mut self, waiting: &Receiver<Entry>, dropped: &AtomicU64) {
+    fn run(mut self, waiting: &Receiver<Entry>, dropped: &Dropped) {
         while let Ok(entry) = waiting.recv() {
             let mut next = Some(entry);
             while let Some(entry) = next.take() {
@@ -184,16 +206,38 @@ impl Writer {
                     Err(TryRecvError::Empty | TryRecvError::Disconnected) => (),
                 }
             }
-            self.file.flush().ok();
+            // What cannot be written now stays in the buffer until the next time.
+            let flushed = self.file.flush();
+            self.say(flushed);
         }
-        self.file.flush().ok();
+        let lost = dropped.untold.swap(0, Ordering::Relaxed);
+        let told = if lost == 0 { Ok(()) } else { writeln!(self.file, "{}", gap(lost)) };
+        let written = told.and_then(|()| self.file.flush());
+        self.say(written);
     }
 
-    fn write_or_say(&mut self, entry: &Entry, dropped: &AtomicU64) {
-        let lost = dropped.swap(0, Ordering::Relaxed);
-        if let Err(error) = self.write(entry, lost) {
-            dropped.fetch_add(lost + 1, Ordering::Relaxed);
-            tracing::error!(%error, "an entry of the audit could not be written");
+    fn write_or_say(&mut self, entry: &Entry, dropped: &Dropped) {
+        let lost = dropped.untold.swap(0, Ordering::Relaxed);
+        let written = self.write(entry, lost);
+        if written.is_err() {
+            dropped.untold.fetch_add(lost, Ordering::Relaxed);
+            dropped.one();
+        }
+        self.say(written);
+    }
+
+    /// Says once that the audit cannot be written, and once that it can be again.
+    fn say(&mut self, written: io::Result<()>) {
+        match written {
+            Err(error) if !self.is_failing => {
+                tracing::error!(%error, "the audit cannot be written");
+                self.is_failing = true;
+            }
+            Ok(()) if self.is_failing => {
+                tracing::info!("the audit can be written again");
+                self.is_failing = false;
+            }
+            _ => (),
         }
     }
 
@@ -203,9 +247,7 @@ impl Writer {
         }
         let mut line = String::new();
         if lost != 0 {
-            let gap =
-                serde_json::json!({ "at": Timestamp::now(), "event": "dropped", "count": lost });
-            line = gap.to_string();
+            line = gap(lost);
             line.push('\n');
         }
         line.push_str(&serde_json::to_string(entry)?);
@@ -232,6 +274,11 @@ impl Writer {
         (self.file, self.bytes) = append(path)?;
         Ok(())
     }
+}
+
+/// A line that stands for lines that are not there.
+fn gap(lost: u64) -> String {
+    serde_json::json!({ "at": Timestamp::now(), "event": "dropped", "count": lost }).to_string()
 }
 
 fn numbered(path: &Path, number: u32) -> PathBuf {
@@ -305,5 +352,18 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.lines().next().unwrap().contains("\"count\":3"), "{text}");
         assert_eq!(text.lines().count(), 2);
+    }
+
+    #[test]
+    fn a_full_disk_costs_lines_and_they_are_counted() {
+        // Every write to it fails.
+        let config = Config { path: "/dev/full".into(), ..Config::default() };
+        let audit = Audit::open(&config).unwrap();
+        for number in 0..1000 {
+            audit.note(entry(&format!("tool_{number}")));
+        }
+        audit.close();
+        let dropped = audit.dropped_total();
+        assert!((900..1000).contains(&dropped), "{dropped}: all but what was left in the buffer");
     }
 }

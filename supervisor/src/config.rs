@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    audit, auth, compiler, http, mcp, pool, renderer, runs, sessions, sources, store, uploads,
+    audit, auth, compiler, http, mcp, metrics, pool, renderer, runs, sessions, sources, store,
+    uploads,
 };
 
 /// Everything that the daemon may be told.
@@ -24,6 +25,8 @@ pub struct Config {
     pub log: Log,
     /// The MCP endpoint over HTTP.
     pub http: http::Config,
+    /// Where metrics can be read.
+    pub metrics: metrics::Config,
     /// What clients are offered.
     pub mcp: mcp::Config,
     /// How many sessions there may be, and for how long.

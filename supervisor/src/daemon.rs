@@ -13,8 +13,9 @@ use crate::audit::Audit;
 use crate::auth::{self, Auth};
 use crate::compiler::Compiler;
 use crate::config::Config;
-use crate::http::{Endpoint, Served};
+use crate::http::{self, Endpoint, Served};
 use crate::mcp::{Behind, McpServer};
+use crate::metrics::{self, Metrics};
 use crate::models::Models;
 use crate::pool::Pool;
 use crate::pool::groups::Limits;
@@ -40,7 +41,9 @@ pub(crate) async fn serve_http<S: Served>(
 ) -> anyhow::Result<()> {
     let place = Place::take(&state_dir(&config))?;
     let endpoint = Endpoint::bind(config.http.clone(), service::socket()?).await?;
+    let metrics = metrics::bind(&config.metrics).await?;
     let address = endpoint.address()?;
+    let audit = open_audit(&config)?;
     let auth = open_door(&config, address)?;
     let folder = config.store.durable.then(|| state_dir(&config).join("store"));
     let store = Store::open(folder.as_deref(), &config.store)?;
@@ -55,10 +58,14 @@ pub(crate) async fn serve_http<S: Served>(
     tokio::spawn(async move { keys.look_for_keys().await });
     tracing::info!(%url, admin = %admin.path().display(), "ready");
     if print_address {
-        announce(&address.to_string(), &url);
+        let metrics = metrics.as_ref().and_then(|listener| listener.local_addr().ok());
+        announce(&address.to_string(), &url, metrics);
     }
-    let audit = open_audit(&config)?;
     let server = extend(mcp(&config, &sessions, watch, audit.clone(), &stop));
+    if let Some(listener) = metrics {
+        let metrics = Metrics::new(server.ours().calls(), sessions.clone(), audit.clone());
+        tokio::spawn(http::serve_pages(listener, metrics.router(), stop.clone()));
+    }
     service::ready(url, sessions.clone(), stop.clone());
     endpoint.serve(server, sessions.clone(), auth, stop).await;
     sessions.close_all().await;
@@ -218,6 +225,8 @@ fn stop_on_signals() -> anyhow::Result<CancellationToken> {
 }
 
 #[expect(clippy::print_stdout, reason = "programs that start the daemon read it there")]
-fn announce(listen: &str, url: &str) {
-    println!("{}", serde_json::json!({ "listen": listen, "url": url, "pid": std::process::id() }));
+fn announce(listen: &str, url: &str, metrics: Option<SocketAddr>) {
+    let pid = std::process::id();
+    let said = serde_json::json!({ "listen": listen, "url": url, "metrics": metrics, "pid": pid });
+    println!("{said}");
 }

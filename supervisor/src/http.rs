@@ -37,11 +37,9 @@ use self::origins::Origins;
 use self::proxies::Proxies;
 use self::quota::Quotas;
 use self::tls::Tls;
-use crate::audit::Audit;
 use crate::auth::Auth;
 use crate::mcp::McpServer;
 use crate::sessions::Sessions;
-use crate::uploads::Uploads;
 
 /// The MCP endpoint over HTTP.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -91,20 +89,13 @@ impl Default for Config {
 
 /// An MCP server that can stand behind the endpoint: ours, or one that adds to it.
 pub trait Served: ServerHandler + Clone {
-    /// Where the endpoint notes whom it turned away.
-    fn audit(&self) -> &Audit;
-
-    /// Where the endpoint puts files that are sent ahead.
-    fn uploads(&self) -> &Uploads;
+    /// Ours.
+    fn ours(&self) -> &McpServer;
 }
 
 impl Served for McpServer {
-    fn audit(&self) -> &Audit {
-        self.audit()
-    }
-
-    fn uploads(&self) -> &Uploads {
-        self.uploads()
+    fn ours(&self) -> &McpServer {
+        self
     }
 }
 
@@ -113,6 +104,9 @@ pub const PATH: &str = "/mcp";
 
 /// How often the daemon looks whether the last call has ended, when it stops.
 const DRAIN_LOOK: Duration = Duration::from_millis(10);
+
+/// Connections that there may be to pages with an address of their own.
+const PAGE_CONNECTIONS_MAX: usize = 16;
 
 /// A bound endpoint, not yet served.
 #[derive(Debug)]
@@ -169,7 +163,8 @@ impl Endpoint {
         let legacy = Arc::new(LegacySessions::new(sessions.clone(), config.legacy_sessions_max));
         legacy.clone().reap_idle(Duration::from_secs_f64(config.legacy_idle_secs), cut.clone());
         let well_known = auth.metadata().map(pages::metadata).unwrap_or_default();
-        let door = Door::new(auth, server.audit().clone());
+        let ours = server.ours();
+        let door = Door::new(auth, ours.audit().clone(), ours.calls().clone());
         let origins = Origins::new(&config.allowed_hosts, &config.allowed_origins);
         let entrance = Entrance::new(origins, door, stop.clone());
         let gate = Gate {
@@ -178,7 +173,7 @@ impl Endpoint {
             budget: Budget::new(config.body_bytes_max),
             quotas: Quotas::new(config.quotas),
         };
-        let uploads = uploads::router(server.uploads().clone(), entrance.clone());
+        let uploads = uploads::router(ours.uploads().clone(), entrance.clone());
         let router =
             router(&server, &config, gate, sessions, &cut).merge(uploads).merge(well_known);
         let drain = Duration::from_secs_f64(config.drain_secs);
@@ -194,6 +189,13 @@ impl Endpoint {
         let reception = Reception { listener, tls, proxies, connections_max };
         connections::serve(reception, router, stop, drained).await;
     }
+}
+
+/// Serves pages that have an address of their own, until `stop`.
+pub(crate) async fn serve_pages(listener: TcpListener, pages: Router, stop: CancellationToken) {
+    let (tls, proxies) = (None, Proxies::default());
+    let reception = Reception { listener, tls, proxies, connections_max: PAGE_CONNECTIONS_MAX };
+    connections::serve(reception, pages, stop, async {}).await;
 }
 
 fn router(

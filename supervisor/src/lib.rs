@@ -23,6 +23,7 @@ mod stdio;
 
 pub mod mcp;
 
+pub mod metrics;
 pub mod models;
 pub mod pictures;
 pub mod runs;

@@ -43,6 +43,7 @@ pub use self::trail::Origin;
 use self::trail::Trail;
 use crate::audit::Audit;
 use crate::auth::{Principal, Scope};
+use crate::metrics::Calls;
 use crate::models::Models;
 use crate::runs::Runs;
 use crate::sessions::Sessions;
@@ -71,6 +72,7 @@ struct Inner {
     models: Models,
     uploads: Uploads,
     audit: Audit,
+    calls: Calls,
     watch: Watch,
     subscriptions: Subscriptions,
     started: Instant,
@@ -101,6 +103,8 @@ impl McpServer {
         let Behind { sessions, models, uploads, runs, watch, audit } = behind;
         let router = tools::of(&config.toolsets);
         let introduction = introduction(&router);
+        let tools = router.list_all();
+        let calls = Calls::new(tools.iter().map(|tool| tool.name.as_ref()));
         let inner = Inner {
             router,
             toolsets: config.toolsets.clone(),
@@ -109,6 +113,7 @@ impl McpServer {
             models,
             uploads,
             audit,
+            calls,
             runs,
             watch,
             subscriptions: Subscriptions::default(),
@@ -138,6 +143,11 @@ impl McpServer {
     /// Who did what.
     pub fn audit(&self) -> &Audit {
         &self.inner.audit
+    }
+
+    /// What is counted of calls.
+    pub fn calls(&self) -> &Calls {
+        &self.inner.calls
     }
 
     /// Files that were sent ahead.
@@ -253,12 +263,10 @@ impl ServerHandler for McpServer {
         let modern = is_modern(&context);
         let knows_tasks = knows_tasks(&context);
         let Caller { tenant, principal, .. } = Caller::of(&context)?;
-        let audit = &self.inner.audit;
-        let trail = audit.is_on().then(|| Trail::begin(audit, &principal, &request, &context));
+        let Inner { calls, audit, .. } = &*self.inner;
+        let trail = Trail::begin(calls, audit, &principal, &request, &context);
         let answered = self.carry_out(request, context, &principal).await;
-        if let Some(trail) = trail {
-            trail.end(&answered);
-        }
+        trail.end(&answered);
         let mut response = answered?;
         if let CallToolResponse::Complete(result) = &mut response {
             if knows_tasks && let Some(task) = self.as_task(&tenant, result) {

@@ -14,6 +14,7 @@ pub mod ports;
 pub mod process;
 pub mod reading;
 pub mod registry;
+pub mod tally;
 pub mod turns;
 pub mod watchdog;
 
@@ -29,6 +30,7 @@ use self::headroom::{Headroom, Level};
 use self::launcher::Launcher;
 use self::layers::Role;
 use self::ports::Ports;
+use self::tally::Tally;
 use self::turns::{Bounds, Names, Turns};
 
 /// How processes are started and watched.
@@ -104,6 +106,7 @@ struct Inner {
     ports: Ports,
     headroom: Mutex<Headroom>,
     sampler: Sampler,
+    tally: Tally,
 }
 
 impl Pool {
@@ -133,7 +136,9 @@ impl Pool {
         let headroom = Mutex::new(Headroom::new(config.headroom.clone()));
         // After the groups, which may have moved this process.
         let sampler = Sampler::open();
-        let inner = Inner { config, program, launcher, gate, groups, ports, headroom, sampler };
+        let tally = Tally::default();
+        let inner =
+            Inner { config, program, launcher, gate, groups, ports, headroom, sampler, tally };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -184,6 +189,11 @@ impl Pool {
 
     fn headroom(&self) -> MutexGuard<'_, Headroom> {
         self.inner.headroom.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is counted of workers.
+    pub fn tally(&self) -> &Tally {
+        &self.inner.tally
     }
 
     /// The sessions' ports.

@@ -215,6 +215,7 @@ impl Worker {
         drop(turn);
         match hello {
             Ok(hello) => {
+                pool.tally().ready(started.elapsed());
                 let facts = Arc::new(Facts { pid, started, hello, limits, enforcement });
                 Ok(Self { calls, stop, status, facts })
             }

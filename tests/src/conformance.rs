@@ -32,10 +32,8 @@ use rmcp::model::{
 use rmcp::service::{RequestContext, SubscriptionContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::{Value, json};
-use simward_supervisor::audit::Audit;
 use simward_supervisor::http::Served;
 use simward_supervisor::mcp::McpServer;
-use simward_supervisor::uploads::Uploads;
 
 use self::changes::Changes;
 use self::tasks::Tasks;
@@ -130,12 +128,8 @@ fn is_modern(context: &RequestContext<RoleServer>) -> bool {
 }
 
 impl Served for Fixtures {
-    fn audit(&self) -> &Audit {
-        self.real.audit()
-    }
-
-    fn uploads(&self) -> &Uploads {
-        self.real.uploads()
+    fn ours(&self) -> &McpServer {
+        &self.real
     }
 }
 

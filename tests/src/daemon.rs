@@ -108,18 +108,23 @@ impl Setup {
 
     /// Starts a daemon that serves HTTP, with a state folder that outlives it.
     pub fn serve_at(self, state: &Path) -> Daemon {
-        let (child, address) = self.start(state);
-        let state = TempDir::new().unwrap();
-        Daemon { child, address, state, seen: BTreeSet::new() }
+        self.serve_of(state, TempDir::new().unwrap())
     }
 
     /// Starts a daemon that serves HTTP, with that state folder.
     pub fn serve_in(self, state: TempDir) -> Daemon {
-        let (child, address) = self.start(state.path());
-        Daemon { child, address, state, seen: BTreeSet::new() }
+        let folder = state.path().to_owned();
+        self.serve_of(&folder, state)
     }
 
-    fn start(&self, state: &Path) -> (Child, SocketAddr) {
+    fn serve_of(self, folder: &Path, state: TempDir) -> Daemon {
+        let (child, said) = self.start(folder);
+        let address = |key: &str| said[key].as_str().and_then(|address| address.parse().ok());
+        let (listen, metrics) = (address("listen").unwrap(), address("metrics"));
+        Daemon { child, address: listen, metrics, state, seen: BTreeSet::new() }
+    }
+
+    fn start(&self, state: &Path) -> (Child, Value) {
         let mut child = Command::new(&self.supervisor)
             .args(["serve", "--listen", &self.listen, "--print-address"])
             .arg("--state-dir")
@@ -132,7 +137,7 @@ impl Setup {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let said: Value = serde_json::from_str(&line).expect("the daemon prints its address");
-        (child, said["listen"].as_str().unwrap().parse().unwrap())
+        (child, said)
     }
 
     /// Starts a daemon on standard input, and shakes hands with it.
@@ -156,6 +161,8 @@ pub struct Daemon {
     child: Child,
     /// Where it listens.
     pub address: SocketAddr,
+    /// Where it tells its metrics, if it does.
+    pub metrics: Option<SocketAddr>,
     /// Its state folder.
     pub state: TempDir,
     seen: BTreeSet<i32>,

@@ -10,6 +10,7 @@ use super::entrance::busy;
 use crate::audit::{self, Audit, Entry};
 use crate::auth::{Auth, Denied, Principal, Scope};
 use crate::mcp;
+use crate::metrics::Calls;
 use crate::remote::Remote;
 
 /// Asks callers who they are.
@@ -17,11 +18,12 @@ use crate::remote::Remote;
 pub(super) struct Door {
     auth: Auth,
     audit: Audit,
+    calls: Calls,
 }
 
 impl Door {
-    pub(super) fn new(auth: Auth, audit: Audit) -> Self {
-        Self { auth, audit }
+    pub(super) fn new(auth: Auth, audit: Audit, calls: Calls) -> Self {
+        Self { auth, audit, calls }
     }
 
     /// Notes that somebody was turned away.
@@ -32,6 +34,7 @@ impl Door {
         peek: &Peek<'_>,
         remote: Option<Remote>,
     ) {
+        self.calls.refused(denied.status().as_u16());
         if !self.audit.is_on() {
             return;
         }

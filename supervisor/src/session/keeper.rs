@@ -62,6 +62,7 @@ fn start(parts: Parts, state: State) -> Session {
         crew,
         restarts: Restarts::new(restart.clone()),
         restart,
+        lost: None,
         resume: true,
         publish,
         wanted,
@@ -92,6 +93,8 @@ struct Keeper {
     crew: Arc<Crew>,
     restart: RestartConfig,
     restarts: Restarts,
+    /// When the session lost its worker, until it has another one.
+    lost: Option<Instant>,
     /// Whether simulations in the background go on in the next worker.
     resume: bool,
     publish: watch::Sender<Status>,
@@ -189,6 +192,9 @@ impl Keeper {
             status.start_failed = None;
         });
         self.apply(Event::WorkerReady);
+        if let Some(lost) = self.lost.take() {
+            self.crew.pool().tally().recovered(lost.elapsed());
+        }
         let ending = loop {
             tokio::select! {
                 biased;
@@ -209,6 +215,7 @@ impl Keeper {
                 }
             }
         };
+        self.lost = Some(Instant::now());
         tracing::warn!(session_id = %self.plan.id, %ending, "session lost its worker");
         let unanswered = berth.worker.status().unanswered;
         if let Some(call) = unanswered {

@@ -23,6 +23,7 @@ use super::{Answer, Options, Pending, Status, Wish};
 use crate::pool::guard::Guard;
 use crate::pool::process::{Exit, Process};
 use crate::pool::reading;
+use crate::pool::tally::Tally;
 
 /// What connects the driver to the handles.
 pub(super) struct Ends {
@@ -38,7 +39,7 @@ const GUARD_PAUSE: Duration = Duration::from_secs(2);
 impl Starting {
     /// Drives the worker until it has ended.
     pub(super) async fn run(self, ends: Ends) {
-        let Self { process, guard, link, limits } = self;
+        let Self { process, guard, link, limits, tally } = self;
         let guard_at = guard.needs_looks().then(|| Instant::now() + GUARD_PAUSE);
         let alarm = Some(Instant::now() + limits.ready_within);
         let stopped = process.stopped();
@@ -48,6 +49,7 @@ impl Starting {
             guard_at,
             link,
             limits,
+            tally,
             publish: ends.publish,
             said: ends.said,
             in_flight: None,
@@ -74,6 +76,7 @@ struct Driver {
     guard_at: Option<Instant>,
     link: Link,
     limits: Limits,
+    tally: Tally,
     publish: watch::Sender<Status>,
     said: Option<oneshot::Sender<Hello>>,
     in_flight: Option<InFlight>,
@@ -257,7 +260,7 @@ impl Driver {
     fn take(&mut self, frame: FromWorker) -> Option<Event> {
         match frame {
             FromWorker::Answer { id, outcome, vitals } => {
-                self.vitals = vitals;
+                self.note(vitals);
                 let Some(call) = self.in_flight.take_if(|call| call.id == id) else {
                     return Some(Event::Nonsense);
                 };
@@ -273,7 +276,7 @@ impl Driver {
                 if self.ping.take_if(|ping| *ping == id).is_none() {
                     return Some(Event::Nonsense);
                 }
-                self.vitals = vitals;
+                self.note(vitals);
                 self.publish();
                 if let Some(progress) =
                     self.in_flight.as_ref().and_then(|call| call.progress.as_ref())
@@ -456,6 +459,7 @@ impl Driver {
         let ending = Ending { kind, exit: Some(exit), limit, last_words: words };
         let pid = self.process.pid().as_raw_nonzero();
         tracing::info!(pid, ending = %ending, "worker ended");
+        self.tally.ended(kind.name());
         let (state, vitals) = (self.state, self.vitals);
         let unanswered = self.in_flight.as_ref().map(|call| call.id);
         self.publish.send_replace(Status { state, vitals, ending: Some(ending), unanswered });
@@ -468,6 +472,11 @@ impl Driver {
         while let Ok(Some(frame)) = self.link.receive::<FromWorker>() {
             self.take(frame);
         }
+    }
+
+    fn note(&mut self, vitals: Vitals) {
+        self.tally.worked(self.vitals, vitals);
+        self.vitals = vitals;
     }
 
     fn publish(&self) {

@@ -7,6 +7,7 @@ use super::link::Link;
 use crate::pool::guard::{Enforcement, Guard};
 use crate::pool::launcher::{Launch, Launched};
 use crate::pool::process::Process;
+use crate::pool::tally::Tally;
 use crate::pool::{Pool, groups};
 
 /// How long things may take.
@@ -25,6 +26,7 @@ pub(super) struct Starting {
     pub(super) guard: Guard,
     pub(super) link: Link,
     pub(super) limits: Limits,
+    pub(super) tally: Tally,
 }
 
 /// Starts a worker's process.
@@ -43,7 +45,8 @@ pub(super) async fn launch(pool: &Pool, may_use: groups::Limits) -> io::Result<S
         hang_after: Duration::from_secs_f64(config.hang_after_secs),
         address_space_bytes: config.worker_memory_bytes,
     };
-    Ok(Starting { process, guard, link: Link::new(socket)?, limits })
+    let (link, tally) = (Link::new(socket)?, pool.tally().clone());
+    Ok(Starting { process, guard, link, limits, tally })
 }
 
 impl Starting {

@@ -26,6 +26,7 @@ mod isolation;
 mod lifetimes;
 mod limits;
 mod menagerie;
+mod metrics;
 mod modify;
 mod motion;
 mod oauth;
