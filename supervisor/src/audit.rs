@@ -1,4 +1,5 @@
-//! Who did what: one line of JSON for each call of a tool, and for each caller that was turned away.
+//! Who did what: one line of JSON for each call of a tool, each reading of a resource, and each caller
+//! that was turned away.
 //! Never what a call carried.
 //!
 //! Callers hand a line over and go on. A thread writes them; where it cannot keep up, lines are
@@ -12,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -47,7 +49,7 @@ const TEXT_CHARS_MAX: usize = 128;
 pub struct Entry {
     /// When it ended.
     pub at: Timestamp,
-    /// `call`, or `denied` for one that was not let in.
+    /// `call` of a tool, `read` of a resource, or `denied` for one that was not let in.
     pub event: &'static str,
     /// Whose call it was.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -61,6 +63,9 @@ pub struct Entry {
     /// The tool.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tool: Option<String>,
+    /// The resource.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
     /// The session that it named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session_id: Option<String>,
@@ -89,6 +94,7 @@ impl Entry {
             caller: None,
             remote: None,
             tool: None,
+            resource: None,
             session_id: None,
             outcome: outcome.to_owned(),
             millis: 0.0,
@@ -96,6 +102,13 @@ impl Entry {
             result_bytes: None,
             trace_id: None,
         }
+    }
+
+    /// The same of something that has begun before and ends now.
+    #[must_use]
+    pub fn over(self, outcome: &str, took: Duration) -> Self {
+        let millis = took.as_secs_f64() * 1000.0;
+        Self { at: Timestamp::now(), outcome: outcome.to_owned(), millis, ..self }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod caller;
 mod completion;
+mod confirm;
 #[cfg(test)]
 mod document;
 mod instructions;
@@ -36,6 +37,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use self::caller::Caller;
+use self::confirm::Questions;
 use self::refusal::Refusal;
 use self::subscriptions::Subscriptions;
 pub use self::toolsets::{Config, Toolset};
@@ -73,6 +75,7 @@ struct Inner {
     uploads: Uploads,
     audit: Audit,
     calls: Calls,
+    questions: Questions,
     watch: Watch,
     subscriptions: Subscriptions,
     started: Instant,
@@ -114,6 +117,7 @@ impl McpServer {
             uploads,
             audit,
             calls,
+            questions: Questions::new(),
             runs,
             watch,
             subscriptions: Subscriptions::default(),
@@ -206,6 +210,9 @@ impl McpServer {
         // The gate has looked already; this is for whatever comes another way.
         if let Some(scope) = tools::scope_of(&tool).filter(|scope| !principal.may(*scope)) {
             return Ok(Refusal::lacking(scope).into_response());
+        }
+        if let Some(answer) = self.ask_first(&request, &context, principal) {
+            return Ok(answer);
         }
         let call = self.inner.router.call(ToolCallContext::new(self, request, context));
         // A panic would leave the caller without an answer for ever.
@@ -361,7 +368,17 @@ impl ServerHandler for McpServer {
         request: ReadResourceRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        Ok(self.read(&Caller::of(&context)?, &request.uri).await?.into())
+        let caller = Caller::of(&context)?;
+        let begun = Instant::now();
+        let read = self.read(&caller, &request.uri).await;
+        trail::note_read(
+            &self.inner.audit,
+            &caller.principal,
+            &request.uri,
+            &context,
+            (begun.elapsed(), read.is_ok()),
+        );
+        Ok(read?.into())
     }
 
     fn accepted_subscription_filter(

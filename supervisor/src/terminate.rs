@@ -16,14 +16,14 @@ pub enum Target {
     Pid(u32),
 }
 
-/// What was ended.
+/// What was ended, or would be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Terminated {
     /// The process, if there was one.
     pub pid: Option<u32>,
     /// The sessions that were closed with it.
     pub sessions_closed: Vec<String>,
-    /// How the process ended.
+    /// How the process ended; nothing after a dry run.
     pub ending: Option<String>,
 }
 
@@ -45,13 +45,9 @@ impl Code for NotOurs {
 /// Ends a process, and closes the sessions that it served.
 pub async fn terminate(sessions: &Sessions, target: Target) -> Result<Terminated, NotOurs> {
     let all = sessions.all();
-    let found = find(&all, &target)?;
+    let (found, together) = with_companions(&all, &target)?;
     let pid = pid_of(found);
     let worker = found.status().worker.clone();
-    let together: Vec<&Session> = match pid {
-        None => vec![found],
-        Some(_) => all.iter().filter(|session| pid_of(session) == pid).collect(),
-    };
     let close = together.iter().map(|session| session.close(Closed::Terminated));
     let close = futures::future::join_all(close);
     // At once: the end of a process does not wait for what its sessions are doing.
@@ -62,8 +58,31 @@ pub async fn terminate(sessions: &Sessions, target: Target) -> Result<Terminated
         }
     };
     let (_, ending) = futures::future::join(close, stop).await;
-    let sessions_closed = together.iter().map(|session| session.plan().id.to_string()).collect();
-    Ok(Terminated { pid, sessions_closed, ending })
+    Ok(Terminated { pid, sessions_closed: ids(&together), ending })
+}
+
+/// What [`terminate`] would end.
+pub fn would_terminate(sessions: &Sessions, target: &Target) -> Result<Terminated, NotOurs> {
+    let all = sessions.all();
+    let (found, together) = with_companions(&all, target)?;
+    Ok(Terminated { pid: pid_of(found), sessions_closed: ids(&together), ending: None })
+}
+
+/// A session, and all that share its process.
+fn with_companions<'a>(
+    all: &'a [Session],
+    target: &Target,
+) -> Result<(&'a Session, Vec<&'a Session>), NotOurs> {
+    let found = find(all, target)?;
+    let together = match pid_of(found) {
+        None => vec![found],
+        pid => all.iter().filter(|session| pid_of(session) == pid).collect(),
+    };
+    Ok((found, together))
+}
+
+fn ids(sessions: &[&Session]) -> Vec<String> {
+    sessions.iter().map(|session| session.plan().id.to_string()).collect()
 }
 
 /// What was started anew.

@@ -52,7 +52,8 @@ pub(super) async fn pass(State(gate): State<Gate>, request: Request, next: Next)
     if let Some(id) = &session_id
         && !gate.legacy.is_of(id, &principal.tenant)
     {
-        return (StatusCode::NOT_FOUND, "there is no such session\n").into_response();
+        let denied = (StatusCode::NOT_FOUND, "there is no such session\n").into_response();
+        return gate.entrance.turn_away(denied, &principal, &Peek::default(), remote);
     }
     let may_open = session_id.is_none() && head.method == Method::POST && !is_modern(&head.headers);
     let mut passage = Passage::enter(&gate, session_id, flight);

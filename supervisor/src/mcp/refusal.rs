@@ -45,6 +45,12 @@ impl Refusal {
         Self { code: "cancelled", message, hint: None, retry_after_ms: None }
     }
 
+    /// The user was asked, and did not agree.
+    pub(super) fn declined() -> Self {
+        let message = "the user did not agree; nothing was done".to_owned();
+        Self { code: "declined", message, hint: None, retry_after_ms: None }
+    }
+
     /// An argument that is not what it must be.
     pub(super) fn argument(message: String) -> Self {
         Self { code: INVALID_ARGUMENT, message, hint: None, retry_after_ms: None }

@@ -19,7 +19,7 @@ mod motion;
 mod observation;
 mod parallel;
 mod pictures;
-mod pool;
+pub(super) mod pool;
 mod recordings;
 mod runs;
 mod server;

@@ -1,6 +1,6 @@
 //! What the audit and the metrics are told of a call.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::request::Parts;
 use rmcp::RoleServer;
@@ -23,6 +23,10 @@ pub struct Origin {
     pub bytes: u64,
 }
 
+/// The outcomes of calls that go well: done, or a question to the user first.
+const OK: &str = "ok";
+const ASKED: &str = "input_required";
+
 /// A call that has begun. One that nobody waits for any more is told of as `withdrawn`.
 pub(super) struct Trail {
     calls: Calls,
@@ -36,10 +40,7 @@ pub(super) struct Trail {
 /// What the audit is told of it beside that.
 struct Line {
     audit: Audit,
-    principal: Principal,
-    session_id: Option<String>,
-    origin: Option<Origin>,
-    trace_id: Option<String>,
+    entry: Entry,
 }
 
 impl Trail {
@@ -67,31 +68,43 @@ impl Trail {
         match answered {
             Ok(CallToolResponse::Complete(result)) => {
                 let bytes = result.content.iter().map(length).sum();
-                self.tell(error(result), Some(bytes));
+                self.tell(outcome(result), Some(bytes));
             }
-            Ok(_) => self.tell(None, None),
+            Ok(CallToolResponse::InputRequired(_)) => self.tell(ASKED, None),
+            Ok(_) => self.tell(OK, None),
             // It did not reach a tool, or not with arguments that it could read.
-            Err(_) => self.tell(Some("rejected"), None),
+            Err(_) => self.tell("rejected", None),
         }
     }
 
-    fn tell(&mut self, error: Option<&str>, result_bytes: Option<u64>) {
+    fn tell(&mut self, outcome: &str, result_bytes: Option<u64>) {
         let took = self.begun.elapsed();
-        self.calls.end(&self.tool, error, took);
-        let Some(line) = self.line.take() else { return };
-        line.audit.note(Entry {
-            tenant: Some(line.principal.tenant.to_string()),
-            caller: Some(line.principal.name.to_string()),
-            remote: line.origin.and_then(|origin| origin.remote),
+        let is_good = [OK, ASKED].contains(&outcome);
+        self.calls.end(&self.tool, (!is_good).then_some(outcome), took);
+        let Some(Line { audit, entry }) = self.line.take() else { return };
+        audit.note(Entry {
             tool: Some(std::mem::take(&mut self.tool)),
-            session_id: line.session_id,
-            millis: took.as_secs_f64() * 1000.0,
-            request_bytes: line.origin.map(|origin| origin.bytes),
             result_bytes,
-            trace_id: line.trace_id,
-            ..Entry::now("call", error.unwrap_or("ok"))
+            ..entry.over(outcome, took)
         });
     }
+}
+
+/// Tells the audit that a resource was read, or could not be, and how long it took.
+pub(super) fn note_read(
+    audit: &Audit,
+    principal: &Principal,
+    uri: &str,
+    context: &RequestContext<RoleServer>,
+    (took, is_good): (Duration, bool),
+) {
+    if !audit.is_on() {
+        return;
+    }
+    let entry = sent("read", principal, context);
+    let resource = Some(said(uri));
+    let outcome = if is_good { OK } else { "rejected" };
+    audit.note(Entry { resource, ..entry.over(outcome, took) });
 }
 
 impl Line {
@@ -103,32 +116,43 @@ impl Line {
     ) -> Self {
         let arguments = request.arguments.as_ref();
         let session_id = arguments.and_then(|arguments| arguments.get("session_id")?.as_str());
-        let parts = context.extensions.get::<Parts>();
-        // W3C trace context: version, trace, parent, flags.
-        let parent = context.meta.get("traceparent").and_then(|parent| parent.as_str());
-        let trace_id = parent.and_then(|parent| parent.split('-').nth(1));
-        Self {
-            audit: audit.clone(),
-            principal: principal.clone(),
-            session_id: session_id.map(said),
-            origin: parts.and_then(|parts| parts.extensions.get::<Origin>()).copied(),
-            trace_id: trace_id.map(said),
-        }
+        let session_id = session_id.map(said);
+        let entry = Entry { session_id, ..sent("call", principal, context) };
+        Self { audit: audit.clone(), entry }
+    }
+}
+
+/// What can be told of a request before it is carried out: who sends it, and from where.
+fn sent(event: &'static str, principal: &Principal, context: &RequestContext<RoleServer>) -> Entry {
+    let parts = context.extensions.get::<Parts>();
+    let origin = parts.and_then(|parts| parts.extensions.get::<Origin>()).copied();
+    // W3C trace context: version, trace, parent, flags.
+    let parent = context.meta.get("traceparent").and_then(|parent| parent.as_str());
+    let trace_id = parent.and_then(|parent| parent.split('-').nth(1));
+    Entry {
+        tenant: Some(principal.tenant.to_string()),
+        caller: Some(principal.name.to_string()),
+        remote: origin.and_then(|origin| origin.remote),
+        request_bytes: origin.map(|origin| origin.bytes),
+        trace_id: trace_id.map(said),
+        ..Entry::now(event, OK)
     }
 }
 
 impl Drop for Trail {
     fn drop(&mut self) {
         if !self.is_over {
-            self.tell(Some("withdrawn"), None);
+            self.tell("withdrawn", None);
         }
     }
 }
 
-/// Why a tool did not do what it was asked to.
-fn error(result: &CallToolResult) -> Option<&str> {
+fn outcome(result: &CallToolResult) -> &str {
     let code = result.structured_content.as_ref().and_then(|content| content["code"].as_str());
-    (result.is_error == Some(true)).then(|| code.unwrap_or("error"))
+    match (result.is_error, code) {
+        (Some(true), code) => code.unwrap_or("error"),
+        _ => OK,
+    }
 }
 
 fn length(block: &ContentBlock) -> u64 {

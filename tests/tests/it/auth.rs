@@ -348,6 +348,8 @@ fn the_audit_says_who_did_what_and_not_what_it_carried() {
     let mut http = Http::connect(daemon.address).unwrap();
     assert_eq!(http.ask("POST", "/assets", &[], b"x").unwrap().status, 401);
     client.tool_raw("no_such_tool", json!({}));
+    let uri = format!("sim://{}/state", session.as_str().unwrap());
+    client.ask("resources/read", Some(&uri), json!({ "uri": uri }));
     daemon.signal(Signal::SIGTERM);
     daemon.wait();
     let text = std::fs::read_to_string(&audit).unwrap();
@@ -366,9 +368,11 @@ fn the_audit_says_who_did_what_and_not_what_it_carried() {
         ["denied", "-", "-", "-", "401"],
         ["denied", "-", "-", "-", "401"],
         ["call", "lab", "ann", "no_such_tool", "rejected"],
+        ["read", "lab", "ann", "-", "ok"],
     ];
     assert_eq!(told, wanted);
     assert_eq!(lines[1]["session_id"], session);
+    assert_eq!(lines[7]["resource"], uri);
     for line in &lines[..3] {
         assert!(
             0.0 < line["millis"].as_f64().unwrap() && 0 < line["request_bytes"].as_u64().unwrap()

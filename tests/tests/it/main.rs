@@ -13,6 +13,7 @@ mod cli;
 mod clients;
 mod conditions;
 mod conformance;
+mod confirm;
 mod containment;
 mod corpus;
 mod diagnosis;

@@ -8,7 +8,7 @@ use crate::mcp::McpServer;
 use crate::mcp::caller::Caller;
 use crate::mcp::refusal::Refusal;
 use crate::telemetry::{PoolStats, Processes};
-use crate::terminate::{Restarted, Target, Terminated, restart, terminate};
+use crate::terminate::{Restarted, Target, Terminated, restart, terminate, would_terminate};
 
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -16,7 +16,21 @@ struct NoArgs {}
 
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct TargetArgs {
+pub(in crate::mcp) struct TargetArgs {
+    /// The session whose process is meant. Give this or `pid`.
+    #[serde(default)]
+    session_id: Option<String>,
+    /// The process, which must be one of ours. Give this or `session_id`.
+    #[serde(default)]
+    pid: Option<u32>,
+    /// Only tell what would be ended.
+    #[serde(default)]
+    pub(in crate::mcp) dry_run: bool,
+}
+
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RestartArgs {
     /// The session whose process is meant. Give this or `pid`.
     #[serde(default)]
     session_id: Option<String>,
@@ -24,6 +38,9 @@ struct TargetArgs {
     #[serde(default)]
     pid: Option<u32>,
 }
+
+/// The tool that asks first.
+pub(in crate::mcp) const TERMINATE: &str = "terminate_process";
 
 #[tool_router(router = pool_tools, vis = "pub(super)")]
 impl McpServer {
@@ -65,8 +82,8 @@ impl McpServer {
         Ok(Json(self.inner.watch.look(self.sessions()).await))
     }
 
-    /// End a session's process, asking first and killing if need be. Its session is closed with
-    /// it; all of them, if several share the process.
+    /// End a session's process, kindly first and killing if need be. Its session is closed with
+    /// it; all of them, if several share the process. Asks the user, where the client can.
     #[tool(
         title = "Terminate a process",
         annotations(
@@ -81,7 +98,11 @@ impl McpServer {
         _caller: Caller,
         Parameters(args): Parameters<TargetArgs>,
     ) -> Result<Json<Terminated>, Refusal> {
-        Ok(Json(terminate(self.sessions(), args.target()?).await?))
+        let target = args.target()?;
+        if args.dry_run {
+            return Ok(Json(would_terminate(self.sessions(), &target)?));
+        }
+        Ok(Json(terminate(self.sessions(), target).await?))
     }
 
     /// Give a session another process. It goes on in the state that was last acknowledged; a call
@@ -98,21 +119,25 @@ impl McpServer {
     async fn restart_process(
         &self,
         _caller: Caller,
-        Parameters(args): Parameters<TargetArgs>,
+        Parameters(RestartArgs { session_id, pid }): Parameters<RestartArgs>,
     ) -> Result<Json<Restarted>, Refusal> {
-        Ok(Json(restart(self.sessions(), &args.target()?).await?))
+        Ok(Json(restart(self.sessions(), &target(session_id.as_deref(), pid)?).await?))
     }
 }
 
 impl TargetArgs {
-    fn target(self) -> Result<Target, Refusal> {
-        match (self.session_id, self.pid) {
-            (Some(id), None) => Ok(Target::Session(id)),
-            (None, Some(pid)) => Ok(Target::Pid(pid)),
-            _ => {
-                let message = "exactly one of `session_id` and `pid` must be given".to_owned();
-                Err(Refusal::argument(message))
-            }
+    pub(in crate::mcp) fn target(&self) -> Result<Target, Refusal> {
+        target(self.session_id.as_deref(), self.pid)
+    }
+}
+
+fn target(session_id: Option<&str>, pid: Option<u32>) -> Result<Target, Refusal> {
+    match (session_id, pid) {
+        (Some(id), None) => Ok(Target::Session(id.to_owned())),
+        (None, Some(pid)) => Ok(Target::Pid(pid)),
+        _ => {
+            let message = "exactly one of `session_id` and `pid` must be given".to_owned();
+            Err(Refusal::argument(message))
         }
     }
 }
