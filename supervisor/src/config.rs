@@ -244,6 +244,16 @@ impl Config {
                 format!("must be 0 (no limit) or between 0.001 and 1e6, and is {calls_per_sec}");
             return Err(Error::Unusable { key: "http.quotas.calls_per_sec", problem });
         }
+        for http::OfTool { name, calls_per_sec, .. } in &self.http.quotas.tools {
+            let problem = if mcp::scope_of_tool(name).is_none() {
+                format!("names `{}`, which is no tool", name.chars().take(80).collect::<String>())
+            } else if !(0.001..=1e6).contains(calls_per_sec) {
+                format!("must have a rate between 0.001 and 1e6 for `{name}`, not {calls_per_sec}")
+            } else {
+                continue;
+            };
+            return Err(Error::Unusable { key: "http.quotas.tools", problem });
+        }
         for (key, bytes, may_be_none) in [
             ("compile.memory_bytes", self.compile.memory_bytes, false),
             ("render.memory_bytes", self.render.memory_bytes, false),
@@ -359,6 +369,9 @@ mod tests {
         assert!(error.contains("more than `pool.headroom.memory_tight_ratio`"), "{error}");
         let error = refused("[http.quotas]\ncalls_per_sec = -1\n");
         assert!(error.contains("`http.quotas.calls_per_sec` must be 0 (no limit)"), "{error}");
+        let of_tool = |text: &str| refused(&format!("[[http.quotas.tools]]\n{text}"));
+        assert!(of_tool("name = \"draw\"\ncalls_per_sec = 1").contains("no tool"));
+        assert!(of_tool("name = \"get_state\"\ncalls_per_sec = 0").contains("0.001 and 1e6"));
         let error = refused("[sessions]\nidle_timeout_secs = 1e8\n");
         assert!(error.contains("more than `sessions.idle_timeout_max_secs`"), "{error}");
     }

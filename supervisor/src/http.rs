@@ -35,6 +35,7 @@ use self::gate::Gate;
 use self::legacy::LegacySessions;
 use self::origins::Origins;
 use self::proxies::Proxies;
+pub use self::quota::OfTool;
 use self::quota::Quotas;
 use self::tls::Tls;
 use crate::auth::Auth;
@@ -171,7 +172,7 @@ impl Endpoint {
             entrance: entrance.clone(),
             legacy: Arc::clone(&legacy),
             budget: Budget::new(config.body_bytes_max),
-            quotas: Quotas::new(config.quotas),
+            quotas: Quotas::new(&config.quotas),
         };
         let uploads = uploads::router(ours.uploads().clone(), entrance.clone());
         let router =

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 
 use super::entrance::busy;
+use super::quota::Called;
 use crate::audit::{self, Audit, Entry};
 use crate::auth::{Auth, Denied, Principal, Scope};
 use crate::mcp;
@@ -141,9 +142,13 @@ impl<'a> Peek<'a> {
         self.is_odd || self.method.as_deref() == Some("initialize")
     }
 
-    /// Whether it calls a tool.
-    pub(super) fn calls_a_tool(&self) -> bool {
-        self.is_odd || self.method.as_deref() == Some("tools/call")
+    /// Which tool it calls, if it does.
+    pub(super) fn called(&self) -> Option<Called<'_>> {
+        if self.is_odd {
+            return Some(Called::Any);
+        }
+        let name = || self.params.as_ref()?.name.as_deref();
+        (self.method.as_deref()? == "tools/call").then(|| name().map_or(Called::Any, Called::Tool))
     }
 
     /// What it needs and its sender may not do.
@@ -182,10 +187,14 @@ mod tests {
             br#"[{"method":"tools/call"}]"#,
         ] {
             let peek = Peek::at(odd);
-            assert!(peek.calls_a_tool() && peek.opens(), "{}", String::from_utf8_lossy(odd));
+            assert!(
+                peek.called() == Some(Called::Any) && peek.opens(),
+                "{}",
+                String::from_utf8_lossy(odd)
+            );
         }
         for none in [&b"{}"[..], b"", b"{", br#"{"method":"tools/list","params":{}}"#] {
-            assert!(!Peek::at(none).calls_a_tool());
+            assert_eq!(Peek::at(none).called(), None);
         }
     }
 

@@ -66,8 +66,8 @@ pub(super) async fn pass(State(gate): State<Gate>, request: Request, next: Next)
     if let Some(lacking) = peek.lacking(&principal) {
         return gate.entrance.forbid(lacking, &principal, &peek, remote);
     }
-    if peek.calls_a_tool() {
-        match gate.quotas.take(&principal.tenant) {
+    if let Some(called) = peek.called() {
+        match gate.quotas.take(&principal.tenant, called) {
             Ok(share) => passage.share = Some(share),
             Err(too_much) => {
                 let denied = too_much.into_response();

@@ -40,6 +40,23 @@ fn a_tenant_calls_no_faster_than_it_may_and_others_do_not_notice() {
 }
 
 #[test]
+fn a_tool_may_be_called_less_often_than_others() {
+    let folder = TempDir::new().unwrap();
+    let (ann, bob) = (add(folder.path(), "ann", &[]), add(folder.path(), "bob", &[]));
+    let limit = "[{ name = \"create_session\", calls_per_sec = 0.01 }]";
+    let daemon = setup(folder.path()).set("http.quotas.tools", limit).serve();
+    let client = |token: &str| daemon.client().with_token(token);
+    let (mut ann, mut bob) = (client(&ann), client(&bob));
+    assert_eq!(status(&mut ann, "create_session", json!({})), 200);
+    let refused = ann.tool_raw("create_session", json!({}));
+    assert_eq!(refused.status, 429);
+    assert!(refused.text().contains("`http.quotas.tools`"), "{}", refused.text());
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(status(&mut ann, "list_sessions", json!({})), 200);
+    assert_eq!(status(&mut bob, "create_session", json!({})), 200);
+}
+
+#[test]
 fn a_tenant_has_no_more_calls_at_a_time_than_it_may() {
     let folder = TempDir::new().unwrap();
     let (ann, bob) = (add(folder.path(), "ann", &[]), add(folder.path(), "bob", &[]));
