@@ -2,16 +2,17 @@
 
 client.py URL [--token TOKEN] try                     makes a session, steps a scene in it, and closes it
 client.py URL [--token TOKEN] call TOOL [ARGUMENTS]   calls any tool, with arguments in JSON
-client.py URL [--token TOKEN] load SECONDS            steps sessions of its own without a pause, and compares
+client.py URL [--token TOKEN] load                    steps sessions of its own without a pause, and compares
 
-`load` counts every step that was acknowledged, and tells at the end what the daemon counted. A call
-that was cut off is tried again, as a client would; a refused connection is counted, and means that
-nobody held the socket. It prints one line of JSON.
+`load` goes on until its standard input ends. It counts every step that was acknowledged, and tells at
+the end what the daemon counted, in one line of JSON. A call that was cut off is tried again, as a
+client would; a refused connection is counted, and means that nobody held the socket.
 """
 
 import argparse
 import http.client
 import json
+import sys
 import threading
 import time
 import urllib.parse
@@ -86,10 +87,10 @@ class Load(threading.Thread):
 
     STEPS = 20
 
-    def __init__(self, url, token, until):
+    def __init__(self, url, token, done):
         super().__init__()
         self.client = Client(url, token)
-        self.until = until
+        self.done = done
         self.acknowledged = self.cut_off = self.unavailable = self.refused = self.calls = 0
         self.uncertain = 0
         self.trouble = None
@@ -97,7 +98,7 @@ class Load(threading.Thread):
         self.client.call("create_scene", session_id=self.session, scene="double_pendulum")
 
     def run(self):
-        while time.monotonic() < self.until and self.trouble is None:
+        while not self.done.is_set() and self.trouble is None:
             try:
                 step = {"session_id": self.session, "steps": self.STEPS}
                 self.acknowledged += self.client.call("step_simulation", **step)["steps_done"]
@@ -133,13 +134,15 @@ class Load(threading.Thread):
         }
 
 
-def load(url, token, seconds, sessions):
-    """Steps several sessions at once for some time; tells what came of it."""
-    until = time.monotonic() + seconds
-    loads = [Load(url, token, until) for _ in range(sessions)]
+def load(url, token, sessions):
+    """Steps several sessions at once; tells what came of it."""
+    done = threading.Event()
+    loads = [Load(url, token, done) for _ in range(sessions)]
     print("loaded", flush=True)
     for each in loads:
         each.start()
+    sys.stdin.read()
+    done.set()
     for each in loads:
         each.join()
     reports, sessions_lost = [], 0
@@ -172,14 +175,13 @@ def main():
     actions = parser.add_subparsers(dest="action", required=True)
     actions.add_parser("try")
     loading = actions.add_parser("load")
-    loading.add_argument("seconds", type=float)
     loading.add_argument("--sessions", type=int, default=4)
     calling = actions.add_parser("call")
     calling.add_argument("tool")
     calling.add_argument("arguments", type=json.loads, default={}, nargs="?")
     args = parser.parse_args()
     if args.action == "load":
-        load(args.url, args.token, args.seconds, args.sessions)
+        load(args.url, args.token, args.sessions)
         return
     client = Client(args.url, args.token)
     if args.action == "try":

@@ -103,6 +103,10 @@ def the_package_installs_and_starts_nothing():
 
 @check
 def the_first_connection_starts_the_daemon():
+    # An emulated processor may stand still for longer than the second after which a worker is replaced.
+    config = CONFIG.read_text()
+    assert config.count("hang_after_secs = 1.0") == 1
+    CONFIG.write_text(config.replace("hang_after_secs = 1.0", "hang_after_secs = 10.0"))
     Kept.token = run("simward", "token", "add", "ann", "--file", TOKENS)
     run("systemctl", "enable", "--now", "simward.socket")
     assert is_active("simward.socket") and not is_active()
@@ -179,17 +183,18 @@ def a_worker_that_takes_too_much_memory_ends_alone():
     caller().call("close_session", session_id=hog["session_id"])
 
 
-def under_load(seconds, what, replace):
-    """Steps sessions while somebody replaces the daemon; nothing may be lost."""
-    loaded = subprocess.Popen(
-        [sys.executable, client.__file__, URL, "--token", Kept.token, "load", str(seconds)],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert loaded.stdout.readline().strip() == "loaded"
-    replace()
-    said = loaded.stdout.read()
-    assert loaded.wait() == 0, said
+def under_load(what, replace):
+    """Steps sessions while somebody replaces the daemon, and some time before and after; nothing may
+    be lost."""
+    command = [sys.executable, client.__file__, URL, "--token", Kept.token, "load"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as loaded:
+        assert loaded.stdout.readline().strip() == "loaded"
+        time.sleep(2)
+        replace()
+        time.sleep(2)
+        said, _ = loaded.communicate()
+    assert loaded.returncode == 0, said
     say(f"{what}: {said.strip()}")
     total = json.loads(said.splitlines()[-1])
     assert total["acknowledged"] > 0, total
@@ -220,12 +225,12 @@ def restarts_under_load_lose_nothing():
         run("systemctl", "restart", "simward.service")
         say(f"the restart took {time.monotonic() - begun:.1f} s")
 
-    under_load(20, "restarts", again_and_again(3, replace))
+    under_load("restarts", again_and_again(3, replace))
 
 
 @check
 def a_daemon_that_is_killed_under_load_loses_nothing():
-    under_load(15, "SIGKILL", again_and_again(2, lambda pid: os.kill(pid, signal.SIGKILL)))
+    under_load("SIGKILL", again_and_again(2, lambda pid: os.kill(pid, signal.SIGKILL)))
 
 
 @check
@@ -246,10 +251,10 @@ def an_upgrade_under_load_loses_nothing():
     def upgrade():
         run("systemctl", "reset-failed", "simward.service")
         before = show("MainPID")
-        run("dpkg", "-i", str(FOLDER / "later.deb"))
+        run("dpkg", "--force-confold", "-i", str(FOLDER / "later.deb"))
         assert show("MainPID") not in ("0", before)
 
-    under_load(25, "upgrade", upgrade)
+    under_load("upgrade", upgrade)
     assert is_let_in(Kept.token)
 
 

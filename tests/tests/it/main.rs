@@ -29,6 +29,7 @@ mod modify;
 mod motion;
 mod observation;
 mod official;
+mod package;
 mod parallel;
 mod pictures;
 mod pool;
