@@ -8,7 +8,8 @@ PREFIX ?= /usr/local
 RUSTFMT_CONFIG := --config imports_granularity=Module --config group_imports=StdExternalCrate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests release run demo dist install deb test bench fuzz lint fmt
+.PHONY: help setup setup-tests release run demo dist install deb test test-package test-systemd bench \
+	fuzz lint fmt
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -37,6 +38,12 @@ install: ## copy what `make dist` built to PREFIX (/usr/local), below DESTDIR
 
 deb: dist ## make a Debian package of it, in target/
 	@scripts/deb $(TARGET_DIR)/release $(TARGET_DIR)
+
+test-package: dist ## try the package on a fresh Debian 12, as root
+	@scripts/test-package $(TARGET_DIR)/release
+
+test-systemd: dist ## try the package under a real systemd, in a virtual machine, as root
+	@scripts/test-systemd $(TARGET_DIR)/release $(TARGET_DIR)/test-systemd
 
 # The tests start the programs of other packages, so those are built first.
 # Doc tests are cargo's own: nextest does not run them.

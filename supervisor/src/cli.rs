@@ -1,5 +1,6 @@
 //! The command line.
 
+mod generate;
 mod pool;
 mod table;
 mod token;
@@ -9,7 +10,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 pub(crate) use self::pool::list as process_table;
 use crate::config::{Config, Format};
@@ -67,6 +68,13 @@ enum Command {
     },
     /// Show what it does: three sessions, one of them killed.
     Demo(demo::DemoArgs),
+    /// Write manual pages and completions for shells, for whoever makes a package.
+    #[command(hide = true)]
+    Generate {
+        /// The folder that they are written to.
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -206,6 +214,7 @@ pub(crate) fn run<S: Served>(
         Command::Token(args) => token::run(args)?,
         Command::Doctor { common, json } => return block_on(doctor::run(common.load()?, json)),
         Command::Demo(args) => return block_on(demo::run(args)),
+        Command::Generate { folder } => generate::run(&Cli::command(), &folder)?,
     }
     Ok(ExitCode::SUCCESS)
 }

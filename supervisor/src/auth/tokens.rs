@@ -10,8 +10,9 @@
 //! ```
 
 use std::fmt;
+use std::fs::Permissions;
 use std::io::{self, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -273,7 +274,8 @@ impl File {
         Ok(())
     }
 
-    /// Writes it whole or not at all.
+    /// Writes it whole or not at all. Whoever could read the one before can read this one: root
+    /// changes the file of a daemon that is somebody else.
     pub fn write(&self, path: &Path) -> Result<(), TokensError> {
         let failed = |error| TokensError::Write { path: path.to_owned(), error };
         let text = toml::to_string(self).map_err(|error| failed(io::Error::other(error)))?;
@@ -282,7 +284,8 @@ impl File {
             let mut options = std::fs::OpenOptions::new();
             let mut file =
                 options.write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-            file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+            let mode = Permissions::from_mode(keep_owner(&file, path));
+            file.set_permissions(mode)?;
             file.write_all(text.as_bytes())?;
             file.sync_all()?;
             std::fs::rename(&beside, path)
@@ -321,6 +324,14 @@ impl File {
     }
 }
 
+/// Gives a new file to whom the one belongs that it replaces; returns its mode. Who may not give it
+/// away keeps it to itself, and so it is where there was none.
+fn keep_owner(file: &std::fs::File, replaced: &Path) -> u32 {
+    let Ok(about) = std::fs::metadata(replaced) else { return 0o600 };
+    let given = fchown(file, Some(about.uid()), Some(about.gid()));
+    if given.is_ok() { about.mode() & 0o640 } else { 0o600 }
+}
+
 fn check_name(what: &'static str, name: &str) -> Result<(), TokensError> {
     let is_sound = |letter: char| letter.is_ascii_alphanumeric() || "-_.@/".contains(letter);
     if (1..=NAME_CHARS_MAX).contains(&name.len()) && name.chars().all(is_sound) {
@@ -354,6 +365,24 @@ mod tests {
         assert!(matches!(file.add("ann", None, Vec::new(), None), Err(TokensError::Exists(_))));
         file.revoke("ann").unwrap();
         assert!(matches!(file.revoke("ann"), Err(TokensError::Unknown(_))));
+    }
+
+    #[test]
+    fn a_file_that_is_written_anew_stays_whose_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokens.toml");
+        std::fs::write(&path, "").unwrap();
+        // Only root can give a file away.
+        let whose = if rustix::process::geteuid().is_root() { 4711 } else { own_group(&path) };
+        std::os::unix::fs::chown(&path, None, Some(whose)).unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+        File::default().write(&path).unwrap();
+        let about = std::fs::metadata(&path).unwrap();
+        assert_eq!((about.gid(), about.mode() & 0o777), (whose, 0o640));
+    }
+
+    fn own_group(path: &Path) -> u32 {
+        std::fs::metadata(path).unwrap().gid()
     }
 
     #[test]

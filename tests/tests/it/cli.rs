@@ -146,3 +146,20 @@ fn every_remedy_of_the_doctor_is_for_a_layer_that_there_is() {
         assert!(layers.contains(&layer), "there is no layer {layer}: {layers:?}");
     }
 }
+
+#[test]
+fn every_command_has_a_manual_page_and_every_shell_completes_it() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let made = simward(&["generate", folder.path().to_str().unwrap()]);
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let read = |path: &str| std::fs::read_to_string(folder.path().join(path)).unwrap();
+    let shells = ["simward.bash", "simward.fish", "_simward"].map(|it| format!("completions/{it}"));
+    for command in ["serve", "stdio", "config", "pool", "token", "doctor", "demo"] {
+        let page = read(&format!("man/simward-{command}.1"));
+        assert!(page.contains(&format!("simward\\-{command}")), "{page}");
+        assert!(shells.iter().all(|shell| read(shell).contains(command)), "{command}");
+    }
+    assert!(read("man/simward-pool-kill.1").contains(".SH"));
+    // Who makes packages finds it in the documentation.
+    assert!(shells.iter().all(|shell| !read(shell).contains("generate")));
+}

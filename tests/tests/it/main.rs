@@ -33,6 +33,7 @@ mod motion;
 mod oauth;
 mod observation;
 mod official;
+mod package;
 mod parallel;
 mod pictures;
 mod pool;
