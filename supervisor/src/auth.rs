@@ -16,6 +16,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::keys::KeysError;
 use self::oauth::{Metadata, Oauth};
 use self::tokens::{Digest, File, Moment, TokensError};
 use crate::tenants::Tenant;
@@ -222,6 +223,11 @@ impl Auth {
         if let Some(oauth) = &self.inner.oauth {
             oauth.look_for_keys().await;
         }
+    }
+
+    /// How many keys the authorization server has, if there is one.
+    pub async fn try_keys(&self) -> Option<Result<usize, KeysError>> {
+        Some(self.inner.oauth.as_ref()?.try_keys().await)
     }
 
     /// Who comes with that header.

@@ -114,7 +114,7 @@ fn mcp(
 
 /// Who may call. Without authentication everybody may do everything, and that is for this machine
 /// alone.
-fn open_door(config: &Config, address: SocketAddr) -> anyhow::Result<Auth> {
+pub(crate) fn open_door(config: &Config, address: SocketAddr) -> anyhow::Result<Auth> {
     let is_open = !address.ip().is_loopback();
     if config.auth.mode == auth::Mode::None {
         anyhow::ensure!(

@@ -3,6 +3,8 @@
 //! Everything is tried, not guessed: a worker is started as the daemon would start it, a file is
 //! written where it would be, a port is bound.
 
+mod endpoint;
+
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -73,6 +75,7 @@ pub(crate) async fn run(config: Config, as_json: bool) -> anyhow::Result<ExitCod
     let mut findings = Vec::new();
     findings.push(descriptors(&config));
     findings.push(state_folder(&config));
+    endpoint::look(&config, &mut findings).await;
     match Pool::open(config.pool.clone()) {
         Err(error) => findings.push(bad("worker", format!("{error:#}"), None)),
         Ok(pool) => {
@@ -98,7 +101,7 @@ fn descriptors(config: &Config) -> Finding {
         return good("descriptors", found);
     }
     let remedy = "raise the hard limit (LimitNOFILE= in a unit), or lower sessions.awake_max";
-    Finding { what: "descriptors", verdict: Verdict::Weak, found, remedy: Some(remedy.to_owned()) }
+    weak("descriptors", found, remedy.to_owned())
 }
 
 fn state_folder(config: &Config) -> Finding {
@@ -108,8 +111,8 @@ fn state_folder(config: &Config) -> Finding {
         Ok(free) => {
             let found = format!("{} can be written, {} MiB are free", folder.display(), free >> 20);
             if free < 1 << 30 {
-                let remedy = Some("free space, or choose another folder: state_dir".to_owned());
-                return Finding { what: "state folder", verdict: Verdict::Weak, found, remedy };
+                let remedy = "free space, or choose another folder: state_dir";
+                return weak("state folder", found, remedy.to_owned());
             }
             good("state folder", found)
         }
@@ -148,8 +151,7 @@ fn room(pool: &Pool) -> Finding {
     match level {
         Level::Plenty => good("room", found),
         Level::Tight | Level::Full => {
-            let remedy = Some("close other programs, or set pool.headroom otherwise".to_owned());
-            Finding { what: "room", verdict: Verdict::Weak, found, remedy }
+            weak("room", found, "close other programs, or set pool.headroom otherwise".to_owned())
         }
     }
 }
@@ -186,8 +188,7 @@ async fn worker(pool: &Pool, findings: &mut Vec<Finding>) {
     for (layer, remedy) in REMEDIES {
         if !layers.iter().any(|there| there == layer) {
             let found = format!("the layer {layer} is not in force");
-            let remedy = Some(format!("needs {remedy}"));
-            findings.push(Finding { what: "isolation", verdict: Verdict::Weak, found, remedy });
+            findings.push(weak("isolation", found, format!("needs {remedy}")));
         }
     }
     let missing = pool.lacking(Role::Simulate, layers);
@@ -215,6 +216,10 @@ async fn pictures(pool: Pool, config: &Config) -> Finding {
 
 fn good(what: &'static str, found: String) -> Finding {
     Finding { what, verdict: Verdict::Good, found, remedy: None }
+}
+
+fn weak(what: &'static str, found: String, remedy: String) -> Finding {
+    Finding { what, verdict: Verdict::Weak, found, remedy: Some(remedy) }
 }
 
 fn bad(what: &'static str, found: String, remedy: Option<&str>) -> Finding {

@@ -9,6 +9,7 @@ mod health;
 mod launch;
 pub mod lifecycle;
 mod link;
+mod waits;
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;

@@ -186,6 +186,11 @@ impl Keys {
         self.look_and_tell(&mut looked).await;
     }
 
+    /// How many there are where they come from.
+    pub(super) async fn count(&self) -> Result<usize, KeysError> {
+        Ok(self.fetch().await?.len())
+    }
+
     async fn look_and_tell(&self, looked: &mut Option<Instant>) {
         match self.fetch().await {
             Ok(keys) => {

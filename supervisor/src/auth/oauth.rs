@@ -202,6 +202,11 @@ impl Oauth {
         self.keys.look_now().await;
     }
 
+    /// How many keys there are.
+    pub(super) async fn try_keys(&self) -> Result<usize, KeysError> {
+        self.keys.count().await
+    }
+
     /// Who comes with that token.
     pub(super) async fn caller(&self, token: &str) -> Result<Principal, Denied> {
         if TOKEN_BYTES_MAX < token.len() {

@@ -80,7 +80,7 @@ struct Current {
 
 impl Tls {
     /// With the files of a configuration, if it names any.
-    pub(super) fn open(config: &Config) -> Result<Option<Self>, TlsError> {
+    pub(crate) fn open(config: &Config) -> Result<Option<Self>, TlsError> {
         if !config.is_on() {
             return Ok(None);
         }

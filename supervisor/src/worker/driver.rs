@@ -19,6 +19,7 @@ use super::health::Health;
 use super::launch::{Limits, Starting};
 use super::lifecycle::{self, Effect, Event, State};
 use super::link::Link;
+use super::waits::{cancelled, sleep_until};
 use super::{Answer, Options, Pending, Status, Wish};
 use crate::pool::guard::Guard;
 use crate::pool::process::{Exit, Process};
@@ -489,17 +490,3 @@ impl Driver {
 
 /// How long the exit of a worker that closed its socket may take.
 const HUNG_UP_GRACE: Duration = Duration::from_millis(250);
-
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn cancelled(token: Option<&CancellationToken>) {
-    match token {
-        Some(token) => token.cancelled().await,
-        None => std::future::pending().await,
-    }
-}

@@ -3,6 +3,7 @@
 use std::process::{Command, Output};
 
 use serde_json::{Value, json};
+use simward_tests::authority::Authority;
 use simward_tests::daemon::Setup;
 use simward_tests::programs;
 
@@ -137,6 +138,31 @@ fn the_doctor_finds_what_is_there_and_what_is_not() {
     let port = taken.local_addr().unwrap().port();
     let (works, findings) = found(&["--port-range", &format!("{port}-{port}")]);
     assert!(!works && findings.to_string().contains("no port is free"), "{findings}");
+    // What callers would meet.
+    let (works, findings) = found(&["--set", &format!("http.listen=127.0.0.1:{port}")]);
+    assert!(works && findings.to_string().contains("something listens at"), "{findings}");
+    for (set, problem) in [
+        ("auth.mode=tokens", "tokens.toml cannot be read"),
+        ("auth.mode=oauth", "auth.oauth.issuer"),
+        ("http.listen=192.0.2.1:7700", "would own every session"),
+        ("http.tls.key_file=/nowhere", "belong together"),
+        ("audit.path=/nowhere/audit.jsonl", "/nowhere/audit.jsonl"),
+    ] {
+        let (works, findings) = found(&["--set", set]);
+        assert!(!works && findings.to_string().contains(problem), "{set}: {findings}");
+    }
+    let oauth = ["auth.mode=oauth", "auth.oauth.resource=https://sim.example/mcp"];
+    let issuer = format!("auth.oauth.issuer=http://127.0.0.1:{port}");
+    let authority = Authority::start();
+    let there = format!("auth.oauth.issuer={}", authority.issuer());
+    let look = |issuer: &str| {
+        found(&["--set", oauth[0], "--set", oauth[1], "--set", issuer, "--set", "auth.oauth.jwks="])
+    };
+    let (works, findings) = look(&there);
+    assert!(works && findings.to_string().contains("has 1 keys"), "{findings}");
+    drop(taken);
+    let (works, findings) = look(&issuer);
+    assert!(!works && findings.to_string().contains("could not be asked"), "{findings}");
 }
 
 #[test]

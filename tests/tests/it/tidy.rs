@@ -49,17 +49,17 @@ fn no_file_outgrows_a_reader() {
 /// The supervisor's layers, from the edge inwards. A module may import from the layers after its
 /// own.
 const LAYERS: [&[&str]; 11] = [
-    &["cli", "doctor", "demo", "daemon", "service", "config"],
+    &["cli", "doctor", "demo", "daemon", "service", "config", "reload"],
     &["http", "stdio", "admin"],
     &["mcp"],
-    &["telemetry", "terminate", "models", "pictures", "recordings", "runs"],
+    &["telemetry", "metrics", "terminate", "models", "pictures", "recordings", "runs"],
     &["sessions"],
     &["session"],
     &["compiler", "renderer", "sources", "uploads"],
     &["worker"],
     &["pool"],
     &["store", "auth", "audit"],
-    &["scenes", "tenants", "limits", "code", "handle", "whole"],
+    &["scenes", "tenants", "limits", "code", "handle", "whole", "remote"],
 ];
 
 #[test]
