@@ -3,10 +3,10 @@
 //! A call travels in a straight line: `mcp::tools` → [`sessions`] → [`session`] → [`worker`] → the
 //! process. Modules may import from those listed after them, never from those listed before, and a
 //! test checks it:
-//! wiring (`cli`, [`doctor`], `demo`, `daemon`, `service`, [`config`]) → [`http`], `stdio`, [`admin`] → [`mcp`] →
-//! [`telemetry`], [`terminate`], [`models`], [`pictures`], [`recordings`], [`runs`] → [`sessions`] →
+//! wiring (`cli`, [`doctor`], `demo`, `daemon`, `service`, `reload`, [`config`]) → [`http`], `stdio`, [`admin`] → [`mcp`] →
+//! [`telemetry`], [`metrics`], [`terminate`], [`models`], [`pictures`], [`recordings`], [`runs`] → [`sessions`] →
 //! [`session`] → [`compiler`], [`renderer`], [`sources`], [`uploads`] → [`worker`] → [`pool`] → [`store`], [`auth`], [`audit`] →
-//! [`scenes`], [`tenants`], [`limits`], [`code`], `handle`, `whole`.
+//! [`scenes`], [`tenants`], [`limits`], [`code`], `handle`, `whole`, `remote`.
 
 #![forbid(unsafe_code)]
 
@@ -15,6 +15,7 @@ pub mod config;
 mod daemon;
 mod demo;
 pub mod doctor;
+mod reload;
 mod service;
 
 pub mod admin;
@@ -28,8 +29,6 @@ pub mod models;
 pub mod pictures;
 pub mod runs;
 pub mod recordings;
-mod reload;
-mod remote;
 pub mod telemetry;
 pub mod terminate;
 
@@ -51,6 +50,7 @@ pub mod store;
 
 pub mod code;
 mod handle;
+pub mod remote;
 mod whole;
 pub mod limits;
 pub mod scenes;

@@ -131,6 +131,32 @@ fn what_keeps_its_name_keeps_its_state_to_the_last_bit() {
 }
 
 #[test]
+fn a_keyframe_that_was_added_goes_through_what_comes_after() {
+    let (_daemon, mut client) = daemon();
+    arm(&mut client);
+    client
+        .tool(
+            "edit_model",
+            json!({ "edits": [
+                { "add": { "xml": "<keyframe><key name='down' qpos='.1 .2 1 0 0 1 0 0 0'/></keyframe>" } },
+                { "add": { "xml": "<body name='new' pos='3 0 0'><joint name='slide' type='slide'/>\
+                    <geom size='.1'/></body>" } },
+                { "remove": { "kind": "joint", "name": "shoulder" } }
+            ] }),
+        )
+        .unwrap();
+    for (key, elbow) in [("up", 0.25), ("down", 0.2)] {
+        client.tool("reset_simulation", json!({ "keyframe": key })).unwrap();
+        let joints = json!({ "joints": ["elbow", "slide"] });
+        let there = client.tool("get_joint_positions", joints).unwrap();
+        assert_eq!(there["positions"], json!({ "elbow": elbow, "slide": 0.0 }), "{key}");
+    }
+    let mixed = "<keyframe><key name='third'/></keyframe><sensor><clock/></sensor>";
+    let refused = client.tool("edit_model", json!({ "edits": [{ "add": { "xml": mixed } }] }));
+    assert!(refused.unwrap_err()["message"].as_str().unwrap().contains("go apart"));
+}
+
+#[test]
 fn an_edit_that_changes_no_motion_changes_no_bit_of_it() {
     let (_daemon, mut client) = daemon();
     let mut run = |disturb: bool| {

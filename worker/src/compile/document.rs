@@ -53,6 +53,8 @@ pub(super) enum Kind {
     Part,
     /// Into the model.
     Section,
+    /// Into the model, and made for it as it is.
+    Keyframes,
 }
 
 /// Looks at a piece of MJCF that a client wants to add.
@@ -85,7 +87,9 @@ pub(super) fn check(field: &str, xml: &str) -> Result<Kind, Fault> {
     }
     match (depth, kinds.first()) {
         (0, Some(first)) if kinds.iter().all(|kind| kind == first) => Ok(*first),
-        (0, Some(_)) => Err(wrong("parts of a body and sections go apart".into())),
+        (0, Some(_)) => {
+            Err(wrong("parts of a body, keyframes and other sections go apart".into()))
+        }
         (0, None) => Err(wrong("it has no element".into())),
         _ => Err(wrong("an element in it does not end".into())),
     }
@@ -98,6 +102,8 @@ fn kind_of(event: &Event<'_>) -> Result<Kind, String> {
     let tag = String::from_utf8_lossy(element.name().as_ref()).into_owned();
     if PARTS.contains(&tag.as_str()) {
         Ok(Kind::Part)
+    } else if tag == "keyframe" {
+        Ok(Kind::Keyframes)
     } else if SECTIONS.contains(&tag.as_str()) {
         Ok(Kind::Section)
     } else {

@@ -119,12 +119,20 @@ impl Draft {
     }
 
     fn add(&mut self, pool: &Pool<'_>, xml: &str, to: Option<&str>) -> Result<(), Fault> {
+        if let Some(to) = to {
+            check_name("add.to", to)?;
+        }
         let kind = document::check("add.xml", xml)?;
-        self.stash_keys(pool)?;
+        if kind == Kind::Keyframes {
+            // Those that there are go with the new ones through what comes after.
+            self.restore_keys(pool)?;
+        } else {
+            self.stash_keys(pool)?;
+        }
         let document = self.save(pool)?;
         let added = match (kind, to) {
-            (Kind::Section, None) => document::append(&document, xml)?,
-            (Kind::Section, Some(_)) => {
+            (Kind::Section | Kind::Keyframes, None) => document::append(&document, xml)?,
+            (Kind::Section | Kind::Keyframes, Some(_)) => {
                 let problem = "a section belongs to the whole model and goes to no body".to_owned();
                 return Err(Fault::Invalid { field: "add.to".into(), problem });
             }
