@@ -1,6 +1,7 @@
 //! What conversations of the older protocol hold in memory, and what they leave.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{Value, json};
 use simward_tests::client::LEGACY;
@@ -18,6 +19,9 @@ const BEFORE: u32 = 100;
 
 /// How many come and go.
 const CYCLES: u32 = 10_000;
+
+/// How many clients open and end them.
+const CLIENTS: usize = 8;
 
 pub(crate) fn measure(bench: &Bench, report: &mut Report) {
     weigh(bench, report);
@@ -41,19 +45,33 @@ fn weigh(bench: &Bench, report: &mut Report) {
 
 fn come_and_go(bench: &Bench, report: &mut Report) {
     let shared = Shared::start(&bench.programs, 1, &[]);
-    let (server, token) = (&shared.server, &shared.tokens[0]);
+    let rss_after = |cycles| {
+        open_and_end(&shared, cycles);
+        process::memory(shared.server.pid()).rss_mb
+    };
     let cycles = bench.options.times(CYCLES);
-    let mut seen = Vec::new();
-    for cycle in 0..cycles {
-        Conversation::open(server.address(), token).end();
-        if cycle == 99 || (cycle + 1) % (cycles / 4) == 0 {
-            seen.push(process::memory(server.pid()).rss_mb);
-        }
-    }
-    let [first, _, half, _, all] = seen[..] else { unreachable!("five looks") };
+    let first = rss_after(BEFORE);
+    let half = rss_after(cycles / 2 - BEFORE);
+    let all = rss_after(cycles / 2);
     let what = format!("the daemon's RSS after {cycles} conversations (ratio: to half of them)");
     report.add(Row::new(21, &what, all, "MB").ratio(all / half).ratio_at_most(1.05));
-    report.add(Row::new(21, "the daemon's RSS after 100 conversations", first, "MB"));
+    report.add(Row::new(21, &format!("the daemon's RSS after {BEFORE} of them"), first, "MB"));
+}
+
+/// Lets so many come and go, of each client one after the other.
+fn open_and_end(shared: &Shared, count: u32) {
+    let left = AtomicU32::new(count);
+    let work = || {
+        let one_less = |left: u32| left.checked_sub(1);
+        while left.try_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok() {
+            Conversation::open(shared.server.address(), &shared.tokens[0]).end();
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(work);
+        }
+    });
 }
 
 /// A conversation, and the connection that it was opened over.
