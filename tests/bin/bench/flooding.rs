@@ -54,7 +54,13 @@ impl Seen {
 pub(crate) fn measure(bench: &Bench, report: &mut Report) {
     let shared = Shared::start(&bench.programs, TENANTS, &QUOTAS);
     let secs = bench.options.times(SECONDS);
-    let (polite, flooding) = crowd(&shared, Duration::from_secs(secs.into()));
+    let time = Duration::from_secs(secs.into());
+    let (alone, _) = crowd(&shared, POLITE * (TENANTS - 1), time);
+    let (p50, p99) = (alone.micros.median(), alone.micros.quantile(99));
+    let what = "list_runs of 63 tenants, 189 connections, without the one that floods";
+    let row = Row::new(20, &format!("{what}, p99 (ratio: to p50)"), p99 / 1e3, "ms");
+    report.add(row.ratio(p99 / p50));
+    let (polite, flooding) = crowd(&shared, CONNECTIONS, time);
     let what = "list_runs of 63 tenants, 189 connections, while another floods with 67";
     let failed = f64::from(polite.failed + polite.too_much + flooding.failed);
     let name = format!("{what}, calls that failed but for its own that were too many");
@@ -72,7 +78,7 @@ pub(crate) fn measure(bench: &Bench, report: &mut Report) {
 }
 
 /// What the polite ones have seen, and what the other has.
-fn crowd(shared: &Shared, time: Duration) -> (Seen, Seen) {
+fn crowd(shared: &Shared, connections: usize, time: Duration) -> (Seen, Seen) {
     let address = shared.server.address();
     let calls: Vec<_> =
         shared.tokens.iter().map(|token| request_as(token, "list_runs", &json!({}))).collect();
@@ -85,7 +91,7 @@ fn crowd(shared: &Shared, time: Duration) -> (Seen, Seen) {
             let work = repeat(address, calls[tenant].clone(), from, from + time);
             (tenant, tokio::spawn(work))
         };
-        let clients: Vec<_> = (0..CONNECTIONS).map(client).collect();
+        let clients: Vec<_> = (0..connections).map(client).collect();
         let (mut polite, mut flooding) = (Seen::default(), Seen::default());
         for (tenant, client) in clients {
             let side = if tenant == TENANTS - 1 { &mut flooding } else { &mut polite };
