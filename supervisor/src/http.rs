@@ -223,8 +223,8 @@ fn router(
         Arc::clone(&gate.legacy),
         transport,
     );
-    let by_era = gate::Eras { modern, older };
-    let gate = axum::middleware::from_fn_with_state(gate, gate::pass);
+    let by_era = gate::Eras { modern: Arc::new(modern), older: Arc::new(older) };
+    let gate = axum::middleware::from_fn_with_state(Arc::new(gate), gate::pass);
     Router::new().route_service(PATH, by_era).layer(gate).merge(pages::router(sessions))
 }
 

@@ -152,6 +152,11 @@ impl Session {
         self.inner.status.borrow()
     }
 
+    /// Whether it is gone, and may be found only for a moment more.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.status().state, State::Closed(_))
+    }
+
     /// What it holds.
     pub(crate) fn holdings(&self) -> &Arc<Holdings> {
         &self.inner.holdings

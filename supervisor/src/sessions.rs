@@ -260,10 +260,11 @@ impl Sessions {
         }
     }
 
-    /// A tenant's sessions, by handle.
+    /// A tenant's sessions, by handle. One that is closed is none any more.
     pub fn list(&self, tenant: &Tenant) -> Vec<Session> {
         let table = self.lock();
-        table.live.values().filter(|session| session.plan().tenant == *tenant).cloned().collect()
+        let own = table.live.values().filter(|session| session.plan().tenant == *tenant);
+        own.filter(|session| !session.is_closed()).cloned().collect()
     }
 
     /// Everybody's sessions, for operators.

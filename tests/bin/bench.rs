@@ -14,12 +14,18 @@
 mod bare;
 #[path = "bench/census.rs"]
 mod census;
+#[path = "bench/conversing.rs"]
+mod conversing;
 #[path = "bench/crowd.rs"]
 mod crowd;
 #[path = "bench/disturbing.rs"]
 mod disturbing;
 #[path = "bench/drawing.rs"]
 mod drawing;
+#[path = "bench/echoing.rs"]
+mod echoing;
+#[path = "bench/flooding.rs"]
+mod flooding;
 #[path = "bench/hanging.rs"]
 mod hanging;
 #[path = "bench/hibernating.rs"]
@@ -36,6 +42,8 @@ mod machine;
 mod memory;
 #[path = "bench/options.rs"]
 mod options;
+#[path = "bench/peers.rs"]
+mod peers;
 #[path = "bench/pipe.rs"]
 mod pipe;
 #[path = "bench/process.rs"]
@@ -56,6 +64,8 @@ mod rolling;
 mod rooms;
 #[path = "bench/server.rs"]
 mod server;
+#[path = "bench/shared.rs"]
+mod shared;
 #[path = "bench/soak.rs"]
 mod soak;
 #[path = "bench/starting.rs"]
@@ -89,7 +99,7 @@ struct Bench {
 type Measure = fn(&Bench, &mut Report);
 
 /// The measurements, by the number of the promise that they check.
-const PARTS: [(u32, &str, Measure); 17] = [
+const PARTS: [(u32, &str, Measure); 21] = [
     (1, "sessions created and closed in sequence", starting::measure),
     (2, "memory", memory::measure),
     (3, "humanoid steps", stepping::humanoid),
@@ -107,6 +117,10 @@ const PARTS: [(u32, &str, Measure); 17] = [
     (14, "pictures", drawing::measure),
     (16, "models", loading::measure),
     (17, "viewers", watching::measure),
+    (18, "calls over HTTP that do nothing", echoing::measure),
+    (19, "the same of others", echoing::among_peers),
+    (20, "tenants, one of which floods", flooding::measure),
+    (21, "conversations of the older protocol", conversing::measure),
 ];
 
 fn main() -> ExitCode {

@@ -41,7 +41,7 @@ pub(super) struct Gate {
 }
 
 /// Lets a request through, or turns it away.
-pub(super) async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+pub(super) async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     let (head, body) = request.into_parts();
     let Admitted { principal, remote, flight } = match gate.entrance.admit(&head).await {
         Ok(admitted) => admitted,
@@ -158,11 +158,17 @@ impl Drop for Passage {
     }
 }
 
-/// Hands a request to the generation of the protocol that it speaks.
-#[derive(Clone)]
+/// Hands a request to the generation of the protocol that it speaks. It is cloned for each request,
+/// and what it holds is not cheap to clone.
 pub(super) struct Eras<S> {
-    pub(super) modern: StreamableHttpService<S, NeverSessionManager>,
-    pub(super) older: StreamableHttpService<S, LegacySessions>,
+    pub(super) modern: Arc<StreamableHttpService<S, NeverSessionManager>>,
+    pub(super) older: Arc<StreamableHttpService<S, LegacySessions>>,
+}
+
+impl<S> Clone for Eras<S> {
+    fn clone(&self) -> Self {
+        Self { modern: Arc::clone(&self.modern), older: Arc::clone(&self.older) }
+    }
 }
 
 impl<S: ServerHandler> Service<Request> for Eras<S> {
@@ -176,10 +182,10 @@ impl<S: ServerHandler> Service<Request> for Eras<S> {
 
     fn call(&mut self, request: Request) -> Self::Future {
         if is_modern(request.headers()) {
-            let service = self.modern.clone();
+            let service = Arc::clone(&self.modern);
             Box::pin(async move { Ok(service.handle(request).await.map(Body::new)) })
         } else {
-            let service = self.older.clone();
+            let service = Arc::clone(&self.older);
             Box::pin(async move { Ok(service.handle(request).await.map(Body::new)) })
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::num::NonZero;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -53,6 +54,9 @@ impl Default for Config {
 /// Tenants that are remembered; beyond that those who have rested are forgotten.
 const TENANTS_MAX: usize = 10_000;
 
+/// In how many calls they are counted once: counting them takes a lock for each part of their table.
+const COUNT_EVERY: usize = 1_000;
+
 /// Counts what tenants take. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Quotas {
@@ -72,7 +76,14 @@ pub(super) enum Called<'a> {
 
 /// How fast each tenant may go. Cheap to clone.
 #[derive(Clone, Debug)]
-struct Rate(Arc<DefaultKeyedRateLimiter<Tenant>>);
+struct Rate(Arc<Limiter>);
+
+#[derive(Debug)]
+struct Limiter {
+    tenants: DefaultKeyedRateLimiter<Tenant>,
+    /// How many calls were made.
+    calls: AtomicUsize,
+}
 
 impl Rate {
     /// Nothing where there is no limit.
@@ -80,14 +91,17 @@ impl Rate {
         let every = Duration::try_from_secs_f64(1.0 / calls_per_sec).ok()?;
         let burst = NonZero::new(burst).unwrap_or(NonZero::<u32>::MIN);
         let quota = Quota::with_period(every)?.allow_burst(burst);
-        Some(Self(Arc::new(RateLimiter::keyed(quota))))
+        let tenants = RateLimiter::keyed(quota);
+        Some(Self(Arc::new(Limiter { tenants, calls: AtomicUsize::new(0) })))
     }
 
     fn take(&self, tenant: &Tenant, what: &'static str) -> Result<(), TooMuch> {
-        if TENANTS_MAX < self.0.len() {
-            self.0.retain_recent();
+        let Limiter { tenants, calls } = &*self.0;
+        let calls = calls.fetch_add(1, Ordering::Relaxed);
+        if calls.is_multiple_of(COUNT_EVERY) && TENANTS_MAX < tenants.len() {
+            tenants.retain_recent();
         }
-        self.0.check_key(tenant).map_err(|until| {
+        tenants.check_key(tenant).map_err(|until| {
             let retry_after = until.wait_time_from(DefaultClock::default().now());
             TooMuch { what, retry_after }
         })

@@ -12,6 +12,7 @@ pub(crate) struct Programs {
     pub(crate) bare_rollout: PathBuf,
     pub(crate) bare_compile: PathBuf,
     pub(crate) commit_cost: PathBuf,
+    pub(crate) bare_echo: PathBuf,
 }
 
 impl Programs {
@@ -21,17 +22,18 @@ impl Programs {
         if cfg!(debug_assertions) {
             eprintln!("bench: this is no release build, and its numbers mean nothing");
         }
-        let example = |name: &str| {
+        let example = |package: &str, name: &str| {
             let path = folder.join("examples").join(name);
-            built(path, &format!("-p simward-worker --example {name}"))
+            built(path, &format!("-p {package} --example {name}"))
         };
         Ok(Self {
             supervisor: built(folder.join("simward"), "-p simward-supervisor")?,
             worker: built(folder.join("simward-worker"), "-p simward-worker")?,
-            bare_loop: example("bare_loop")?,
-            bare_rollout: example("bare_rollout")?,
-            bare_compile: example("bare_compile")?,
-            commit_cost: example("commit_cost")?,
+            bare_loop: example("simward-worker", "bare_loop")?,
+            bare_rollout: example("simward-worker", "bare_rollout")?,
+            bare_compile: example("simward-worker", "bare_compile")?,
+            commit_cost: example("simward-worker", "commit_cost")?,
+            bare_echo: example("simward-tests", "bare_echo")?,
         })
     }
 

@@ -10,7 +10,7 @@ use crate::report::{Report, Row};
 use crate::rooms::Room;
 use crate::server::Server;
 use crate::stats::Samples;
-use crate::wire::request;
+use crate::wire::{request, storm};
 use crate::{Bench, process};
 
 const CLIENTS: usize = 8;
@@ -123,7 +123,7 @@ fn over_http(bench: &Bench, report: &mut Report) {
         for (sum, calls) in sums.iter_mut().zip(&calls) {
             let before = cpu();
             let begun = Instant::now();
-            sum.micros.extend(storm(&server, calls, begun + TURN));
+            sum.micros.extend(storm(server.address(), calls, begun + TURN));
             sum.wall_secs += begun.elapsed().as_secs_f64();
             let after = cpu();
             sum.supervisor_cpu_secs += after.0 - before.0;
@@ -145,17 +145,4 @@ fn over_http(bench: &Bench, report: &mut Report) {
     let what = "get_server_info, HTTP, 8 clients";
     report.add(Row::new(4, what, idle.calls_per_sec(), "calls/s"));
     idle.tell_cost(report, what, None);
-}
-
-/// Every client makes its call again and again.
-fn storm(server: &Server, calls: &[Vec<u8>], until: Instant) -> Samples {
-    std::thread::scope(|scope| {
-        let start = |call| scope.spawn(move || server.wire().repeat(call, until));
-        let clients: Vec<_> = calls.iter().map(Vec::as_slice).map(start).collect();
-        let mut samples = Samples::default();
-        for client in clients {
-            samples.extend(client.join().unwrap());
-        }
-        samples
-    })
 }

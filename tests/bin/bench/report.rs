@@ -20,6 +20,8 @@ pub(crate) struct Row {
     /// The value in relation to what it was compared with.
     ratio: Option<f64>,
     target: Option<Target>,
+    /// What would have to be there for it is not.
+    is_missing: bool,
 }
 
 /// What was promised.
@@ -43,7 +45,13 @@ impl Report {
 
 impl Row {
     pub(crate) fn new(number: u32, what: &str, value: f64, unit: &'static str) -> Self {
-        Self { number, what: what.to_owned(), value, unit, ratio: None, target: None }
+        let what = what.to_owned();
+        Self { number, what, value, unit, ratio: None, target: None, is_missing: false }
+    }
+
+    /// What could not be tried, because something is not installed.
+    pub(crate) fn missing(number: u32, what: &str) -> Self {
+        Self { is_missing: true, ..Self::new(number, what, f64::NAN, "") }
     }
 
     pub(crate) fn at_most(self, target: f64) -> Self {
@@ -79,6 +87,7 @@ impl Row {
 
     fn verdict(&self) -> &'static str {
         match self.reached() {
+            _ if self.is_missing => "not measured",
             Some(true) => "ok",
             Some(false) => "NOT REACHED",
             None => "",
@@ -93,10 +102,12 @@ impl Row {
             Some(Target::RatioAtMost(target)) => format!("ratio ≤ {}", short(target)),
             Some(Target::RatioAtLeast(target)) => format!("ratio ≥ {}", short(target)),
         };
+        let value = format!("{} {}", short(self.value), self.unit);
+        let value = if self.is_missing { String::new() } else { value };
         [
             self.number.to_string(),
             self.what.clone(),
-            format!("{} {}", short(self.value), self.unit),
+            value,
             target,
             self.ratio.map_or_else(String::new, |ratio| format!("{ratio:.3}")),
             self.verdict().to_owned(),
@@ -113,6 +124,7 @@ impl Row {
             "target": target,
             "ratio": self.ratio,
             "reached": self.reached(),
+            "verdict": self.verdict(),
         })
     }
 }

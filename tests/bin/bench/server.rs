@@ -48,6 +48,11 @@ impl Server {
         i32::try_from(self.child.id()).unwrap()
     }
 
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Where it keeps what outlives it.
     pub(crate) fn state(&self) -> &Path {
         self.state.path()
@@ -79,11 +84,16 @@ fn launch(programs: &Programs, state: &TempDir, settings: &[String]) -> (Child, 
         .stdin(Stdio::null())
         .spawn()
         .unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let said: Value = serde_json::from_str(&line).expect("the daemon prints its address");
-    let address = said["listen"].as_str().unwrap().parse().unwrap();
+    let address = said_address(&mut child).expect("the daemon prints its address");
     (child, address)
+}
+
+/// Where a server listens that says so in its first line; nothing if it says no such thing.
+pub(crate) fn said_address(child: &mut Child) -> Option<SocketAddr> {
+    let mut line = String::new();
+    BufReader::new(child.stdout.take()?).read_line(&mut line).ok()?;
+    let said: Value = serde_json::from_str(&line).ok()?;
+    said["listen"].as_str()?.parse().ok()
 }
 
 /// `simward MODE`, with its log in its state folder.

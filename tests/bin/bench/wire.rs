@@ -73,15 +73,29 @@ impl Wire {
     }
 }
 
+/// Every client makes its call again and again.
+pub(crate) fn storm(address: SocketAddr, calls: &[Vec<u8>], until: Instant) -> Samples {
+    std::thread::scope(|scope| {
+        let start = |call| scope.spawn(move || Wire::connect(address).repeat(call, until));
+        let clients: Vec<_> = calls.iter().map(Vec::as_slice).map(start).collect();
+        let mut samples = Samples::default();
+        for client in clients {
+            samples.extend(client.join().unwrap());
+        }
+        samples
+    })
+}
+
 /// Where an answer ends.
-enum End {
+pub(crate) enum End {
     At(usize),
     /// With the empty chunk.
     Chunk,
 }
 
 impl End {
-    fn of(answer: &[u8]) -> Option<Self> {
+    /// Where this one ends, if its head is there.
+    pub(crate) fn of(answer: &[u8]) -> Option<Self> {
         let head = 4 + answer.windows(4).position(|bytes| bytes == b"\r\n\r\n")?;
         let length = text(&answer[..head]).to_ascii_lowercase();
         let length = length.lines().find_map(|line| line.strip_prefix("content-length:"));
@@ -92,7 +106,7 @@ impl End {
         )
     }
 
-    fn is_reached(&self, answer: &[u8]) -> bool {
+    pub(crate) fn is_reached(&self, answer: &[u8]) -> bool {
         match self {
             Self::At(end) => *end <= answer.len(),
             Self::Chunk => answer.ends_with(b"\r\n0\r\n\r\n"),
@@ -114,6 +128,11 @@ impl Answer<'_> {
         is_success(self.0)
     }
 
+    /// How long its body is, in bytes.
+    pub(crate) fn body_bytes(self) -> usize {
+        self.0.len() - 4 - self.0.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap()
+    }
+
     /// Its structured content.
     pub(crate) fn content(self) -> Value {
         let begin = self.0.iter().position(|byte| *byte == b'{').unwrap();
@@ -132,6 +151,15 @@ pub(crate) fn is_success(answer: &[u8]) -> bool {
 
 /// A whole request, ready to be sent any number of times.
 pub(crate) fn request(tool: &str, arguments: &Value) -> Vec<u8> {
+    request_with(tool, arguments, &[])
+}
+
+/// The same of somebody who has a token.
+pub(crate) fn request_as(token: &str, tool: &str, arguments: &Value) -> Vec<u8> {
+    request_with(tool, arguments, &[format!("authorization: Bearer {token}")])
+}
+
+fn request_with(tool: &str, arguments: &Value, more: &[String]) -> Vec<u8> {
     let meta = json!({
         "io.modelcontextprotocol/protocolVersion": MODERN,
         "io.modelcontextprotocol/clientCapabilities": {},
@@ -150,7 +178,8 @@ pub(crate) fn request(tool: &str, arguments: &Value) -> Vec<u8> {
         format!("mcp-name: {tool}"),
         format!("content-length: {}", body.len()),
     ];
-    format!("{}\r\n\r\n{body}", head.join("\r\n")).into_bytes()
+    let head = [&head[..], more].concat().join("\r\n");
+    format!("{head}\r\n\r\n{body}").into_bytes()
 }
 
 fn text(bytes: &[u8]) -> String {

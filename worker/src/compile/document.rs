@@ -87,9 +87,7 @@ pub(super) fn check(field: &str, xml: &str) -> Result<Kind, Fault> {
     }
     match (depth, kinds.first()) {
         (0, Some(first)) if kinds.iter().all(|kind| kind == first) => Ok(*first),
-        (0, Some(_)) => {
-            Err(wrong("parts of a body, keyframes and other sections go apart".into()))
-        }
+        (0, Some(_)) => Err(wrong("parts of a body, keyframes and other sections go apart".into())),
         (0, None) => Err(wrong("it has no element".into())),
         _ => Err(wrong("an element in it does not end".into())),
     }
