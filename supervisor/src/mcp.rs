@@ -215,19 +215,23 @@ impl McpServer {
             return Ok(answer);
         }
         let call = self.inner.router.call(ToolCallContext::new(self, request, context));
-        // A panic would leave the caller without an answer for ever.
-        let mut response = match AssertUnwindSafe(call).catch_unwind().await {
-            Ok(response) => response?,
-            Err(_panic) => {
-                tracing::error!(%tool, "a tool panicked");
-                Refusal::internal().into_response()
-            }
-        };
+        let mut response = unless_it_panics(&tool, call).await?;
         if let CallToolResponse::Complete(result) = &mut response {
             refusal::complete(result);
         }
         Ok(response)
     }
+}
+
+/// What a tool answers. A panic would leave the caller without an answer for ever.
+async fn unless_it_panics(
+    tool: &str,
+    call: impl Future<Output = Result<CallToolResponse, ErrorData>>,
+) -> Result<CallToolResponse, ErrorData> {
+    AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|_panic| {
+        tracing::error!(tool, "a tool panicked");
+        Ok(Refusal::internal().into_response())
+    })
 }
 
 impl ServerHandler for McpServer {
@@ -436,6 +440,15 @@ mod tests {
                 assert!(described, "`{}.{name}` has no description", tool.name);
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_tool_that_panics_is_refused_and_nobody_waits_for_ever() {
+        let broken = async { panic!("a defect") };
+        let answered = unless_it_panics("broken", broken).await.unwrap();
+        let CallToolResponse::Complete(result) = answered else { panic!("it is no result") };
+        assert_eq!(result.is_error, Some(true));
+        assert_eq!(result.structured_content.unwrap()["code"], "internal_error");
     }
 
     /// Everything that a model reads about us, in one file that reviewers see change.

@@ -4,6 +4,8 @@
 
 mod processes;
 mod stats;
+pub mod usage;
 
 pub use self::processes::{ProcessReport, Processes, Watch};
 pub use self::stats::PoolStats;
+pub use self::usage::Use;

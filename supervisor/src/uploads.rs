@@ -170,6 +170,19 @@ impl Uploads {
         Self { inner: Arc::new(inner) }
     }
 
+    /// How much may be sent ahead.
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// How many files a tenant has, those on their way included, and what they take, in bytes.
+    pub fn used(&self, tenant: &Tenant) -> (usize, u64) {
+        let table = self.table();
+        let arriving = table.arriving(tenant);
+        let bytes: u64 = table.of(tenant).map(|upload| upload.bytes).sum();
+        (table.of(tenant).count() + arriving.files, bytes + arriving.bytes)
+    }
+
     /// A file begins to arrive.
     pub fn begin(&self, tenant: &Tenant, announced: Option<u64>) -> Result<Arriving, Error> {
         let max = self.inner.config.bytes_max;

@@ -19,6 +19,7 @@ mod motion;
 mod observation;
 mod parallel;
 mod pictures;
+mod performance;
 pub(super) mod pool;
 mod recordings;
 mod runs;
@@ -89,6 +90,7 @@ pub(super) const FAMILIES: &[Family] = &[
     family("Recordings", Some(Toolset::Analysis), McpServer::recording_tools),
     family("Pictures", Some(Toolset::Simulation), McpServer::picture_tools),
     family("Viewer", Some(Toolset::Simulation), McpServer::viewer_tools),
+    family("Performance", Some(Toolset::Performance), McpServer::performance_tools),
     family("Pool", Some(Toolset::Pool), McpServer::pool_tools).needs(Scope::AdministerPool),
 ];
 

@@ -54,6 +54,12 @@ pub fn read(pid: i32) -> Option<Reading> {
     })
 }
 
+/// Resident memory, in bytes: the cheapest of all readings.
+pub fn resident_bytes(pid: i32) -> Option<u64> {
+    let pages = Process::new(pid).ok()?.statm().ok()?.resident;
+    Some(pages * procfs::page_size())
+}
+
 /// Reads what a process is doing, as one: all its threads.
 pub fn activity(pid: i32) -> Option<Activity> {
     let process = Process::new(pid).ok()?;

@@ -259,6 +259,16 @@ impl Holdings {
         Ok(())
     }
 
+    /// What its checkpoints and snapshots take, in bytes.
+    pub(crate) fn checkpoint_bytes(&self) -> u64 {
+        self.lock().checkpoint_bytes()
+    }
+
+    /// What its recordings take, in bytes.
+    pub(crate) fn recording_bytes(&self) -> u64 {
+        self.lock().recording_bytes()
+    }
+
     /// How many snapshots there are.
     pub(crate) fn snapshots(&self) -> usize {
         self.lock().record.snapshots.len()
@@ -347,7 +357,7 @@ impl Inner {
     }
 
     /// What the checkpoints take, in bytes, those of models that are being loaded included.
-    fn checkpoint_bytes(&self) -> u64 {
+    pub(super) fn checkpoint_bytes(&self) -> u64 {
         let values = |held: &Held| held.model.as_ref().map(|model| model.about.state_values);
         let held = self.models.values().filter_map(values).filter_map(checkpoint::file_bytes);
         let taken = self.snapshots.values().filter_map(Taken::bytes);

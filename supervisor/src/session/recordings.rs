@@ -298,7 +298,7 @@ impl Inner {
     }
 
     /// What the recordings take, in bytes.
-    fn recording_bytes(&self) -> u64 {
+    pub(super) fn recording_bytes(&self) -> u64 {
         let kept = self.record.recordings.values().map(|recorded| recorded.bytes);
         kept.chain(self.reserved_recordings.values().copied()).fold(0, u64::saturating_add)
     }

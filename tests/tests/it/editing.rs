@@ -141,6 +141,7 @@ fn a_keyframe_that_was_added_goes_through_what_comes_after() {
                 { "add": { "xml": "<keyframe><key name='down' qpos='.1 .2 1 0 0 1 0 0 0'/></keyframe>" } },
                 { "add": { "xml": "<body name='new' pos='3 0 0'><joint name='slide' type='slide'/>\
                     <geom size='.1'/></body>" } },
+                { "remove": { "kind": "actuator", "name": "servo" } },
                 { "remove": { "kind": "joint", "name": "shoulder" } }
             ] }),
         )

@@ -76,6 +76,7 @@ fn no_tool_says_that_it_did_something_where_there_is_nothing() {
         "fork_session",
         "get_loaded_models",
         "get_process_pool_stats",
+        "get_resource_usage",
         "get_server_info",
         "get_session_info",
         "get_viewer_url",

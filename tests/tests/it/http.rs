@@ -163,6 +163,18 @@ fn unused_conversations_end() {
 }
 
 #[test]
+fn a_conversation_does_not_end_under_a_call_that_takes_longer_than_it_may_rest() {
+    let daemon = Setup::real(&programs!()).set("http.legacy_idle_secs", "0.2").serve();
+    let mut legacy = Legacy::open(&daemon);
+    let limited = json!({ "limits": { "step_rate": 100 } });
+    let session = legacy.tool("create_session", &limited)["session_id"].clone();
+    legacy.tool("create_scene", &json!({ "session_id": session, "scene": "pendulum" }));
+    // At its step rate that takes two seconds and more.
+    let stepped = legacy.tool("step_simulation", &json!({ "session_id": session, "steps": 220 }));
+    assert_eq!(stepped["steps_done"], 220, "{stepped}");
+}
+
+#[test]
 fn a_small_answer_does_not_wait_for_nagle() {
     let daemon = daemon();
     let mut client = daemon.client();

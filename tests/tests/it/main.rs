@@ -55,4 +55,5 @@ mod tls;
 mod tutorial;
 mod undone;
 mod uploads;
+mod usage;
 mod viewer;
