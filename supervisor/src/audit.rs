@@ -53,7 +53,8 @@ const TEXT_CHARS_MAX: usize = 128;
 pub struct Entry {
     /// When it ended.
     pub at: Timestamp,
-    /// `call` of a tool, `read` of a resource, or `denied` for one that was not let in.
+    /// `call` of a tool, `read` of a resource, `upload` of a file, or `denied` for one that was not let
+    /// in.
     pub event: &'static str,
     /// Whose call it was.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -202,6 +203,10 @@ struct Writer {
     config: Config,
     file: BufWriter<File>,
     bytes: u64,
+    /// How long it may be before it makes room.
+    rotate_at: u64,
+    /// Whether there is something to flush.
+    is_new: bool,
     /// Whether the last line could not be written, so that one that cannot either is not told of.
     is_failing: bool,
 }
@@ -209,7 +214,8 @@ struct Writer {
 impl Writer {
     fn open(config: Config) -> io::Result<Self> {
         let (file, bytes) = append(&config.path)?;
-        Ok(Self { config, file, bytes, is_failing: false })
+        let rotate_at = config.rotate_bytes;
+        Ok(Self { config, file, bytes, rotate_at, is_new: false, is_failing: false })
     }
 
     /// Writes until nobody can hand over any more.
@@ -223,15 +229,25 @@ impl Writer {
                     Err(TryRecvError::Empty | TryRecvError::Disconnected) => (),
                 }
             }
-            // What cannot be written now stays in the buffer until the next time.
-            let flushed = self.file.flush();
-            self.say(flushed);
+            self.flush();
             rest();
         }
         let lost = dropped.untold.swap(0, Ordering::Relaxed);
-        let told = if lost == 0 { Ok(()) } else { writeln!(self.file, "{}", gap(lost)) };
-        let written = told.and_then(|()| self.file.flush());
-        self.say(written);
+        if lost != 0 {
+            // If this cannot be written either, the flush says so.
+            writeln!(self.file, "{}", gap(lost)).ok();
+            self.is_new = true;
+        }
+        self.flush();
+    }
+
+    /// What cannot be written now stays in the buffer until the next time.
+    fn flush(&mut self) {
+        if self.is_new {
+            let flushed = self.file.flush();
+            self.is_new = flushed.is_err();
+            self.say(flushed);
+        }
     }
 
     fn write_or_say(&mut self, entry: &Entry, dropped: &Dropped) {
@@ -240,8 +256,8 @@ impl Writer {
         if written.is_err() {
             dropped.untold.fetch_add(lost, Ordering::Relaxed);
             dropped.one();
+            self.say(written);
         }
-        self.say(written);
     }
 
     /// Says once that the audit cannot be written, and once that it can be again.
@@ -260,8 +276,8 @@ impl Writer {
     }
 
     fn write(&mut self, entry: &Entry, lost: u64) -> io::Result<()> {
-        if self.config.rotate_bytes <= self.bytes {
-            self.rotate()?;
+        if self.rotate_at <= self.bytes {
+            self.rotate();
         }
         let mut line = String::new();
         if lost != 0 {
@@ -272,25 +288,48 @@ impl Writer {
         line.push('\n');
         self.file.write_all(line.as_bytes())?;
         self.bytes += line.len() as u64;
+        self.is_new = true;
         Ok(())
     }
 
-    fn rotate(&mut self) -> io::Result<()> {
+    /// Makes room. If that fails the file that there is grows on, and it is tried again once it has
+    /// grown by as much: each time costs the oldest file.
+    fn rotate(&mut self) {
+        let rotated = self.try_to_rotate();
+        self.rotate_at = match &rotated {
+            Ok(()) => self.config.rotate_bytes,
+            Err(_) => self.bytes.saturating_add(self.config.rotate_bytes.max(1)),
+        };
+        if let Err(error) = rotated {
+            tracing::error!(%error, "the audit cannot make room; its file grows");
+        }
+    }
+
+    fn try_to_rotate(&mut self) -> io::Result<()> {
         self.file.flush()?;
         let path = &self.config.path;
+        // First what may fail for want of anything.
+        let next = path.with_added_extension("new");
+        let opened = append(&next)?;
         for older in (1..self.config.keep_files).rev() {
-            match std::fs::rename(numbered(path, older), numbered(path, older + 1)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => (),
-            }
+            unless_missing(std::fs::rename(numbered(path, older), numbered(path, older + 1)))?;
         }
-        if self.config.keep_files == 0 {
-            std::fs::remove_file(path)?;
+        unless_missing(if self.config.keep_files == 0 {
+            std::fs::remove_file(path)
         } else {
-            std::fs::rename(path, numbered(path, 1))?;
-        }
-        (self.file, self.bytes) = append(path)?;
+            std::fs::rename(path, numbered(path, 1))
+        })?;
+        std::fs::rename(&next, path)?;
+        (self.file, self.bytes) = opened;
         Ok(())
+    }
+}
+
+/// What somebody has taken away needs no moving.
+fn unless_missing(moved: io::Result<()>) -> io::Result<()> {
+    match moved {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
     }
 }
 
@@ -362,6 +401,33 @@ mod tests {
         assert_eq!(tool(&path), "tool_4");
         assert_eq!([tool(&numbered(&path, 1)), tool(&numbered(&path, 2))], ["tool_3", "tool_2"]);
         assert!(!numbered(&path, 3).exists());
+    }
+
+    #[test]
+    fn a_file_that_was_taken_away_or_cannot_make_room_costs_nothing_that_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let older =
+            |number: u32| std::fs::read_to_string(numbered(&path, number)).unwrap_or_default();
+        let config = Config { path: path.clone(), rotate_bytes: 1, keep_files: 3 };
+        let mut writer = Writer::open(config).unwrap();
+        writer.write(&entry("first"), 0).unwrap();
+        writer.flush();
+        std::fs::rename(&path, folder.path().join("elsewhere")).unwrap();
+        writer.write(&entry("second"), 0).unwrap();
+        writer.flush();
+        assert!(std::fs::read_to_string(&path).unwrap().contains("second"));
+        // Nobody can open what is a folder.
+        let way = path.with_added_extension("new");
+        std::fs::create_dir(&way).unwrap();
+        std::fs::write(numbered(&path, 1), "kept").unwrap();
+        for _ in 0..10 {
+            writer.rotate_at = 1;
+            writer.write(&entry("third"), 0).unwrap();
+        }
+        writer.flush();
+        assert_eq!((older(1).as_str(), older(2).as_str()), ("kept", ""));
+        assert_eq!(std::fs::read_to_string(&path).unwrap().matches("third").count(), 10);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use std::str::FromStr;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 
 pub use self::keys::KeysError;
 use self::oauth::{Metadata, Oauth};
@@ -222,6 +223,13 @@ impl Auth {
     pub async fn look_for_keys(&self) {
         if let Some(oauth) = &self.inner.oauth {
             oauth.look_for_keys().await;
+        }
+    }
+
+    /// Looks for them now and then, until `stop`.
+    pub async fn keep_keys_fresh(&self, stop: &CancellationToken) {
+        if let Some(oauth) = &self.inner.oauth {
+            oauth.keep_keys_fresh(stop).await;
         }
     }
 

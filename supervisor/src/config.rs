@@ -244,11 +244,20 @@ impl Config {
                 format!("must be 0 (no limit) or between 0.001 and 1e6, and is {calls_per_sec}");
             return Err(Error::Unusable { key: "http.quotas.calls_per_sec", problem });
         }
-        for http::OfTool { name, calls_per_sec, .. } in &self.http.quotas.tools {
+        let is_too_long = |calls_per_sec: f64, burst: u32| {
+            calls_per_sec != 0.0 && REST_SECS_MAX < f64::from(burst) / calls_per_sec
+        };
+        if is_too_long(calls_per_sec, self.http.quotas.burst) {
+            let problem = format!("takes more than {REST_SECS_MAX} s of rest at that rate");
+            return Err(Error::Unusable { key: "http.quotas.burst", problem });
+        }
+        for http::OfTool { name, calls_per_sec, burst } in &self.http.quotas.tools {
             let problem = if mcp::scope_of_tool(name).is_none() {
                 format!("names `{}`, which is no tool", name.chars().take(80).collect::<String>())
             } else if !(0.001..=1e6).contains(calls_per_sec) {
                 format!("must have a rate between 0.001 and 1e6 for `{name}`, not {calls_per_sec}")
+            } else if is_too_long(*calls_per_sec, *burst) {
+                format!("has a burst for `{name}` that takes more than {REST_SECS_MAX} s of rest")
             } else {
                 continue;
             };
@@ -314,6 +323,9 @@ impl Config {
 /// With less memory no process starts.
 const PROCESS_BYTES_MIN: u64 = 32 << 20;
 
+/// The longest rest after which a whole burst may come again: a year.
+const REST_SECS_MAX: f64 = 31_536_000.0;
+
 /// Ten years.
 const DURATION_SECS_MAX: f64 = 315_360_000.0;
 
@@ -369,6 +381,8 @@ mod tests {
         assert!(error.contains("more than `pool.headroom.memory_tight_ratio`"), "{error}");
         let error = refused("[http.quotas]\ncalls_per_sec = -1\n");
         assert!(error.contains("`http.quotas.calls_per_sec` must be 0 (no limit)"), "{error}");
+        let error = refused("[http.quotas]\ncalls_per_sec = 0.001\nburst = 4294967295\n");
+        assert!(error.contains("`http.quotas.burst` takes more than"), "{error}");
         let of_tool = |text: &str| refused(&format!("[[http.quotas.tools]]\n{text}"));
         assert!(of_tool("name = \"draw\"\ncalls_per_sec = 1").contains("no tool"));
         assert!(of_tool("name = \"get_state\"\ncalls_per_sec = 0").contains("0.001 and 1e6"));

@@ -20,7 +20,7 @@ use crate::models::Models;
 use crate::pool::Pool;
 use crate::pool::groups::Limits;
 use crate::pool::layers::Role;
-use crate::reload::{Reload, Reread};
+use crate::reload::{self, Reload, Reread};
 use crate::renderer::Renderer;
 use crate::runs::Runs;
 use crate::sessions::Sessions;
@@ -39,6 +39,7 @@ pub(crate) async fn serve_http<S: Served>(
     extend: impl FnOnce(McpServer) -> S,
     reread: Reread,
 ) -> anyhow::Result<()> {
+    let hangups = reload::hear()?;
     let place = Place::take(&state_dir(&config))?;
     let endpoint = Endpoint::bind(config.http.clone(), service::socket()?).await?;
     let metrics = metrics::bind(&config.metrics).await?;
@@ -52,10 +53,9 @@ pub(crate) async fn serve_http<S: Served>(
     let stop = stop_on_signals()?;
     let url = endpoint.url()?;
     let (running, tls) = (config.clone(), endpoint.tls().cloned());
-    Reload { auth: auth.clone(), tls, running, reread }.on_signal()?;
-    let keys = auth.clone();
-    // Who is not there now may be there when it is needed.
-    tokio::spawn(async move { keys.look_for_keys().await });
+    Reload { auth: auth.clone(), tls, running, reread }.on(hangups);
+    let (keys, stopped) = (auth.clone(), stop.clone());
+    tokio::spawn(async move { keys.keep_keys_fresh(&stopped).await });
     tracing::info!(%url, admin = %admin.path().display(), "ready");
     if print_address {
         let metrics = metrics.as_ref().and_then(|listener| listener.local_addr().ok());

@@ -94,7 +94,8 @@ pub(crate) async fn run(config: Config, as_json: bool) -> anyhow::Result<ExitCod
 
 fn descriptors(config: &Config) -> Finding {
     let needed = config.sessions.awake_max as u64 * DESCRIPTORS_PER_SESSION
-        + config.http.connections_max as u64;
+        + config.http.connections_max as u64
+        + config.uploads.all_max as u64;
     let hard = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
     let found = format!("{hard} can be open; {needed} are needed with all sessions awake");
     if needed <= hard {

@@ -36,7 +36,7 @@ use self::legacy::LegacySessions;
 use self::origins::Origins;
 use self::proxies::Proxies;
 pub use self::quota::OfTool;
-use self::quota::Quotas;
+use self::quota::{Places, Quotas};
 use self::tls::Tls;
 use crate::auth::Auth;
 use crate::mcp::McpServer;
@@ -173,6 +173,10 @@ impl Endpoint {
             legacy: Arc::clone(&legacy),
             budget: Budget::new(config.body_bytes_max),
             quotas: Quotas::new(&config.quotas),
+            streams: Places::new(
+                Some(gate::STREAMS_OF_ONE_MAX),
+                "streams at a time than one tenant may have",
+            ),
         };
         let uploads = uploads::router(ours.uploads().clone(), entrance.clone());
         let router =

@@ -2,7 +2,7 @@
 //! server. Whatever else the configuration says needs a restart, and it is said which keys do.
 
 use anyhow::Context as _;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::auth::Auth;
 use crate::code::chain;
@@ -20,16 +20,19 @@ pub(crate) struct Reload {
     pub(crate) reread: Reread,
 }
 
+/// Hears SIGHUP from now on; before that, it would end the daemon.
+pub(crate) fn hear() -> anyhow::Result<Signal> {
+    signal(SignalKind::hangup()).context("SIGHUP cannot be heard")
+}
+
 impl Reload {
     /// Does it whenever SIGHUP says so.
-    pub(crate) fn on_signal(self) -> anyhow::Result<()> {
-        let mut hangups = signal(SignalKind::hangup()).context("SIGHUP cannot be heard")?;
+    pub(crate) fn on(self, mut hangups: Signal) {
         tokio::spawn(async move {
             while hangups.recv().await.is_some() {
                 self.run().await;
             }
         });
-        Ok(())
     }
 
     async fn run(&self) {

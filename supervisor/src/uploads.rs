@@ -30,6 +30,8 @@ pub struct Config {
     pub all_bytes_max: u64,
     /// How many files one tenant may have.
     pub per_tenant_max: usize,
+    /// How many there may be of all.
+    pub all_max: usize,
     /// How long a file stays, in seconds.
     pub keep_secs: f64,
 }
@@ -41,6 +43,7 @@ impl Default for Config {
             per_tenant_bytes_max: 512 << 20,
             all_bytes_max: 4 << 30,
             per_tenant_max: 256,
+            all_max: 2048,
             keep_secs: 3600.0,
         }
     }
@@ -118,8 +121,12 @@ pub enum Error {
         retry_after: Duration,
     },
     /// There are too many.
-    #[error("a tenant may have {max} uploaded files (uploads.per_tenant_max) at a time")]
+    #[error("{what} may be {max} ({key}) at a time")]
     Many {
+        /// Whose.
+        what: &'static str,
+        /// Its key.
+        key: &'static str,
         /// The limit.
         max: usize,
         /// When the oldest one is gone.
@@ -129,6 +136,9 @@ pub enum Error {
     /// somebody else's.
     #[error("there is no uploaded file `{0}`, or it is not kept any more")]
     Unknown(String),
+    /// There is nothing in it.
+    #[error("an empty file is of no use")]
+    Empty,
     /// Several are too long together.
     #[error("the files of one model may have {} bytes together", crate::sources::BYTES_MAX)]
     Together,
@@ -143,6 +153,7 @@ impl Code for Error {
             Self::TooLong { .. } | Self::Full { .. } | Self::Many { .. } | Self::Together => {
                 "limit_exceeded"
             }
+            Self::Empty => "invalid_argument",
             Self::Unknown(_) => "asset_unknown",
             Self::Io(_) => "store_unavailable",
         }
@@ -191,9 +202,28 @@ impl Uploads {
         }
         let mut table = self.table();
         let count = table.of(tenant).count() + table.arriving(tenant).files;
-        if self.inner.config.per_tenant_max <= count {
-            let retry_after = table.oldest(Some(tenant), self.keep());
-            return Err(Error::Many { max: self.inner.config.per_tenant_max, retry_after });
+        let on_their_way: usize = table.arriving.values().map(|arriving| arriving.files).sum();
+        let config = &self.inner.config;
+        for (what, count, max, key, of) in [
+            (
+                "a tenant's files",
+                count,
+                config.per_tenant_max,
+                "uploads.per_tenant_max",
+                Some(tenant),
+            ),
+            (
+                "all files",
+                table.uploads.len() + on_their_way,
+                config.all_max,
+                "uploads.all_max",
+                None,
+            ),
+        ] {
+            if max <= count {
+                let retry_after = table.oldest(of, self.keep());
+                return Err(Error::Many { what, max, key, retry_after });
+            }
         }
         let file = Arc::new(self.inner.make().map_err(io::Error::from)?);
         table.arriving.entry(tenant.clone()).or_default().files += 1;
@@ -328,7 +358,11 @@ impl Arriving {
     }
 
     /// It is whole.
-    pub fn finish(mut self) -> Uploaded {
+    pub fn finish(mut self) -> Result<Uploaded, Error> {
+        // It would take a descriptor.
+        if self.bytes == 0 {
+            return Err(Error::Empty);
+        }
         let asset = handle::new(PREFIX);
         let upload = Upload {
             tenant: self.tenant.clone(),
@@ -344,7 +378,7 @@ impl Arriving {
         table.arrived(&self.tenant, bytes);
         drop(table);
         self.is_whole = true;
-        Uploaded { asset, bytes, kept_secs }
+        Ok(Uploaded { asset, bytes, kept_secs })
     }
 }
 
@@ -369,7 +403,7 @@ mod tests {
         for piece in content.chunks(3) {
             arriving.write(piece)?;
         }
-        Ok(arriving.finish().asset)
+        Ok(arriving.finish()?.asset)
     }
 
     #[test]
@@ -400,6 +434,19 @@ mod tests {
     }
 
     #[test]
+    fn there_are_so_many_files_of_all_and_none_is_empty() {
+        let uploads = uploads(Config { all_max: 2, ..Config::default() });
+        let of = |name: &str| Tenant::named(name);
+        assert!(matches!(upload(&uploads, &of("one"), b""), Err(Error::Empty)));
+        upload(&uploads, &of("one"), b"1").unwrap();
+        let arriving = uploads.begin(&of("two"), None).unwrap();
+        let refused = upload(&uploads, &of("three"), b"3").unwrap_err();
+        assert!(refused.to_string().contains("uploads.all_max"), "{refused}");
+        drop(arriving);
+        upload(&uploads, &of("three"), b"3").unwrap();
+    }
+
+    #[test]
     fn what_is_kept_long_enough_makes_room() {
         let config = Config { per_tenant_max: 1, keep_secs: 0.0, ..Config::default() };
         let uploads = uploads(config);
@@ -408,9 +455,10 @@ mod tests {
         assert!(matches!(uploads.read(&tenant, &asset, &mut 1000), Err(Error::Unknown(_))));
         upload(&uploads, &tenant, b"new").unwrap();
         let full = Uploads::new(Config { per_tenant_max: 1, ..Config::default() }, None);
-        let arriving = full.begin(&tenant, None).unwrap();
+        let mut arriving = full.begin(&tenant, None).unwrap();
         assert!(matches!(full.begin(&tenant, None), Err(Error::Many { .. })));
-        arriving.finish();
+        arriving.write(b"one").unwrap();
+        arriving.finish().unwrap();
         assert!(matches!(full.begin(&tenant, None), Err(Error::Many { .. })));
     }
 }

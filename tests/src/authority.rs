@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, get_current_timestamp};
@@ -107,6 +108,8 @@ impl Shared {
     }
 
     fn answer(&self, own: SocketAddr, stream: TcpStream) -> std::io::Result<()> {
+        // A client that says nothing holds up nobody for long.
+        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
         let mut reader = BufReader::new(stream);
         let mut line = String::new();
         reader.read_line(&mut line)?;

@@ -1,6 +1,6 @@
 //! The keys of an authorization server: where they come from, and how long they are good.
 //!
-//! They are fetched before they are needed, and again when a token names one that is not there,
+//! They are fetched before they are needed, every hour, and when a token names one that is not there,
 //! but not for every such token. While the server cannot be reached, the keys of before hold for a
 //! day.
 
@@ -17,17 +17,21 @@ use reqwest::{StatusCode, Url};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
 use crate::code::chain;
 
-/// How long keys are good without being looked for again, and how long at most.
-const FRESH: Duration = Duration::from_hours(1);
+/// How often keys are looked for: when they were there the last time, and when they were not.
+const LOOK_EVERY: Duration = Duration::from_hours(1);
+const RETRY_EVERY: Duration = Duration::from_mins(1);
+
+/// How long keys are good that were not seen again.
 const STALE_MAX: Duration = Duration::from_hours(24);
 
 /// Nobody makes us look for keys more often than this.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(30);
 
-/// How long an answer may take, and how long it may be.
+/// How long a look may take in all, and how long an answer may be.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
 
@@ -74,6 +78,9 @@ pub enum KeysError {
         /// What is wrong with it.
         what: String,
     },
+    /// There is no answer in time.
+    #[error("there is no answer within {} s", ANSWER_WITHIN.as_secs())]
+    Late,
     /// That address must not be asked.
     #[error("`{0}` is no https address, nor one of this machine")]
     Address(String),
@@ -82,7 +89,8 @@ pub enum KeysError {
 /// A key, and what it may sign with.
 #[derive(Clone, Debug)]
 pub(super) struct Key {
-    id: Option<String>,
+    /// As it was published.
+    jwk: Jwk,
     algorithms: &'static [Algorithm],
     only: Option<Algorithm>,
     pub(super) checks: DecodingKey,
@@ -113,7 +121,8 @@ pub(super) enum Found {
 #[derive(Debug)]
 pub(super) struct Keys {
     source: Source,
-    client: reqwest::Client,
+    /// Nobody is asked for a file.
+    client: Option<reqwest::Client>,
     set: RwLock<Set>,
     /// When somebody last looked for them.
     looked: Mutex<Option<Instant>>,
@@ -121,28 +130,33 @@ pub(super) struct Keys {
 
 impl Keys {
     pub(super) fn new(source: Source) -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder()
-            .timeout(ANSWER_WITHIN)
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(concat!("simward/", env!("CARGO_PKG_VERSION")))
-            .build()?;
+        let client = match source {
+            Source::File(_) => None,
+            Source::Issuer(_) | Source::Url(_) => Some(client()?),
+        };
         Ok(Self { source, client, set: RwLock::default(), looked: Mutex::default() })
+    }
+
+    /// Looks for the keys now and then, until `stop`.
+    pub(super) async fn keep_fresh(&self, stop: &CancellationToken) {
+        loop {
+            let pause = if self.look_now().await { LOOK_EVERY } else { RETRY_EVERY };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(pause) => (),
+            }
+        }
     }
 
     /// The key with which a token of that header is checked. It is looked for where it comes from if
     /// it is not there.
-    pub(super) async fn find(self: &Arc<Self>, id: Option<&str>, algorithm: Algorithm) -> Found {
-        if let Some((key, generation, age)) = self.known(id, algorithm) {
-            if FRESH < age {
-                let keys = Arc::clone(self);
-                // Whoever calls does not wait for it.
-                tokio::spawn(async move { keys.look_again().await });
-            }
+    pub(super) async fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Found {
+        if let Some((key, generation)) = self.known(id, algorithm) {
             return Found::Key(key, generation);
         }
         self.look_again().await;
         match self.known(id, algorithm) {
-            Some((key, generation, _)) => Found::Key(key, generation),
+            Some((key, generation)) => Found::Key(key, generation),
             None if self.is_usable() => Found::None,
             None => Found::Unavailable,
         }
@@ -158,17 +172,19 @@ impl Keys {
         self.generation().is_some()
     }
 
-    fn known(&self, id: Option<&str>, algorithm: Algorithm) -> Option<(Arc<Key>, u64, Duration)> {
+    fn known(&self, id: Option<&str>, algorithm: Algorithm) -> Option<(Arc<Key>, u64)> {
         let set = self.set.read().unwrap_or_else(PoisonError::into_inner);
-        let age = set.seen.filter(|_| set.is_usable())?.elapsed();
+        if !set.is_usable() {
+            return None;
+        }
         // A token that names no key can only mean the one that there is.
         let mut fits = set
             .keys
             .iter()
-            .filter(|key| key.may(algorithm) && id.is_none_or(|id| key.id.as_deref() == Some(id)));
+            .filter(|key| key.may(algorithm) && id.is_none_or(|id| key.id() == Some(id)));
         let key = fits.next()?;
         let is_clear = id.is_some() || fits.next().is_none();
-        is_clear.then(|| (Arc::clone(key), set.generation, age))
+        is_clear.then(|| (Arc::clone(key), set.generation))
     }
 
     /// Looks for the keys, unless somebody just has.
@@ -180,35 +196,43 @@ impl Keys {
         self.look_and_tell(&mut looked).await;
     }
 
-    /// Looks for the keys, whoever has looked before.
-    pub(super) async fn look_now(&self) {
+    /// Looks for the keys, whoever has looked before; tells whether they are there.
+    pub(super) async fn look_now(&self) -> bool {
         let mut looked = self.looked.lock().await;
-        self.look_and_tell(&mut looked).await;
+        self.look_and_tell(&mut looked).await
     }
 
     /// How many there are where they come from.
     pub(super) async fn count(&self) -> Result<usize, KeysError> {
-        Ok(self.fetch().await?.len())
+        Ok(self.fetch_in_time().await?.len())
     }
 
-    async fn look_and_tell(&self, looked: &mut Option<Instant>) {
-        match self.fetch().await {
+    async fn look_and_tell(&self, looked: &mut Option<Instant>) -> bool {
+        let fetched = self.fetch_in_time().await;
+        *looked = Some(Instant::now());
+        match fetched {
             Ok(keys) => {
                 tracing::debug!(keys = keys.len(), "the authorization server's keys are here");
                 self.take(keys);
+                true
             }
             Err(error) => {
                 let error = chain(&error);
                 tracing::warn!(error, "the authorization server's keys could not be had");
+                false
             }
         }
-        *looked = Some(Instant::now());
+    }
+
+    async fn fetch_in_time(&self) -> Result<Vec<Key>, KeysError> {
+        let fetched = tokio::time::timeout(ANSWER_WITHIN, self.fetch()).await;
+        fetched.unwrap_or(Err(KeysError::Late))
     }
 
     fn take(&self, keys: Vec<Key>) {
         let mut set = self.set.write().unwrap_or_else(PoisonError::into_inner);
         let are_the_same = set.keys.len() == keys.len()
-            && set.keys.iter().zip(&keys).all(|(old, new)| old.is_the_same(new));
+            && set.keys.iter().zip(&keys).all(|(old, new)| old.jwk == new.jwk);
         if !are_the_same {
             set.generation += 1;
             set.keys = keys.into_iter().map(Arc::new).collect();
@@ -258,7 +282,8 @@ impl Keys {
     async fn get(&self, url: &Url) -> Result<Vec<u8>, KeysError> {
         let broken = |error| KeysError::Ask { url: url.clone(), error };
         let answer = |what: String| KeysError::Answer { from: url.to_string(), what };
-        let mut response = self.client.get(url.clone()).send().await.map_err(broken)?;
+        let client = self.client.as_ref().ok_or_else(|| answer("nobody".to_owned()))?;
+        let mut response = client.get(url.clone()).send().await.map_err(broken)?;
         if response.status() != StatusCode::OK {
             return Err(answer(format!("with the status {}", response.status())));
         }
@@ -271,6 +296,15 @@ impl Keys {
         }
         Ok(content)
     }
+}
+
+/// Who asks. It knows the authorities that the system trusts.
+fn client() -> Result<reqwest::Client, reqwest::Error> {
+    reqwest::Client::builder()
+        .timeout(ANSWER_WITHIN)
+        .redirect(reqwest::redirect::Policy::none())
+        .user_agent(concat!("simward/", env!("CARGO_PKG_VERSION")))
+        .build()
 }
 
 impl Set {
@@ -301,17 +335,15 @@ impl Key {
             Some(named) => Some(named.to_string().parse().ok()?),
         };
         let checks = DecodingKey::from_jwk(jwk).ok()?;
-        Some(Self { id: jwk.common.key_id.clone(), algorithms, only, checks })
+        Some(Self { jwk: jwk.clone(), algorithms, only, checks })
+    }
+
+    fn id(&self) -> Option<&str> {
+        self.jwk.common.key_id.as_deref()
     }
 
     fn may(&self, algorithm: Algorithm) -> bool {
         self.algorithms.contains(&algorithm) && self.only.is_none_or(|only| only == algorithm)
-    }
-
-    fn is_the_same(&self, other: &Self) -> bool {
-        self.id == other.id
-            && self.only == other.only
-            && format!("{:?}", self.checks.kind()) == format!("{:?}", other.checks.kind())
     }
 }
 

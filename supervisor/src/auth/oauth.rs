@@ -12,6 +12,7 @@ use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use tokio_util::sync::CancellationToken;
 
 use super::keys::{self, Found, Keys, KeysError, Source};
 use super::tokens::Digest;
@@ -65,8 +66,9 @@ const LEEWAY: Duration = Duration::from_mins(1);
 /// Tokens that need not be checked again.
 const CHECKED_MAX: usize = 4096;
 
-/// What the tenants of tokens begin with, so that none is one of the tokens file's.
-const TENANT_PREFIX: &str = "oauth:";
+/// What the tenants of tokens begin with, so that none is one of the tokens file's. Then comes which
+/// issuer it is of: another one's `ann` is somebody else.
+const TENANT_PREFIX: &str = "oauth";
 
 /// A configuration with which no token can be checked.
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +85,9 @@ pub enum OauthError {
     #[error(transparent)]
     Address(#[from] KeysError),
     /// Nobody can be asked.
-    #[error("authorization servers cannot be asked")]
+    #[error(
+        "authorization servers cannot be asked; are there trusted authorities (ca-certificates)?"
+    )]
     Client(#[from] reqwest::Error),
 }
 
@@ -91,6 +95,8 @@ pub enum OauthError {
 #[derive(Debug)]
 pub(super) struct Oauth {
     config: Config,
+    /// What the tenants of its tokens begin with.
+    tenants: String,
     validation: Validation,
     keys: Arc<Keys>,
     checked: Mutex<HashMap<Digest, Checked>>,
@@ -130,6 +136,12 @@ impl Config {
         let resource = keys::address(&self.resource)?;
         if resource.fragment().is_some() || resource.query().is_some() {
             return Err(unusable("auth.oauth.resource", "must have no query and no fragment"));
+        }
+        let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/-._~".contains(letter);
+        let is_named = resource.username().is_empty() && resource.password().is_none();
+        if !is_named || !resource.path().chars().all(is_plain) {
+            let problem = "must have no user, and a path of letters, digits and `/-._~`";
+            return Err(unusable("auth.oauth.resource", problem));
         }
         if self.algorithms.is_empty() || self.algorithms.iter().copied().any(is_symmetric) {
             let problem = "must name algorithms with a public key, such as ES256";
@@ -190,7 +202,9 @@ impl Oauth {
         let (issuer, resource) = config.check()?;
         let keys = Arc::new(Keys::new(config.source(issuer)?)?);
         let (validation, metadata) = (config.validation(), config.metadata(&resource));
-        Ok(Self { config, validation, keys, checked: Mutex::default(), metadata })
+        let issuer = Digest::of(&config.issuer).to_string();
+        let tenants = format!("{TENANT_PREFIX}:{}:", issuer.get(..8).unwrap_or(&issuer));
+        Ok(Self { config, tenants, validation, keys, checked: Mutex::default(), metadata })
     }
 
     pub(super) fn metadata(&self) -> &Metadata {
@@ -200,6 +214,11 @@ impl Oauth {
     /// Looks for the authorization server's keys.
     pub(super) async fn look_for_keys(&self) {
         self.keys.look_now().await;
+    }
+
+    /// Looks for them now and then, until `stop`.
+    pub(super) async fn keep_keys_fresh(&self, stop: &CancellationToken) {
+        self.keys.keep_fresh(stop).await;
     }
 
     /// How many keys there are.
@@ -274,7 +293,7 @@ impl Oauth {
         let tenant = name(&self.config.tenant_claim)?;
         let scopes = scopes(claims);
         Some(Principal {
-            tenant: Tenant::named(&format!("{TENANT_PREFIX}{tenant}")),
+            tenant: Tenant::named(&format!("{}{tenant}", self.tenants)),
             name: name("sub").unwrap_or(tenant).into(),
             scopes: scopes.into(),
         })

@@ -279,18 +279,21 @@ impl File {
     pub fn write(&self, path: &Path) -> Result<(), TokensError> {
         let failed = |error| TokensError::Write { path: path.to_owned(), error };
         let text = toml::to_string(self).map_err(|error| failed(io::Error::other(error)))?;
-        let beside = path.with_extension("toml.new");
+        // A name that nobody could put something under before.
+        let beside = path.with_extension(handle::new("toml."));
         let write = || {
             let mut options = std::fs::OpenOptions::new();
-            let mut file =
-                options.write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+            let mut file = options.write(true).create_new(true).mode(0o600).open(&beside)?;
             let mode = Permissions::from_mode(keep_owner(&file, path));
             file.set_permissions(mode)?;
             file.write_all(text.as_bytes())?;
             file.sync_all()?;
             std::fs::rename(&beside, path)
         };
-        write().map_err(failed)
+        write().map_err(|error| {
+            std::fs::remove_file(&beside).ok();
+            failed(error)
+        })
     }
 
     /// Adds a token; returns it, and nobody can tell it again.
@@ -327,7 +330,8 @@ impl File {
 /// Gives a new file to whom the one belongs that it replaces; returns its mode. Who may not give it
 /// away keeps it to itself, and so it is where there was none.
 fn keep_owner(file: &std::fs::File, replaced: &Path) -> u32 {
-    let Ok(about) = std::fs::metadata(replaced) else { return 0o600 };
+    let about = std::fs::symlink_metadata(replaced).ok().filter(std::fs::Metadata::is_file);
+    let Some(about) = about else { return 0o600 };
     let given = fchown(file, Some(about.uid()), Some(about.gid()));
     if given.is_ok() { about.mode() & 0o640 } else { 0o600 }
 }
@@ -383,6 +387,21 @@ mod tests {
 
     fn own_group(path: &Path) -> u32 {
         std::fs::metadata(path).unwrap().gid()
+    }
+
+    #[test]
+    fn nothing_that_lies_beside_it_is_written_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, victim) = (folder.path().join("tokens.toml"), folder.path().join("victim"));
+        std::fs::write(&victim, "mine").unwrap();
+        for name in ["tokens.toml.new", "tokens.new"] {
+            std::os::unix::fs::symlink(&victim, folder.path().join(name)).unwrap();
+        }
+        std::os::unix::fs::symlink(&victim, &path).unwrap();
+        File::default().write(&path).unwrap();
+        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "mine");
+        assert!(std::fs::symlink_metadata(&path).unwrap().is_file());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 4);
     }
 
     #[test]

@@ -113,9 +113,14 @@ fn audit(config: &Config) -> Option<Finding> {
     if path.as_os_str().is_empty() {
         return None;
     }
+    let was_there = path.exists();
     Some(match Audit::open(&config.audit) {
         Ok(audit) => {
             audit.close();
+            if !was_there {
+                // It would be the doctor's own, and not the daemon's.
+                std::fs::remove_file(path).ok();
+            }
             good("audit", format!("{} can be written", path.display()))
         }
         Err(error) => {

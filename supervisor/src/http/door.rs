@@ -1,6 +1,7 @@
 //! Who is let in, and to what.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -13,6 +14,17 @@ use crate::auth::{Auth, Denied, Principal, Scope};
 use crate::mcp;
 use crate::metrics::Calls;
 use crate::remote::Remote;
+
+/// A file that somebody has sent ahead, or has tried to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sent {
+    /// What was answered.
+    pub(super) status: StatusCode,
+    /// How long it is.
+    pub(super) bytes: Option<u64>,
+    /// How long it took.
+    pub(super) took: Duration,
+}
 
 /// Asks callers who they are.
 #[derive(Clone, Debug)]
@@ -47,6 +59,22 @@ impl Door {
             tool: name.map(audit::said),
             ..Entry::now("denied", denied.status().as_str())
         });
+    }
+
+    /// Notes that somebody has sent a file ahead, or could not.
+    pub(super) fn note_upload(&self, principal: &Principal, remote: Option<Remote>, sent: Sent) {
+        if !self.audit.is_on() {
+            return;
+        }
+        let outcome = if sent.status.is_success() { "ok" } else { sent.status.as_str() };
+        let entry = Entry {
+            tenant: Some(principal.tenant.to_string()),
+            caller: Some(principal.name.to_string()),
+            remote,
+            request_bytes: sent.bytes,
+            ..Entry::now("upload", outcome)
+        };
+        self.audit.note(entry.over(outcome, sent.took));
     }
 
     /// Who makes a request; or the answer to somebody who is not let in.
@@ -140,6 +168,11 @@ impl<'a> Peek<'a> {
     /// Whether it opens a conversation of the older protocol.
     pub(super) fn opens(&self) -> bool {
         self.is_odd || self.method.as_deref() == Some("initialize")
+    }
+
+    /// Whether it waits for news.
+    pub(super) fn listens(&self) -> bool {
+        self.is_odd || self.method.as_deref() == Some("subscriptions/listen")
     }
 
     /// Which tool it calls, if it does.

@@ -9,7 +9,7 @@ use http::request::Parts;
 use http::{Method, StatusCode, header};
 use tokio_util::sync::CancellationToken;
 
-use super::door::{Door, Peek};
+use super::door::{Door, Peek, Sent};
 use super::origins::Origins;
 use crate::auth::{Principal, Scope};
 use crate::remote::Remote;
@@ -46,19 +46,22 @@ impl Entrance {
 
     /// Lets a request in, or says why not.
     pub(super) async fn admit(&self, head: &Parts) -> Result<Admitted, Box<Response>> {
+        let remote = head.extensions.get::<Remote>().copied();
         if let Some(why) = self.origins.refuse(head) {
-            return Err(Box::new((StatusCode::FORBIDDEN, format!("{why}\n")).into_response()));
+            let denied = (StatusCode::FORBIDDEN, format!("{why}\n")).into_response();
+            self.door.note(&denied, None, &Peek::default(), remote);
+            return Err(Box::new(denied));
         }
         if self.stop.is_cancelled() {
             return Err(Box::new(busy("the daemon is stopping")));
         }
-        let remote = head.extensions.get::<Remote>().copied();
+        // Whoever is asked who it is already counts: it is answered before the daemon stops.
+        let flight = Flight::begin(&self.in_flight, head.method == Method::POST);
         let principal = self
             .door
             .caller(&head.headers)
             .await
             .inspect_err(|denied| self.door.note(denied, None, &Peek::default(), remote))?;
-        let flight = Flight::begin(&self.in_flight, head.method == Method::POST);
         Ok(Admitted { principal, remote, flight })
     }
 
@@ -71,6 +74,11 @@ impl Entrance {
         remote: Option<Remote>,
     ) -> Response {
         self.turn_away(self.door.forbids(lacking), principal, peek, remote)
+    }
+
+    /// Notes that a file was sent ahead.
+    pub(super) fn note_upload(&self, principal: &Principal, remote: Option<Remote>, sent: Sent) {
+        self.door.note_upload(principal, remote, sent);
     }
 
     /// Notes that somebody is turned away.

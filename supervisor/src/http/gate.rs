@@ -11,7 +11,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use futures::future::BoxFuture;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode, header};
 use http_body::{Frame, SizeHint};
 use rmcp::ServerHandler;
 use rmcp::transport::streamable_http_server::StreamableHttpService;
@@ -22,7 +22,7 @@ use super::body::Budget;
 use super::door::Peek;
 use super::entrance::{Admitted, Entrance, Flight, busy};
 use super::legacy::{LegacySessions, SESSION_HEADER};
-use super::quota::{Quotas, Share};
+use super::quota::{Places, Quotas, Share};
 use crate::mcp;
 
 /// The first version of the newer protocol. Versions are dates, so they compare as text.
@@ -38,7 +38,12 @@ pub(super) struct Gate {
     pub(super) legacy: Arc<LegacySessions>,
     pub(super) budget: Budget,
     pub(super) quotas: Quotas,
+    /// Streams that wait for news, which take a connection each for as long as they like.
+    pub(super) streams: Places,
 }
+
+/// How many of them a tenant may have at a time.
+pub(super) const STREAMS_OF_ONE_MAX: usize = 256;
 
 /// Lets a request through, or turns it away.
 pub(super) async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
@@ -58,11 +63,25 @@ pub(super) async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: 
     let may_open = session_id.is_none() && head.method == Method::POST && !is_modern(&head.headers);
     let mut passage = Passage::enter(&gate, session_id, flight);
     let ends = head.method == Method::DELETE;
-    let (bytes, _memory) = match gate.budget.take(&head.headers, body).await {
+    let taken = gate.budget.take(&head.headers, body, &principal.tenant).await;
+    let (bytes, _memory) = match taken {
         Ok(taken) => taken,
-        Err((status, why)) => return (status, format!("{why}\n")).into_response(),
+        Err((status, why)) => {
+            let denied = (status, [(header::RETRY_AFTER, "2")], format!("{why}\n"));
+            let nothing = Peek::default();
+            return gate.entrance.turn_away(denied.into_response(), &principal, &nothing, remote);
+        }
     };
     let peek = Peek::at(&bytes);
+    if head.method == Method::GET || peek.listens() {
+        match gate.streams.take(&principal.tenant) {
+            Ok(stream) => passage.stream = Some(stream),
+            Err(too_much) => {
+                let denied = too_much.into_response();
+                return gate.entrance.turn_away(denied, &principal, &peek, remote);
+            }
+        }
+    }
     if let Some(lacking) = peek.lacking(&principal) {
         return gate.entrance.forbid(lacking, &principal, &peek, remote);
     }
@@ -76,8 +95,9 @@ pub(super) async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: 
         }
     }
     // Nobody's conversation ends for something that does not open another one.
-    if may_open && peek.opens() && !gate.legacy.make_room().await {
-        return busy("there are too many sessions of the older protocol");
+    if may_open && peek.opens() && !gate.legacy.make_room(&principal.tenant).await {
+        let denied = busy("there are too many sessions of the older protocol");
+        return gate.entrance.turn_away(denied, &principal, &peek, remote);
     }
     let (tenant, length) = (principal.tenant.clone(), bytes.len() as u64);
     let mut request = Request::from_parts(head, Body::from(bytes));
@@ -137,6 +157,7 @@ struct Passage {
     session_id: Option<Arc<str>>,
     /// Of what its tenant may take, where it takes any.
     share: Option<Share>,
+    stream: Option<Share>,
     _flight: Flight,
 }
 
@@ -146,7 +167,7 @@ impl Passage {
             gate.legacy.used(id, 1);
         }
         let legacy = Arc::clone(&gate.legacy);
-        Self { legacy, session_id, share: None, _flight: flight }
+        Self { legacy, session_id, share: None, stream: None, _flight: flight }
     }
 }
 

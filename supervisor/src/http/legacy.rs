@@ -4,7 +4,7 @@
 //! named it by its handle. rmcp's own time limit ends conversations whose call takes long, so the
 //! limit here counts only while nothing is in flight.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -55,18 +55,24 @@ impl LegacySessions {
         Self { inner, sessions, max, uses: Mutex::default() }
     }
 
-    /// Makes room for another one, if need be at the cost of the one that was unused for longest.
-    /// Tells whether there is room.
-    pub(super) async fn make_room(&self) -> bool {
+    /// Makes room for another one of a tenant, if need be at the cost of the one that was unused for
+    /// longest, or else of one of the tenant that has most. Tells whether there is room.
+    pub(super) async fn make_room(&self, tenant: &Tenant) -> bool {
         let unused = {
             let uses = self.lock();
             if uses.len() < self.max {
                 return true;
             }
-            uses.iter()
-                .filter(|(_, usage)| usage.in_flight <= 0 && UNUSED_MIN <= usage.last.elapsed())
-                .min_by_key(|(_, usage)| usage.last)
-                .map(|(id, _)| Arc::clone(id))
+            let longest_unused = |counts: &dyn Fn(&Usage) -> bool| {
+                uses.iter()
+                    .filter(|(_, usage)| usage.in_flight <= 0 && counts(usage))
+                    .min_by_key(|(_, usage)| usage.last)
+                    .map(|(id, _)| Arc::clone(id))
+            };
+            longest_unused(&|usage| UNUSED_MIN <= usage.last.elapsed()).or_else(|| {
+                let richer = richest_beside(&uses, tenant)?;
+                longest_unused(&|usage| usage.tenant.as_ref() == Some(&richer))
+            })
         };
         let Some(id) = unused else { return false };
         tracing::info!(legacy_session = %id, "closing the longest unused conversation");
@@ -124,6 +130,17 @@ impl LegacySessions {
     fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Usage>> {
         self.uses.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The tenant that has most, if that is more than another one would have with one more.
+fn richest_beside(uses: &HashMap<Arc<str>, Usage>, tenant: &Tenant) -> Option<Tenant> {
+    let mut counts: BTreeMap<&Tenant, usize> = BTreeMap::new();
+    for owner in uses.values().filter_map(|usage| usage.tenant.as_ref()) {
+        *counts.entry(owner).or_default() += 1;
+    }
+    let own = counts.get(tenant).copied().unwrap_or(0);
+    let (richest, most) = counts.into_iter().max_by_key(|(_, count)| *count)?;
+    (own + 1 < most).then(|| richest.clone())
 }
 
 impl SessionManager for LegacySessions {
@@ -196,5 +213,31 @@ impl SessionManager for LegacySessions {
         id: SessionId,
     ) -> Result<RestoreOutcome<Self::Transport>, Error> {
         self.inner.restore_session(id).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_most_makes_room_for_who_has_less() {
+        let (one, two) = (Tenant::named("one"), Tenant::named("two"));
+        let usage = |tenant: &Tenant| {
+            let tenant = Some(tenant.clone());
+            Usage { in_flight: 0, last: Instant::now(), tenant }
+        };
+        let mut uses = HashMap::new();
+        for number in 0..4 {
+            uses.insert(Arc::from(format!("a{number}")), usage(&one));
+        }
+        assert_eq!(richest_beside(&uses, &two), Some(one.clone()));
+        assert_eq!(richest_beside(&uses, &one), None);
+        uses.insert(Arc::from("b0"), usage(&two));
+        uses.insert(Arc::from("b1"), usage(&two));
+        assert_eq!(richest_beside(&uses, &two), Some(one));
+        // With three and three nobody has to go.
+        uses.insert(Arc::from("b2"), usage(&two));
+        assert_eq!(richest_beside(&uses, &two), None);
     }
 }

@@ -1,7 +1,7 @@
 //! Files that are sent ahead of a model: `POST /assets`, with the file as the body.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 
 use super::body::announced;
-use super::door::Peek;
+use super::door::{Peek, Sent};
 use super::entrance::{Admitted, Entrance, busy};
 use super::quota::Places;
 use crate::auth::Scope;
@@ -67,14 +67,24 @@ async fn take(State(entry): State<Arc<Entry>>, request: Request) -> Response {
             return entry.entrance.turn_away(denied, &principal, &nothing, remote);
         }
     };
-    let Ok(_turn) = entry.arriving.try_acquire() else { return busy("too many files at a time") };
+    let Ok(_turn) = entry.arriving.try_acquire() else {
+        let denied = busy("too many files at a time");
+        return entry.entrance.turn_away(denied, &principal, &nothing, remote);
+    };
+    let begun = Instant::now();
     let length = announced(&head.headers).map(|length| length as u64);
     let whole = store(&entry.uploads, &principal.tenant, length, body);
-    match tokio::time::timeout(ARRIVE_WITHIN, whole).await {
-        Ok(Ok(uploaded)) => (StatusCode::CREATED, Json(uploaded)).into_response(),
-        Ok(Err(failure)) => failure.into_response(),
-        Err(_elapsed) => late(),
-    }
+    let (answer, bytes) = match tokio::time::timeout(ARRIVE_WITHIN, whole).await {
+        Ok(Ok(uploaded)) => {
+            let bytes = uploaded.bytes;
+            ((StatusCode::CREATED, Json(uploaded)).into_response(), Some(bytes))
+        }
+        Ok(Err(failure)) => (failure, length),
+        Err(_elapsed) => (late(), length),
+    };
+    let sent = Sent { status: answer.status(), bytes, took: begun.elapsed() };
+    entry.entrance.note_upload(&principal, remote, sent);
+    answer
 }
 
 async fn store(
@@ -87,7 +97,7 @@ async fn store(
     loop {
         let frame = tokio::time::timeout(STAND_STILL_MAX, body.frame()).await;
         match frame.map_err(|_elapsed| late())? {
-            None => return Ok(arriving.finish()),
+            None => return arriving.finish().map_err(|error| not_taken(&error)),
             Some(Err(_broken)) => {
                 let why = "the file could not be read";
                 return Err(refused(StatusCode::BAD_REQUEST, "invalid_argument", why));
@@ -115,6 +125,7 @@ fn not_taken(error: &Error) -> Response {
     let status = match error {
         Error::TooLong { .. } | Error::Together => StatusCode::PAYLOAD_TOO_LARGE,
         Error::Full { .. } | Error::Many { .. } => StatusCode::TOO_MANY_REQUESTS,
+        Error::Empty => StatusCode::BAD_REQUEST,
         Error::Unknown(_) => StatusCode::NOT_FOUND,
         Error::Io(_) => StatusCode::INSUFFICIENT_STORAGE,
     };

@@ -115,7 +115,8 @@ impl McpServer {
     ) -> Result<(), ErrorData> {
         let Caller { tenant, principal, .. } = Caller::of(context.request_context())?;
         let uris = context.accepted().resource_subscriptions.clone().unwrap_or_default();
-        let _seats = Seats::take(self, &tenant, uris.len())?;
+        // Listening to nothing takes a seat, too.
+        let _seats = Seats::take(self, &tenant, uris.len().max(1))?;
         let watched = uris.into_iter().filter_map(|uri| self.watch(&principal, uri)).collect();
         let ear = Ear::Listener(context.sink().clone());
         let telling = async {

@@ -12,6 +12,10 @@ use simward_protocol::session::Vitals;
 /// Seconds, from what a start takes on an idle machine to what nobody waits for.
 const SECS: [f64; 12] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 10.0];
 
+/// The most that a worker can do between two looks, in steps or nanoseconds: half an hour's work. That
+/// a sum of these goes round takes more looks than there will be.
+const MORE_MAX: u64 = 1 << 41;
+
 /// The label of an ending.
 type Kind = [(&'static str, &'static str); 1];
 
@@ -59,13 +63,13 @@ impl Tally {
         self.inner.endings.get_or_create_owned(&[("ending", kind)]).inc();
     }
 
-    /// What a worker tells of itself has changed. It only grows; one that says otherwise counts for
-    /// nothing.
+    /// What a worker tells of itself has changed. It only grows, and not beyond reason; one that says
+    /// otherwise counts for nothing, or for little.
     pub(crate) fn worked(&self, before: Vitals, now: Vitals) {
         let Inner { steps, busy_nanos, .. } = &*self.inner;
-        steps.fetch_add(now.steps_total.saturating_sub(before.steps_total), Ordering::Relaxed);
-        let nanos = now.busy_nanos.saturating_sub(before.busy_nanos);
-        busy_nanos.fetch_add(nanos, Ordering::Relaxed);
+        let more = |now: u64, before: u64| now.saturating_sub(before).min(MORE_MAX);
+        steps.fetch_add(more(now.steps_total, before.steps_total), Ordering::Relaxed);
+        busy_nanos.fetch_add(more(now.busy_nanos, before.busy_nanos), Ordering::Relaxed);
     }
 
     /// How long workers take until they are ready, in seconds.
@@ -107,5 +111,10 @@ mod tests {
         tally.worked(at(15, 1_500_000_000), at(3, 0));
         tally.worked(at(0, 0), at(7, 0));
         assert_eq!((tally.steps(), tally.busy()), (22, Duration::from_millis(1500)));
+        for _ in 0..1000 {
+            let before = tally.steps();
+            tally.worked(at(0, 0), at(u64::MAX, u64::MAX));
+            assert!(before < tally.steps());
+        }
     }
 }

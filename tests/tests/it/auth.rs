@@ -347,6 +347,11 @@ fn the_audit_says_who_did_what_and_not_what_it_carried() {
     assert_eq!(knock(&daemon, Some("Bearer swt_00"), &initialize()).0, 401);
     let mut http = Http::connect(daemon.address).unwrap();
     assert_eq!(http.ask("POST", "/assets", &[], b"x").unwrap().status, 401);
+    let bearer = format!("Bearer {ann}");
+    let sent = http.ask("POST", "/assets", &[("authorization", &bearer)], b"xyz").unwrap();
+    assert_eq!(sent.status, 201);
+    let foreign = [("authorization", bearer.as_str()), ("origin", "https://evil.example")];
+    assert_eq!(http.ask("POST", "/assets", &foreign, b"x").unwrap().status, 403);
     client.tool_raw("no_such_tool", json!({}));
     let uri = format!("sim://{}/state", session.as_str().unwrap());
     client.ask("resources/read", Some(&uri), json!({ "uri": uri }));
@@ -367,12 +372,14 @@ fn the_audit_says_who_did_what_and_not_what_it_carried() {
         ["denied", "lab", "ann", "terminate_process", "403"],
         ["denied", "-", "-", "-", "401"],
         ["denied", "-", "-", "-", "401"],
+        ["upload", "lab", "ann", "-", "ok"],
+        ["denied", "-", "-", "-", "403"],
         ["call", "lab", "ann", "no_such_tool", "rejected"],
         ["read", "lab", "ann", "-", "ok"],
     ];
     assert_eq!(told, wanted);
     assert_eq!(lines[1]["session_id"], session);
-    assert_eq!(lines[7]["resource"], uri);
+    assert_eq!((&lines[6]["request_bytes"], &lines[9]["resource"]), (&json!(3), &json!(uri)));
     for line in &lines[..3] {
         assert!(
             0.0 < line["millis"].as_f64().unwrap() && 0 < line["request_bytes"].as_u64().unwrap()

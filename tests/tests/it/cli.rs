@@ -152,7 +152,6 @@ fn the_doctor_finds_what_is_there_and_what_is_not() {
         assert!(!works && findings.to_string().contains(problem), "{set}: {findings}");
     }
     let oauth = ["auth.mode=oauth", "auth.oauth.resource=https://sim.example/mcp"];
-    let issuer = format!("auth.oauth.issuer=http://127.0.0.1:{port}");
     let authority = Authority::start();
     let there = format!("auth.oauth.issuer={}", authority.issuer());
     let look = |issuer: &str| {
@@ -160,9 +159,9 @@ fn the_doctor_finds_what_is_there_and_what_is_not() {
     };
     let (works, findings) = look(&there);
     assert!(works && findings.to_string().contains("has 1 keys"), "{findings}");
-    drop(taken);
-    let (works, findings) = look(&issuer);
-    assert!(!works && findings.to_string().contains("could not be asked"), "{findings}");
+    authority.set_down(true);
+    let (works, findings) = look(&there);
+    assert!(!works && findings.to_string().contains("500 Internal Server Error"), "{findings}");
 }
 
 #[test]

@@ -130,6 +130,12 @@ fn keys_come_and_go() {
     daemon.signal(Signal::SIGHUP);
     wait_until("the new key is there", || status(&daemon, &newer) == 200);
     assert_eq!(status(&daemon, &token), 401);
+    // One that takes another's name takes its place.
+    authority.change_key("second");
+    daemon.signal(Signal::SIGHUP);
+    wait_until("what the one before has signed is no good", || status(&daemon, &newer) == 401);
+    let newer = authority.token(RESOURCE, "ann", "sim:use");
+    assert_eq!(status(&daemon, &newer), 200);
     // Keys hold while their server is down.
     authority.set_down(true);
     daemon.signal(Signal::SIGHUP);

@@ -93,19 +93,23 @@ fn what_is_too_much_or_comes_from_elsewhere_is_not_taken() {
 #[test]
 fn one_who_sends_many_files_at_a_time_takes_nobody_elses_place() {
     let daemon = Setup::real(&programs!()).serve();
-    let head = "POST /assets HTTP/1.1\r\nhost: localhost\r\ncontent-length: 3\r\n\r\na";
+    let head = "POST /assets HTTP/1.1\r\nhost: localhost\r\ncontent-length: 3\r\n\
+                expect: 100-continue\r\n\r\n";
     let begin = || {
         let mut stream = TcpStream::connect(daemon.address).unwrap();
         stream.write_all(head.as_bytes()).unwrap();
+        // It is let in, and stands still.
+        let mut go_on = [0; 25];
+        stream.read_exact(&mut go_on).unwrap();
+        assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
         stream
     };
-    // Each of them stands still.
     let slow = [begin(), begin(), begin(), begin()];
-    wait_until("there is no place for a fifth", || send(&daemon, &[], b"x").status == 429);
     let refused = send(&daemon, &[], b"x");
+    assert_eq!(refused.status, 429);
     assert!(refused.text().contains("one tenant"), "{}", refused.text());
     for mut stream in slow {
-        stream.write_all(b"bc").unwrap();
+        stream.write_all(b"abc").unwrap();
         let mut status = [0; 12];
         stream.read_exact(&mut status).unwrap();
         assert_eq!(&status, b"HTTP/1.1 201");

@@ -76,7 +76,7 @@ async fn a_token_is_its_subjects_and_may_do_what_its_scopes_say() {
     let resource = server.resource();
     for _ in 0..2 {
         let ann = resource.caller(&server.sign(&claims())).await.unwrap();
-        assert_eq!((&ann.tenant, &*ann.name), (&Tenant::named("oauth:ann"), "ann"));
+        assert_eq!((&ann.tenant, &*ann.name), (&Tenant::named("oauth:b5cad630:ann"), "ann"));
         assert_eq!(ann.scopes(), [Scope::Use, Scope::AdministerPool]);
     }
     for (claim, value) in [
@@ -177,6 +177,34 @@ async fn a_key_that_is_gone_makes_its_tokens_no_good() {
 }
 
 #[tokio::test]
+async fn a_key_that_takes_anothers_name_takes_its_place() {
+    let mut server = Server::new();
+    let resource = server.resource();
+    let cached = server.sign(&claims());
+    resource.caller(&cached).await.unwrap();
+    let forged = server.sign(&with("sub", json!("victim")));
+    server.keys.clear();
+    server.add_key("one");
+    resource.look_for_keys().await;
+    resource.caller(&server.sign(&claims())).await.unwrap();
+    for old in [cached, forged] {
+        assert_eq!(resource.caller(&old).await, Err(Denied::Invalid));
+    }
+}
+
+#[tokio::test]
+async fn anothers_subject_of_the_same_name_is_somebody_else() {
+    let server = Server::new();
+    let here = server.resource().caller(&server.sign(&claims())).await.unwrap();
+    let issuer = "https://login.elsewhere";
+    let config = Config { issuer: issuer.to_owned(), ..server.config() };
+    let elsewhere = Oauth::new(config).unwrap();
+    let there = elsewhere.caller(&server.sign(&with("iss", json!(issuer)))).await.unwrap();
+    assert_eq!(here.name, there.name);
+    assert_ne!(here.tenant, there.tenant);
+}
+
+#[tokio::test]
 async fn without_keys_nobody_can_tell() {
     let server = Server::new();
     let path = server.folder.path().join("keys.json");
@@ -211,6 +239,9 @@ fn what_makes_no_sense_is_refused_at_the_start() {
         (Config { issuer: "http://login.example".to_owned(), ..good.clone() }, "https"),
         (Config { resource: String::new(), ..good.clone() }, "auth.oauth.resource"),
         (Config { resource: "https://a/#b".to_owned(), ..good.clone() }, "auth.oauth.resource"),
+        (Config { resource: "https://a/*b".to_owned(), ..good.clone() }, "auth.oauth.resource"),
+        (Config { resource: "https://a/{b}".to_owned(), ..good.clone() }, "auth.oauth.resource"),
+        (Config { resource: "https://a@b/c".to_owned(), ..good.clone() }, "auth.oauth.resource"),
         (Config { algorithms: vec![], ..good.clone() }, "auth.oauth.algorithms"),
         (Config { algorithms: vec![Algorithm::HS256], ..good.clone() }, "auth.oauth.algorithms"),
         (Config { tenant_claim: String::new(), ..good.clone() }, "auth.oauth.tenant_claim"),
