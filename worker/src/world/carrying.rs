@@ -1,9 +1,12 @@
 //! One model takes another one's place, with as much of its state as the two have in common.
 
+use std::collections::BTreeMap;
+
 use simward_protocol::checkpoint::Modified;
 use simward_protocol::editing::{Carried, Replaced};
 
 use super::fields::FIELDS;
+use super::names::Kind;
 use super::shared::{Shared, copy, copy_rows, only_in, pairs};
 use super::simulation::Simulation;
 
@@ -51,6 +54,8 @@ impl Simulation {
     fn take_modifications(&mut self, old: &Self) -> (u32, Vec<String>) {
         let (mut wanted, mut reset) = (Vec::new(), Vec::new());
         let (before, now) = (old.data.model(), self.data.model());
+        // Of all things of a kind at once: there may be many of both.
+        let mut same: BTreeMap<Kind, BTreeMap<usize, usize>> = BTreeMap::new();
         for word in old.modified.words() {
             let Some(Modified { field: number, index, value }) = Modified::of_words(*word) else {
                 continue;
@@ -59,8 +64,10 @@ impl Simulation {
             let owner = field.owner(before, index as usize);
             let place = owner.and_then(|(object, which)| match (field.kind(), object) {
                 (Some(kind), Some(object)) => {
-                    let same = pairs(kind, before, now).into_iter().find(|pair| pair.0 == object);
-                    field.place_of(now, Some(same?.1), which)
+                    let same = same
+                        .entry(kind)
+                        .or_insert_with(|| pairs(kind, before, now).into_iter().collect());
+                    field.place_of(now, Some(*same.get(&object)?), which)
                 }
                 _ => field.place_of(now, None, which),
             });

@@ -8,7 +8,7 @@ const NEAREST_MAX: usize = 3;
 const COMPARED_MAX: usize = 20_000;
 
 /// A kind of thing that has names.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     Joint,
     Actuator,

@@ -1,6 +1,7 @@
 //! What overlaps, of what some joints move.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use mujoco_rs::wrappers::mj_model::MjtObjBase;
 use simward_protocol::motion::{COLLISIONS_MAX, Collision};
@@ -13,7 +14,7 @@ use super::scratch::Scratch;
 /// Overlaps that are less deep are the softness of contacts, in metres.
 const DEPTH_MIN: f64 = 1e-4;
 
-/// The most pairs that are looked at; there are hardly ever that many.
+/// The most pairs that are told apart; there are hardly ever that many, and others are not counted.
 const PAIRS_MAX: usize = 10_000;
 
 /// Pairs of geoms that overlap: when that began, and how deep they were in each other at most.
@@ -35,11 +36,17 @@ impl Touching {
         for contact in data.contact().iter().filter(|contact| contact.dist < -DEPTH_MIN) {
             let [Ok(one), Ok(other)] = contact.geom.map(usize::try_from) else { continue };
             let is_moved = |geom: usize| self.moved[index(bodies[geom])];
-            if !is_moved(one) && !is_moved(other) || self.pairs.len() == PAIRS_MAX {
+            if !is_moved(one) && !is_moved(other) {
                 continue;
             }
-            let (_, depth) = self.pairs.entry((one, other)).or_insert((secs, 0.0));
-            *depth = depth.max(-contact.dist);
+            let is_full = self.pairs.len() == PAIRS_MAX;
+            match self.pairs.entry((one, other)) {
+                Entry::Vacant(_) if is_full => (),
+                entry => {
+                    let (_, depth) = entry.or_insert((secs, 0.0));
+                    *depth = depth.max(-contact.dist);
+                }
+            }
         }
     }
 
