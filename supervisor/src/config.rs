@@ -354,6 +354,35 @@ mod tests {
         assert_eq!(Config::load(Some(file.path()), &[]).unwrap(), config);
     }
 
+    /// Every key and its default, as the documentation has them.
+    #[test]
+    fn the_documentation_names_every_key_and_its_default() {
+        fn lay_out(above: &str, table: &toml::Table, keys: &mut Vec<String>) {
+            for (name, value) in table {
+                let key = if above.is_empty() { name.clone() } else { format!("{above}.{name}") };
+                match value {
+                    toml::Value::Table(table) => lay_out(&key, table, keys),
+                    value => keys.push(format!("`{key}` | `{value}`")),
+                }
+            }
+        }
+        let mut keys = Vec::new();
+        lay_out("", &Config::default().to_toml().parse().unwrap(), &mut keys);
+        let text = include_str!("../../docs/operations.md");
+        let section = text.split("### Every key").nth(1).unwrap();
+        let section = section.split("\n### ").next().unwrap();
+        let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
+        let mut told: Vec<String> = rows
+            .map(|row| {
+                let cells: Vec<&str> = row.split(" | ").take(2).collect();
+                format!("`{}", cells.join(" | "))
+            })
+            .collect();
+        keys.sort_unstable();
+        told.sort_unstable();
+        assert_eq!(told, keys);
+    }
+
     #[test]
     fn an_unknown_key_is_refused_with_the_nearest_one() {
         let error = refused("[sesions]\nmax = 3\n");

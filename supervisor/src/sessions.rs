@@ -230,10 +230,12 @@ impl Sessions {
         true
     }
 
-    /// Finds a session of `tenant` by its handle. Another tenant's session does not exist.
+    /// Finds a session of `tenant` by its handle. Another tenant's session does not exist, and one
+    /// that is closed does not any more.
     pub fn get(&self, tenant: &Tenant, id: &str) -> Result<Session, Error> {
-        let found =
-            self.lock().live.get(id).filter(|session| session.plan().tenant == *tenant).cloned();
+        let is_there =
+            |session: &&Session| session.plan().tenant == *tenant && !session.is_closed();
+        let found = self.lock().live.get(id).filter(is_there).cloned();
         let session = found.ok_or_else(|| self.unknown(id))?;
         session.address();
         Ok(session)
