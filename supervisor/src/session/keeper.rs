@@ -191,10 +191,11 @@ impl Keeper {
             status.is_shared = berth.is_shared();
             status.start_failed = None;
         });
-        self.apply(Event::WorkerReady);
+        // Before anybody can see that it is over.
         if let Some(lost) = self.lost.take() {
             self.crew.pool().tally().recovered(lost.elapsed());
         }
+        self.apply(Event::WorkerReady);
         let ending = loop {
             tokio::select! {
                 biased;
