@@ -108,6 +108,14 @@ impl HttpClient {
         Stream { http: self.http, head, text: String::new() }
     }
 
+    /// The status of an answer that may be a stream, which is not read.
+    pub fn peek(mut self, method: &str, params: Value) -> u16 {
+        let (headers, body) = self.prepare(method, None, params);
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        self.http.send("POST", "/mcp", &headers, &body).unwrap();
+        self.http.read_head().unwrap().status
+    }
+
     fn prepare(
         &mut self,
         method: &str,

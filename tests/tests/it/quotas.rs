@@ -90,3 +90,23 @@ fn a_tenant_has_no_more_calls_at_a_time_than_it_may() {
     });
     assert_eq!(status(&mut quick, "list_sessions", json!({})), 200);
 }
+
+#[test]
+fn a_tenant_waits_for_news_in_so_many_places_and_others_have_theirs() {
+    let folder = TempDir::new().unwrap();
+    let (ann, bob) = (add(folder.path(), "ann", &[]), add(folder.path(), "bob", &[]));
+    let daemon = setup(folder.path()).serve();
+    let client = |token: &str| daemon.client().with_token(token);
+    // To nothing: each takes a connection nevertheless.
+    let nothing = || json!({ "notifications": {} });
+    let mut open: Vec<_> =
+        (0..256).map(|_| client(&ann).open("subscriptions/listen", nothing())).collect();
+    let refused = client(&ann).request("subscriptions/listen", None, nothing());
+    assert_eq!(refused.status, 429);
+    assert!(refused.text().contains("streams"), "{}", refused.text());
+    assert_eq!(status(&mut client(&ann), "list_sessions", json!({})), 200);
+    drop(client(&bob).open("subscriptions/listen", nothing()));
+    // What somebody leaves is free again.
+    open.pop();
+    wait_until("there is a place", || client(&ann).peek("subscriptions/listen", nothing()) == 200);
+}
