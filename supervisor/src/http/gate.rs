@@ -67,9 +67,12 @@ pub(super) async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: 
     let (bytes, _memory) = match taken {
         Ok(taken) => taken,
         Err((status, why)) => {
-            let denied = (status, [(header::RETRY_AFTER, "2")], format!("{why}\n"));
-            let nothing = Peek::default();
-            return gate.entrance.turn_away(denied.into_response(), &principal, &nothing, remote);
+            let mut denied = (status, format!("{why}\n")).into_response();
+            // Only what is for want of room may be taken later.
+            if [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE].contains(&status) {
+                denied.headers_mut().insert(header::RETRY_AFTER, 2.into());
+            }
+            return gate.entrance.turn_away(denied, &principal, &Peek::default(), remote);
         }
     };
     let peek = Peek::at(&bytes);

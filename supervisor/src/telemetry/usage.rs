@@ -52,7 +52,8 @@ pub fn of_tenant(tenant: &Tenant, sessions: &Sessions, runs: &Runs, uploads: &Up
     let models = sessions.store().models().usage(tenant);
     vec![
         Use::of("sessions", count(own.len()), Some(count(limits.per_tenant_max))),
-        Use::of("sessions awake", count(awake), Some(count(limits.awake_max))),
+        // The places for these are of all tenants together.
+        Use::of("sessions awake", count(awake), None),
         Use::of("processes", count(pids.len()), None),
         Use::of("resident memory of processes, bytes", memory, None),
         Use::of("runs under way", count(going), Some(count(running_max))),
@@ -84,8 +85,8 @@ pub fn of_session(session: &Session) -> Vec<Use> {
     let Some(reading) = reading::read(pid) else { return all };
     let secs = started.elapsed().as_secs_f64().max(1e-3);
     all.extend([
-        Use::of("resident memory, bytes", reading.rss_bytes, limits.memory_bytes),
-        Use::of("threads", reading.threads, plan.threads_max),
+        Use::of("resident memory of its process, bytes", reading.rss_bytes, limits.memory_bytes),
+        Use::of("threads of its process", reading.threads, plan.threads_max),
         Use::share(
             "processor, cores on average since the process's start",
             reading.cpu.as_secs_f64() / secs,
