@@ -7,6 +7,7 @@
 //! Reading order: [`call`] (what can be asked), the values that travel with each family of calls
 //! ([`model`], [`modify`], [`editing`], [`simulation`], [`state`] and so on), [`session`], [`compile`], [`render`], [`fault`]
 //! (how a worker says no), [`wire`] (how a frame is laid out), [`checkpoint`] (how a state is kept),
+//! [`meter`] (what is counted of steps),
 //! [`handshake`] (how two builds agree that they may talk), [`ending`] (how a worker exits),
 //! [`real`] and [`named`] (numbers that survive JSON).
 
@@ -23,6 +24,7 @@ pub mod editing;
 pub mod ending;
 pub mod fault;
 pub mod handshake;
+pub mod meter;
 pub mod model;
 pub mod modify;
 pub mod motion;

@@ -5,7 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Gives a session a slot. A listening socket may travel with the call: the session's port.
+/// Gives a session a slot. A file for its [`meter`](crate::meter) travels with the call, and after it
+/// a listening socket may: the session's port.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct OpenSession {
     /// The session's handle, for the port's health page.

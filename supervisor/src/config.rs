@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     audit, auth, compiler, http, mcp, metrics, pool, renderer, runs, sessions, sources, store,
+    telemetry,
     uploads,
 };
 
@@ -27,6 +28,8 @@ pub struct Config {
     pub http: http::Config,
     /// Where metrics can be read.
     pub metrics: metrics::Config,
+    /// What is measured, and for how long it is kept.
+    pub monitoring: telemetry::Config,
     /// What clients are offered.
     pub mcp: mcp::Config,
     /// How many sessions there may be, and for how long.
@@ -226,6 +229,7 @@ impl Config {
         }
         self.check_models()?;
         self.check_bounds()?;
+        self.check_monitoring()?;
         let rest_secs = self.pool.ports.rest_secs;
         if !(0.0..=DURATION_SECS_MAX).contains(&rest_secs) {
             let problem = format!("must lie between 0 and {DURATION_SECS_MAX}, and is {rest_secs}");
@@ -300,6 +304,23 @@ impl Config {
         Ok(())
     }
 
+    fn check_monitoring(&self) -> Result<(), Error> {
+        let of = &self.monitoring;
+        if !(1e-4..=1.0).contains(&of.cpu_ratio_max) {
+            let problem = format!("must lie between 0.0001 and 1, and is {}", of.cpu_ratio_max);
+            return Err(Error::Unusable { key: "monitoring.cpu_ratio_max", problem });
+        }
+        if !(1..=1_000_000).contains(&of.subjects_max) {
+            let problem = format!("must lie between 1 and 1000000, and is {}", of.subjects_max);
+            return Err(Error::Unusable { key: "monitoring.subjects_max", problem });
+        }
+        if of.history_bytes_max < HISTORY_BYTES_MIN {
+            let problem = format!("must be at least {HISTORY_BYTES_MIN} bytes");
+            return Err(Error::Unusable { key: "monitoring.history_bytes_max", problem });
+        }
+        Ok(())
+    }
+
     fn check_models(&self) -> Result<(), Error> {
         let sources::Config { roots, menagerie_dir, bytes_max } = &self.models;
         let is_whole = |path: &PathBuf| path.as_os_str().is_empty() || path.is_absolute();
@@ -322,6 +343,9 @@ impl Config {
 
 /// With less memory no process starts.
 const PROCESS_BYTES_MIN: u64 = 32 << 20;
+
+/// In less a history has no room for a day.
+const HISTORY_BYTES_MIN: u64 = 1 << 20;
 
 /// The longest rest after which a whole burst may come again: a year.
 const REST_SECS_MAX: f64 = 31_536_000.0;

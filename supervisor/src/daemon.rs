@@ -14,7 +14,7 @@ use crate::auth::{self, Auth};
 use crate::compiler::Compiler;
 use crate::config::Config;
 use crate::http::{self, Endpoint, Served};
-use crate::mcp::{Behind, McpServer};
+use crate::mcp::{self, Behind, McpServer};
 use crate::metrics::{self, Metrics};
 use crate::models::Models;
 use crate::pool::Pool;
@@ -26,7 +26,7 @@ use crate::runs::Runs;
 use crate::sessions::Sessions;
 use crate::sources::Sources;
 use crate::store::Store;
-use crate::telemetry::Watch;
+use crate::telemetry::{Monitor, Watch};
 use crate::tenants::Tenant;
 use crate::uploads::Uploads;
 use crate::worker::Worker;
@@ -61,13 +61,17 @@ pub(crate) async fn serve_http<S: Served>(
         let metrics = metrics.as_ref().and_then(|listener| listener.local_addr().ok());
         announce(&address.to_string(), &url, metrics);
     }
-    let server = extend(mcp(&config, &sessions, watch, audit.clone(), &stop));
+    let history = Some(state_dir(&config));
+    let monitor = measure(&config, &sessions, history.as_deref())?;
+    let behind = behind(&config, &sessions, watch, monitor.clone(), audit.clone());
+    let server = extend(McpServer::new(&config.mcp, behind, stop.clone()));
     if let Some(listener) = metrics {
         let metrics = Metrics::new(server.ours().calls(), sessions.clone(), audit.clone());
         tokio::spawn(http::serve_pages(listener, metrics.router(), stop.clone()));
     }
     service::ready(url, sessions.clone(), stop.clone());
     endpoint.serve(server, sessions.clone(), auth, stop).await;
+    monitor.close();
     sessions.close_all().await;
     audit.close();
     tracing::info!("stopped");
@@ -83,8 +87,12 @@ pub(crate) async fn serve_stdio(config: Config) -> anyhow::Result<()> {
     let _admin = admin::serve(&place, sessions.clone(), watch.clone())?;
     let stop = stop_on_signals()?;
     let audit = open_audit(&config)?;
-    let server = mcp(&config, &sessions, watch, audit.clone(), &stop);
+    // Several of these may have the same state folder, and nobody looks back at one that is gone.
+    let monitor = measure(&config, &sessions, None)?;
+    let behind = behind(&config, &sessions, watch, monitor.clone(), audit.clone());
+    let server = McpServer::new(&config.mcp, behind, stop.clone());
     let served = stdio::serve(server, sessions.clone(), stop).await;
+    monitor.close();
     sessions.close_all().await;
     audit.close();
     served
@@ -96,20 +104,29 @@ fn open_audit(config: &Config) -> anyhow::Result<Audit> {
         .with_context(|| format!("the audit cannot be written to {}", path.display()))
 }
 
-fn mcp(
+fn measure(
+    config: &Config,
+    sessions: &Sessions,
+    folder: Option<&Path>,
+) -> anyhow::Result<Monitor> {
+    let calls = mcp::calls(&config.mcp);
+    Monitor::start(&config.monitoring, sessions.clone(), calls, folder)
+        .context("the measuring cannot begin")
+}
+
+fn behind(
     config: &Config,
     sessions: &Sessions,
     watch: Watch,
+    monitor: Monitor,
     audit: Audit,
-    stop: &CancellationToken,
-) -> McpServer {
+) -> Behind {
     let runs = Runs::new(config.runs.clone());
     let models = Models::new(sessions.clone(), Sources::new(config.models.clone()));
     let folder = config.store.durable.then(|| state_dir(config));
     let uploads = Uploads::new(config.uploads.clone(), folder);
     let sessions = sessions.clone();
-    let behind = Behind { sessions, models, uploads, runs, watch, audit };
-    McpServer::new(&config.mcp, behind, stop.clone())
+    Behind { sessions, models, uploads, runs, watch, monitor, audit }
 }
 
 /// Who may call. Without authentication everybody may do everything, and that is for this machine

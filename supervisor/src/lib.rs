@@ -6,7 +6,7 @@
 //! wiring (`cli`, [`doctor`], `demo`, `daemon`, `service`, `reload`, [`config`]) → [`http`], `stdio`, [`admin`] → [`mcp`] →
 //! [`telemetry`], [`metrics`], [`terminate`], [`models`], [`pictures`], [`recordings`], [`runs`] → [`sessions`] →
 //! [`session`] → [`compiler`], [`renderer`], [`sources`], [`uploads`] → [`worker`] → [`pool`] → [`store`], [`auth`], [`audit`] →
-//! [`scenes`], [`tenants`], [`limits`], [`code`], `handle`, `whole`, `remote`.
+//! [`scenes`], [`tenants`], [`limits`], [`durations`], [`code`], `handle`, `whole`, `remote`.
 
 #![forbid(unsafe_code)]
 
@@ -49,6 +49,7 @@ pub mod auth;
 pub mod store;
 
 pub mod code;
+pub mod durations;
 mod handle;
 pub mod remote;
 mod whole;

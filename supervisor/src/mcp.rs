@@ -49,7 +49,7 @@ use crate::metrics::Calls;
 use crate::models::Models;
 use crate::runs::Runs;
 use crate::sessions::Sessions;
-use crate::telemetry::Watch;
+use crate::telemetry::{Monitor, Watch};
 use crate::uploads::Uploads;
 
 /// How long clients may keep lists, in milliseconds: they never change.
@@ -74,7 +74,7 @@ struct Inner {
     models: Models,
     uploads: Uploads,
     audit: Audit,
-    calls: Calls,
+    monitor: Monitor,
     questions: Questions,
     watch: Watch,
     subscriptions: Subscriptions,
@@ -96,6 +96,8 @@ pub struct Behind {
     pub runs: Runs,
     /// What is measured of processes.
     pub watch: Watch,
+    /// What is measured of everything, over time.
+    pub monitor: Monitor,
     /// Who did what.
     pub audit: Audit,
 }
@@ -103,11 +105,9 @@ pub struct Behind {
 impl McpServer {
     /// A server in front of these sessions, until `stop`.
     pub fn new(config: &Config, behind: Behind, stop: CancellationToken) -> Self {
-        let Behind { sessions, models, uploads, runs, watch, audit } = behind;
+        let Behind { sessions, models, uploads, runs, watch, monitor, audit } = behind;
         let router = tools::of(&config.toolsets);
         let introduction = introduction(&router);
-        let tools = router.list_all();
-        let calls = Calls::new(tools.iter().map(|tool| tool.name.as_ref()));
         let inner = Inner {
             router,
             toolsets: config.toolsets.clone(),
@@ -116,7 +116,7 @@ impl McpServer {
             models,
             uploads,
             audit,
-            calls,
+            monitor,
             questions: Questions::new(),
             runs,
             watch,
@@ -151,7 +151,12 @@ impl McpServer {
 
     /// What is counted of calls.
     pub fn calls(&self) -> &Calls {
-        &self.inner.calls
+        self.inner.monitor.calls()
+    }
+
+    /// What is measured of everything.
+    pub fn monitor(&self) -> &Monitor {
+        &self.inner.monitor
     }
 
     /// Files that were sent ahead.
@@ -172,6 +177,12 @@ fn introduction(router: &ToolRouter<McpServer>) -> ServerConfig {
     ServerConfig::new(capabilities)
         .with_server_info(Implementation::new("simward", env!("CARGO_PKG_VERSION")))
         .with_instructions(instructions::text(|tool| router.has_route(tool)))
+}
+
+/// Nothing counted yet, of the tools that are on.
+pub(crate) fn calls(config: &Config) -> Calls {
+    let tools = tools::of(&config.toolsets).list_all();
+    Calls::new(tools.iter().map(|tool| tool.name.as_ref()))
 }
 
 /// What a tool needs of its caller; nothing if there is no such tool.
@@ -274,8 +285,7 @@ impl ServerHandler for McpServer {
         let modern = is_modern(&context);
         let knows_tasks = knows_tasks(&context);
         let Caller { tenant, principal, .. } = Caller::of(&context)?;
-        let Inner { calls, audit, .. } = &*self.inner;
-        let trail = Trail::begin(calls, audit, &principal, &request, &context);
+        let trail = Trail::begin(self.calls(), &self.inner.audit, &principal, &request, &context);
         let answered = self.carry_out(request, context, &principal).await;
         trail.end(&answered);
         let mut response = answered?;

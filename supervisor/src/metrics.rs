@@ -4,6 +4,7 @@
 
 mod calls;
 mod live;
+mod recent;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ use tokio::net::TcpListener;
 
 pub use self::calls::Calls;
 use self::live::Live;
+pub use self::recent::{Pair, Recent, Tally};
 use crate::audit::Audit;
 use crate::sessions::Sessions;
 

@@ -10,6 +10,7 @@ mod error;
 mod holdings;
 mod keeper;
 pub mod lifecycle;
+mod meter;
 mod models;
 mod plan;
 mod recordings;
@@ -35,6 +36,7 @@ pub(crate) use self::holdings::Holdings;
 use self::keeper::Signals;
 pub(crate) use self::keeper::{Parts, open, take_up};
 use self::lifecycle::{Closed, State};
+pub use self::meter::Meter;
 pub(crate) use self::models::Copied;
 pub use self::models::{MODEL_ID_CHARS_MAX, is_model_id};
 pub use self::plan::{Birth, Plan};
@@ -103,6 +105,8 @@ pub struct Status {
     pub state: State,
     /// The worker behind it, and its slot there.
     pub worker: Option<(Worker, u32)>,
+    /// What that counts of its steps.
+    pub meter: Option<Meter>,
     /// Whether other sessions may be in the same worker.
     pub is_shared: bool,
     /// How often its worker was replaced.

@@ -1,11 +1,25 @@
 //! What is measured of the sessions and of the machine under them.
 //!
-//! Readings are taken when somebody asks: an idle daemon costs nothing.
+//! What is looked at closely is read when somebody asks. Beside that a sample of everything is taken
+//! every second ([`sampler`]), which becomes series ([`series`]), of which the last hour is in memory
+//! and the time before in a file ([`history`]), and which are read in one way ([`query`]).
 
+pub mod history;
+pub mod levels;
+pub mod measured;
+pub mod metric;
+mod monitor;
 mod processes;
+pub mod query;
+pub mod reports;
+mod rhythm;
+mod sampler;
+pub mod series;
 mod stats;
+pub mod totals;
 pub mod usage;
 
+pub use self::monitor::{Config, Monitor};
 pub use self::processes::{ProcessReport, Processes, Watch};
 pub use self::stats::PoolStats;
 pub use self::usage::Use;

@@ -20,6 +20,7 @@ pub(crate) mod keeping;
 pub(crate) mod linear;
 pub(crate) mod linearize;
 pub(crate) mod mapping;
+pub(crate) mod meter;
 pub(crate) mod modified;
 mod moment;
 pub(crate) mod names;
@@ -54,6 +55,7 @@ use simward_protocol::simulation::RunStatus;
 
 use self::background::Background;
 pub(crate) use self::background::Due;
+use self::meter::Meter;
 use self::pace::Pace;
 use self::recording::Waiting;
 use self::simulation::Simulation;
@@ -83,6 +85,7 @@ pub(crate) struct Slot {
     /// Recordings that go on once their models are there.
     pub(crate) waiting: Vec<Waiting>,
     pub(crate) pace: Pace,
+    pub(crate) meter: Arc<Meter>,
     pub(crate) port: Option<Port>,
 }
 

@@ -15,6 +15,7 @@ mod editing;
 mod lean;
 mod menagerie;
 mod models;
+mod monitoring;
 mod motion;
 mod observation;
 mod parallel;
@@ -91,6 +92,7 @@ pub(super) const FAMILIES: &[Family] = &[
     family("Pictures", Some(Toolset::Simulation), McpServer::picture_tools),
     family("Viewer", Some(Toolset::Simulation), McpServer::viewer_tools),
     family("Performance", Some(Toolset::Performance), McpServer::performance_tools),
+    family("Monitoring", Some(Toolset::Performance), McpServer::monitoring_tools),
     family("Pool", Some(Toolset::Pool), McpServer::pool_tools).needs(Scope::AdministerPool),
 ];
 

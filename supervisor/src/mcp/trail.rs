@@ -13,6 +13,7 @@ use crate::audit::{Audit, Entry, said};
 use crate::auth::Principal;
 use crate::metrics::Calls;
 use crate::remote::Remote;
+use crate::tenants::Tenant;
 
 /// Where a request came from over HTTP.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +31,9 @@ const ASKED: &str = "input_required";
 /// A call that has begun. One that nobody waits for any more is told of as `withdrawn`.
 pub(super) struct Trail {
     calls: Calls,
+    tenant: Tenant,
     tool: String,
+    request_bytes: Option<u64>,
     begun: Instant,
     is_over: bool,
     /// Where there is an audit.
@@ -52,10 +55,12 @@ impl Trail {
         request: &CallToolRequestParams,
         context: &RequestContext<RoleServer>,
     ) -> Self {
-        calls.begin();
+        calls.begin(&principal.tenant, &request.name);
         Self {
             calls: calls.clone(),
+            tenant: principal.tenant.clone(),
             tool: said(&request.name),
+            request_bytes: origin(context).map(|origin| origin.bytes),
             begun: Instant::now(),
             is_over: false,
             line: audit.is_on().then(|| Line::begin(audit, principal, request, context)),
@@ -80,7 +85,9 @@ impl Trail {
     fn tell(&mut self, outcome: &str, result_bytes: Option<u64>) {
         let took = self.begun.elapsed();
         let is_good = [OK, ASKED].contains(&outcome);
-        self.calls.end(&self.tool, (!is_good).then_some(outcome), took);
+        let bytes = (self.request_bytes.unwrap_or(0), result_bytes.unwrap_or(0));
+        let error = (!is_good).then_some(outcome);
+        self.calls.end((&self.tenant, &self.tool), error, took, bytes);
         let Some(Line { audit, entry }) = self.line.take() else { return };
         audit.note(Entry {
             tool: Some(std::mem::take(&mut self.tool)),
@@ -122,10 +129,13 @@ impl Line {
     }
 }
 
+fn origin(context: &RequestContext<RoleServer>) -> Option<Origin> {
+    context.extensions.get::<Parts>()?.extensions.get().copied()
+}
+
 /// What can be told of a request before it is carried out: who sends it, and from where.
 fn sent(event: &'static str, principal: &Principal, context: &RequestContext<RoleServer>) -> Entry {
-    let parts = context.extensions.get::<Parts>();
-    let origin = parts.and_then(|parts| parts.extensions.get::<Origin>()).copied();
+    let origin = origin(context);
     // W3C trace context: version, trace, parent, flags.
     let parent = context.meta.get("traceparent").and_then(|parent| parent.as_str());
     let trace_id = parent.and_then(|parent| parent.split('-').nth(1));

@@ -60,6 +60,29 @@ pub fn resident_bytes(pid: i32) -> Option<u64> {
     Some(pages * procfs::page_size())
 }
 
+/// The parts of a process's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// All of it that is not swapped out.
+    pub resident_bytes: u64,
+    /// The same, with what is shared counted in part.
+    pub proportional_bytes: u64,
+    /// That of no file.
+    pub anonymous_bytes: u64,
+}
+
+/// Reads the parts of a process's memory, which takes up to a millisecond.
+pub fn memory(pid: i32) -> Option<Memory> {
+    let rollup = Process::new(pid).ok()?.smaps_rollup().ok()?;
+    let all = &rollup.memory_map_rollup.0.first()?.extension.map;
+    let part = |name: &str| all.get(name).copied();
+    Some(Memory {
+        resident_bytes: part("Rss")?,
+        proportional_bytes: part("Pss")?,
+        anonymous_bytes: part("Anonymous")?,
+    })
+}
+
 /// Reads what a process is doing, as one: all its threads.
 pub fn activity(pid: i32) -> Option<Activity> {
     let process = Process::new(pid).ok()?;
@@ -97,6 +120,9 @@ mod tests {
         assert!(reading.rss_bytes > 100_000);
         assert!(reading.pss_bytes.is_some_and(|pss| pss <= reading.rss_bytes));
         assert!(reading.fds.is_some_and(|fds| fds > 2));
+        let parts = memory(pid).unwrap();
+        assert!(parts.proportional_bytes <= parts.resident_bytes);
+        assert!(parts.anonymous_bytes <= parts.resident_bytes);
         assert!(activity(pid).unwrap().runnable);
     }
 

@@ -12,6 +12,7 @@ use simward_protocol::viewer::AdmitViewers;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::holdings::{Held, Holdings};
+use super::meter::Meter;
 use super::{Isolation, Plan};
 use crate::code::Code;
 use crate::pool::groups::Limits;
@@ -158,6 +159,7 @@ struct Shared {
 pub(super) struct Berth {
     pub(super) worker: Worker,
     pub(super) slot: u32,
+    pub(super) meter: Meter,
     /// Keeps a shared worker for as long as anybody uses it.
     shared: Option<Arc<Shared>>,
     _seat: OwnedSemaphorePermit,
@@ -206,12 +208,13 @@ impl Crew {
             return Err(Error::Overloaded(room.to_string()));
         }
         let seat = self.seat().await?;
+        let meter = Meter::new().map_err(StartError::Spawn)?;
         match plan.isolation {
             Isolation::Process => {
                 let worker = Worker::start(&self.pool, &plan.tenant, may_use(plan)).await?;
-                Ok(Berth { worker, slot: 0, shared: None, _seat: seat })
+                Ok(Berth { worker, slot: 0, meter, shared: None, _seat: seat })
             }
-            Isolation::Shared => self.shared_berth(plan, seat).await,
+            Isolation::Shared => self.shared_berth(plan, meter, seat).await,
         }
     }
 
@@ -233,7 +236,12 @@ impl Crew {
         Err(none())
     }
 
-    async fn shared_berth(&self, plan: &Plan, seat: OwnedSemaphorePermit) -> Result<Berth, Error> {
+    async fn shared_berth(
+        &self,
+        plan: &Plan,
+        meter: Meter,
+        seat: OwnedSemaphorePermit,
+    ) -> Result<Berth, Error> {
         let place = {
             let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
             // Tenants whose shared sessions are all gone leave nothing behind.
@@ -257,7 +265,8 @@ impl Crew {
             shared
         };
         let slot = shared.next_slot.fetch_add(1, Ordering::Relaxed);
-        Ok(Berth { worker: shared.worker.clone(), slot, shared: Some(shared), _seat: seat })
+        let worker = shared.worker.clone();
+        Ok(Berth { worker, slot, meter, shared: Some(shared), _seat: seat })
     }
 }
 
@@ -268,7 +277,7 @@ fn may_use(plan: &Plan) -> Limits {
 }
 
 impl Berth {
-    /// Makes the session known to the worker, and gives it the port.
+    /// Makes the session known to the worker, and gives it the meter and the port.
     pub(super) async fn open(&self, plan: &Plan, port: Option<&ports::Lease>) -> Result<(), Error> {
         let socket = port.map(ports::Lease::socket).transpose()?;
         let call = OpenSession {
@@ -278,7 +287,7 @@ impl Berth {
             step_rate: plan.limits.step_rate,
             cpu_ratio: plan.limits.cpu_ratio.filter(|_| self.sees_to_its_share()),
         };
-        let attached = socket.map(Arc::new).into_iter().collect();
+        let attached = std::iter::once(self.meter.file()).chain(socket.map(Arc::new)).collect();
         let options = Options { attached, within: WITHIN, ..Options::default() };
         match self.worker.call(self.slot, call, options).await {
             Ok(_) => Ok(()),

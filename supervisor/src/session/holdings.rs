@@ -135,6 +135,19 @@ impl Holdings {
         self.lock().models.clone()
     }
 
+    /// Looks at the one model, if there is one and it is not lost.
+    pub(crate) fn only_model<T>(&self, look: impl FnOnce(&str, &Arc<Model>) -> T) -> Option<T> {
+        let inner = self.lock();
+        let mut models = inner.models.iter();
+        let (model_id, held) = models.next().filter(|_| inner.models.len() == 1)?;
+        held.model.as_ref().map(|model| look(model_id, model))
+    }
+
+    /// The ids of the models.
+    pub(crate) fn model_ids(&self) -> Vec<String> {
+        self.lock().models.keys().cloned().collect()
+    }
+
     /// The model of that id.
     pub(crate) fn model(&self, model_id: &str) -> Option<Held> {
         self.lock().models.get(model_id).cloned()

@@ -188,6 +188,7 @@ impl Keeper {
     async fn serve(&mut self, berth: Berth) {
         self.publish.send_modify(|status| {
             status.worker = Some((berth.worker.clone(), berth.slot));
+            status.meter = Some(berth.meter.clone());
             status.is_shared = berth.is_shared();
             status.start_failed = None;
         });
@@ -225,7 +226,7 @@ impl Keeper {
         // Its seat is its own until the next worker is asked for.
         drop(berth);
         self.go_on_after(Event::WorkerLost, |status| {
-            status.worker = None;
+            (status.worker, status.meter) = (None, None);
             status.losses += 1;
             status.last_ending = Some(ending);
         })
@@ -250,7 +251,7 @@ impl Keeper {
             if self.usage.is_running(status) || self.usage.is_asking() {
                 return false;
             }
-            status.worker = None;
+            (status.worker, status.meter) = (None, None);
             status.state = lifecycle::next(status.state, Event::Sleep);
             true
         })
@@ -327,7 +328,7 @@ impl Keeper {
     /// Nothing of the session is left in memory; what is kept of it stays only if the daemon stops.
     async fn clear_up(&self, why: Closed) {
         self.give_port_back();
-        self.publish.send_modify(|status| status.worker = None);
+        self.publish.send_modify(|status| (status.worker, status.meter) = (None, None));
         if self.is_kept_after(why) {
             self.rest().await;
             return;

@@ -153,6 +153,8 @@ impl Serve<OpenSession> for World {
         if self.slots.contains_key(&slot) {
             return Err(Fault::Slot { slot });
         }
+        // The meter, in which it counts nothing.
+        drop(self.attached.remove(0));
         let models_max = call.models_max;
         self.slots.insert(slot, Slot { models_max, models: BTreeMap::new(), port: None });
         self.listen(slot)

@@ -67,18 +67,24 @@ fn fitting(whole: &Value, schema: &Value) -> Value {
 #[test]
 fn no_tool_says_that_it_did_something_where_there_is_nothing() {
     let (_daemon, mut client) = daemon();
-    // These need no model: they are about the server, sessions, runs, the pool, or sources; and
+    // These need no model: they are about the server, sessions, runs, the pool, what is measured, or
+    // sources; and
     // `batch_step` and `run_parallel` tell of each item why it was refused.
     let need_none = [
         "batch_step",
+        "clear_performance_data",
         "close_viewer",
         "create_session",
         "fork_session",
         "get_loaded_models",
+        "get_memory_usage",
+        "get_performance_metrics",
         "get_process_pool_stats",
         "get_resource_usage",
         "get_server_info",
         "get_session_info",
+        "get_simulation_metrics",
+        "get_tool_metrics",
         "get_viewer_url",
         "hibernate_session",
         "list_active_processes",

@@ -29,6 +29,7 @@ mod limits;
 mod menagerie;
 mod metrics;
 mod modify;
+mod monitoring;
 mod motion;
 mod oauth;
 mod observation;

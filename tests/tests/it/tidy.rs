@@ -59,7 +59,7 @@ const LAYERS: [&[&str]; 11] = [
     &["worker"],
     &["pool"],
     &["store", "auth", "audit"],
-    &["scenes", "tenants", "limits", "code", "handle", "whole", "remote"],
+    &["scenes", "tenants", "limits", "durations", "code", "handle", "whole", "remote"],
 ];
 
 #[test]

@@ -26,7 +26,8 @@ impl Serve<LoadModel> for World {
         let room = self.slot(slot)?;
         let model_id = model_id.unwrap_or_else(|| free_id(&room.models));
         room.check_place(&model_id)?;
-        let simulation = Simulation::load(&model_id, &compiled, &checkpoint)?;
+        let mut simulation = Simulation::load(&model_id, &compiled, &checkpoint)?;
+        simulation.count_with(&room.meter, &model_id);
         let summary = simulation.summary(&model_id);
         room.models.insert(model_id, simulation);
         Ok(summary)
@@ -45,7 +46,11 @@ impl Serve<ReplaceModel> for World {
         let replaced = new.succeed(old, &model_id);
         // From here on the one before is in its own checkpoint only.
         self.finished.remove(&(slot, model_id.clone()));
-        self.slot(slot)?.models.insert(model_id, new);
+        let room = self.slot(slot)?;
+        // It gives back its row before the new one takes one.
+        room.models.remove(&model_id);
+        new.count_with(&room.meter, &model_id);
+        room.models.insert(model_id, new);
         Ok(replaced)
     }
 }
@@ -60,6 +65,7 @@ impl Serve<RestoreModel> for World {
         for waiting in room.waiting.extract_if(.., |waiting| waiting.model_id == model_id) {
             simulation.resume_recording(waiting);
         }
+        simulation.count_with(&room.meter, &model_id);
         let time_secs = simulation.time_secs();
         let steps_total = simulation.counts().steps_total;
         room.models.insert(model_id.clone(), simulation);

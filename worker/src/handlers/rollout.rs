@@ -42,6 +42,7 @@ impl World {
     ) -> Result<u64, Fault> {
         let shared = Arc::clone(&self.shared);
         shared.pulse.expects(call.steps);
+        let timestep_secs = self.model(slot, Some(model_id))?.1.timestep_secs();
         let (begun, budget) = (Instant::now(), Duration::from_millis(call.budget_millis));
         let mut slices = Slices::aiming_at(SLICE);
         let (mut done, mut sampled) = (0, 0);
@@ -66,7 +67,9 @@ impl World {
             let took = slice_begun.elapsed();
             slices.took(took);
             let all = steps * futures.alive();
-            self.slot(slot)?.pace.took(Instant::now(), all, took * futures.threads());
+            let room = self.slot(slot)?;
+            room.pace.took(Instant::now(), all, took * futures.threads());
+            room.meter.stepped_apart(all, timestep_secs);
             while sampled < u64::from(call.samples)
                 && (sampled + 1) * call.steps / (u64::from(call.samples) + 1) <= done
             {

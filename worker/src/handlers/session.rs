@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use simward_protocol::call::Serve;
-use simward_protocol::fault::Fault;
+use simward_protocol::fault::{Fault, cut};
 use simward_protocol::session::{CloseSession, Listen, OpenSession, SessionClosed, SessionOpened};
 
 use crate::endpoint::{self, Port};
+use crate::world::meter::Meter;
 use crate::world::pace::Pace;
 use crate::world::{Slot, World};
 
@@ -18,10 +19,15 @@ impl Serve<OpenSession> for World {
         if self.slots.contains_key(&slot) {
             return Err(Fault::Slot { slot });
         }
-        let models = std::collections::BTreeMap::new();
+        if self.attached.is_empty() {
+            return Err(no_meter("none came along"));
+        }
+        // A socket may come after it.
+        let meter = Meter::open(&self.attached.remove(0)).map_err(no_meter)?;
+        let (meter, models) = (Arc::new(meter), std::collections::BTreeMap::new());
         let pace = Pace::new(step_rate, cpu_ratio, Instant::now());
         let (waiting, port) = (Vec::new(), None);
-        let room = Slot { session_id, token, models_max, models, waiting, pace, port };
+        let room = Slot { session_id, token, models_max, models, waiting, pace, meter, port };
         self.slots.insert(slot, room);
         let listening = self.listen(slot)?;
         Ok(SessionOpened { listening })
@@ -65,4 +71,8 @@ impl World {
         room.port = Port::open(TcpListener::from(socket), page).ok();
         Ok(room.port.is_some())
     }
+}
+
+fn no_meter(problem: impl Into<String>) -> Fault {
+    Fault::Invalid { field: "meter".into(), problem: cut(problem.into()) }
 }

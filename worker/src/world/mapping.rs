@@ -92,6 +92,16 @@ impl Mapping {
         unsafe { std::slice::from_raw_parts_mut(self.words.as_ptr(), length) }
     }
 
+    /// The words, to be written one by one by whoever shares the mapping in this process.
+    #[expect(unsafe_code, reason = "the mapping is reached by a pointer")]
+    pub(crate) fn cells(&self) -> &[AtomicU64] {
+        // SAFETY: as for `words`; an atomic word has the layout of a word, and whoever holds this
+        // holds `self`, so that nobody has the words themselves.
+        unsafe {
+            std::slice::from_raw_parts(self.words.as_ptr().cast(), self.length / size_of::<u64>())
+        }
+    }
+
     /// Writes a word after everything that was written before: whoever sees it sees that too.
     #[expect(unsafe_code, reason = "the order of two stores matters to whoever reads the file")]
     pub(crate) fn publish(&mut self, place: usize, word: u64) {

@@ -1,6 +1,7 @@
 //! One model and its data.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
@@ -16,6 +17,7 @@ use simward_protocol::state::{Part, State};
 
 use super::fields::{FIELDS, Spot};
 use super::keeping::{Checkpoint, Found};
+use super::meter::{Counter, Meter};
 use super::modified::{self, Modifications, Wanted};
 use super::pull::Pull;
 use super::recording::Recordings;
@@ -64,6 +66,8 @@ pub(crate) struct Simulation {
     edition: u32,
     /// A viewer's hand that pulls at it.
     pub(crate) pull: Option<Pull>,
+    /// What its steps are counted with.
+    counter: Option<Counter>,
 }
 
 /// How many models this worker has loaded.
@@ -117,7 +121,13 @@ impl Simulation {
             diverged: 0,
             edition,
             pull: None,
+            counter: None,
         }
+    }
+
+    /// Counts its steps from now on.
+    pub(crate) fn count_with(&mut self, meter: &Arc<Meter>, model_id: &str) {
+        self.counter = Some(Counter::new(meter, model_id, &self.data, &self.counts()));
     }
 
     /// Whether it has changed since it was last kept.
@@ -248,6 +258,10 @@ impl Simulation {
             taken
         };
         self.counts.steps_total += taken;
+        let counts = self.counts();
+        if let Some(counter) = &mut self.counter {
+            counter.took(taken, &self.data, &counts);
+        }
         taken
     }
 
@@ -264,7 +278,11 @@ impl Simulation {
                 return taken;
             }
             let before = self.data.time();
+            let begun = self.counter.as_mut().and_then(Counter::before);
             self.data.step();
+            if let (Some(begun), Some(counter)) = (begun, &mut self.counter) {
+                counter.timed(begun);
+            }
             pulse.stepped(done_before + taken + 1);
             // An automatic reset sets the counters back before it counts itself, so that a second
             // one leaves the same count: then time tells.

@@ -1,0 +1,245 @@
+//! What is left of series after an hour: minutes for a week, hours for a year, in one SQLite file.
+//!
+//! A minute of everything is one row, so that it is there whole or not at all. When an hour is
+//! over, its minutes become one row for each subject, with a compressed column for each metric, and
+//! add up to a row of the hour; hours become columns when their day is over. Sessions come and go
+//! and are told of by the minute alone; of tenants, models, tools and the fleet the hours stay.
+//!
+//! The file is a record of what was, not of what is: if it cannot be written, samples are lost and
+//! counted, and nothing else.
+
+mod chunk;
+mod file;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+pub use self::file::Error;
+use self::file::File;
+use super::metric::Scope;
+use super::series::{Minute, Point, Subject};
+
+/// For how long what is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tier {
+    /// A point a minute, for a week.
+    Minutes,
+    /// A point an hour, for a year.
+    Hours,
+}
+
+impl Tier {
+    const ALL: [Self; 2] = [Self::Minutes, Self::Hours];
+
+    /// The stretch of time of a point, in seconds.
+    pub const fn step_secs(self) -> i64 {
+        match self {
+            Self::Minutes => 60,
+            Self::Hours => 3600,
+        }
+    }
+
+    /// The stretch of time of a row of columns, in seconds.
+    const fn chunk_secs(self) -> i64 {
+        match self {
+            Self::Minutes => 3600,
+            Self::Hours => 86_400,
+        }
+    }
+
+    /// For how long its points are kept, in seconds.
+    pub const fn keep_secs(self) -> i64 {
+        match self {
+            Self::Minutes => 7 * 86_400,
+            Self::Hours => 366 * 86_400,
+        }
+    }
+
+    /// Whether points of such subjects are kept.
+    fn keeps(self, scope: Scope) -> bool {
+        self == Self::Minutes || scope != Scope::Session
+    }
+}
+
+/// A stretch of time, in seconds since 1970: the first that is meant, and the first that is not.
+pub type Range = std::ops::Range<i64>;
+
+/// The points of a subject, by when they begin.
+pub type Points = Vec<(i64, Point)>;
+
+/// Minutes that may wait to be written.
+const QUEUE_MAX: usize = 16;
+
+/// The kept past. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct History {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    minutes: Mutex<Option<SyncSender<Order>>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    reader: Mutex<File>,
+    counts: Arc<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    dropped: AtomicU64,
+}
+
+enum Order {
+    Keep(Minute),
+    Forget(Box<dyn Fn(&Subject) -> bool + Send>, SyncSender<Result<u64, Error>>),
+}
+
+impl History {
+    /// Opens the file, or makes it. It never takes more than so many bytes.
+    pub fn open(path: &Path, bytes_max: u64, subjects_max: u64) -> Result<Self, Error> {
+        let mut file = File::open(path, bytes_max, subjects_max)?;
+        let reader = File::read(path)?;
+        let counts = Arc::new(Counts::default());
+        let (minutes, orders) = sync_channel(QUEUE_MAX);
+        let counted = Arc::clone(&counts);
+        let write = move || write(&mut file, &orders, &counted);
+        let writer = std::thread::Builder::new().name("history".into()).spawn(write);
+        let writer = writer.map_err(Error::Thread)?;
+        let inner = Inner {
+            minutes: Mutex::new(Some(minutes)),
+            writer: Mutex::new(Some(writer)),
+            reader: Mutex::new(reader),
+            counts,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Opens the file; one that cannot be used is moved aside, and another one begun. Without a past
+    /// everything else goes on: that there is none is logged.
+    pub fn open_somehow(path: &Path, bytes_max: u64, subjects_max: u64) -> Option<Self> {
+        let open = || Self::open(path, bytes_max, subjects_max);
+        let opened = open().or_else(|error| {
+            if !error.is_of_content() {
+                return Err(error);
+            }
+            let aside = path.with_added_extension("damaged");
+            let text = crate::code::chain(&error);
+            tracing::error!(error = text, aside = %aside.display(), "the history of metrics begins anew");
+            for ending in ["", "-wal", "-shm"] {
+                let of = |path: &Path| {
+                    let mut name = path.as_os_str().to_owned();
+                    name.push(ending);
+                    name
+                };
+                // What is not there need not be moved.
+                std::fs::rename(of(path), of(&aside)).ok();
+            }
+            open()
+        });
+        let log = |error: &Error| {
+            let error = crate::code::chain(error);
+            tracing::error!(error, "there is no history of metrics");
+        };
+        opened.inspect_err(log).ok()
+    }
+
+    /// Keeps a minute, soon. It is lost if others wait in its way.
+    pub fn keep(&self, minute: Minute) {
+        let minutes = self.inner.minutes.lock().unwrap_or_else(PoisonError::into_inner);
+        let sent = minutes.as_ref().map(|minutes| minutes.try_send(Order::Keep(minute)));
+        if !matches!(sent, Some(Ok(()))) {
+            self.inner.counts.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Forgets what there is of some subjects; tells how many. Waits for the disk.
+    pub fn forget(
+        &self,
+        is_meant: impl Fn(&Subject) -> bool + Send + 'static,
+    ) -> Result<u64, Error> {
+        let (answer, answered) = sync_channel(1);
+        let order = Order::Forget(Box::new(is_meant), answer);
+        let sent = {
+            let minutes = self.inner.minutes.lock().unwrap_or_else(PoisonError::into_inner);
+            minutes.as_ref().map(|minutes| minutes.try_send(order))
+        };
+        match sent {
+            Some(Ok(())) => answered.recv().unwrap_or(Err(Error::Closed)),
+            Some(Err(TrySendError::Full(_))) => Err(Error::Busy),
+            _ => Err(Error::Closed),
+        }
+    }
+
+    /// The points of a subject that begin in a stretch of time. Waits for the disk.
+    pub fn points(&self, subject: &Subject, tier: Tier, range: Range) -> Result<Points, Error> {
+        self.read().points(subject, tier, range)
+    }
+
+    /// Subjects of a scope that were measured in a stretch of time. Waits for the disk.
+    pub fn subjects(&self, scope: Scope, range: &Range) -> Result<Vec<Subject>, Error> {
+        self.read().subjects(scope, range)
+    }
+
+    /// What it takes on the disk, in bytes.
+    pub fn bytes(&self) -> Result<u64, Error> {
+        self.read().bytes()
+    }
+
+    /// Minutes that could not be kept.
+    pub fn dropped_total(&self) -> u64 {
+        self.inner.counts.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Writes what waits, and nothing more.
+    pub fn close(&self) {
+        *self.inner.minutes.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let writer = self.inner.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer
+            && writer.join().is_err()
+        {
+            tracing::error!("the history's writer panicked");
+        }
+    }
+
+    fn read(&self) -> std::sync::MutexGuard<'_, File> {
+        self.inner.reader.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The one thread that writes.
+fn write(file: &mut File, orders: &Receiver<Order>, counts: &Counts) {
+    let mut is_well = true;
+    for order in orders {
+        let outcome = match order {
+            Order::Keep(minute) => {
+                let begin_secs = minute.begin_secs;
+                let kept = file.keep(&minute).and_then(|()| file.tidy(begin_secs + 60));
+                if kept.is_err() {
+                    counts.dropped.fetch_add(1, Ordering::Relaxed);
+                }
+                kept
+            }
+            Order::Forget(is_meant, answer) => {
+                // Whoever asked may have gone.
+                answer.send(file.forget(&*is_meant)).ok();
+                Ok(())
+            }
+        };
+        match outcome {
+            Ok(()) => is_well = true,
+            // Once, and not every minute.
+            Err(error) if is_well => {
+                is_well = false;
+                let error = crate::code::chain(&error);
+                tracing::error!(error, "the history of metrics cannot be written");
+            }
+            Err(_) => (),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

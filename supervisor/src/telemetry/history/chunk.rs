@@ -1,0 +1,178 @@
+//! How points lie in the file: a row of everything for a moment, columns of a subject for a stretch.
+
+use pco::ChunkConfig;
+use pco::data_types::Number;
+use pco::standalone::{simple_compress, simple_decompress};
+use serde::{Deserialize, Serialize};
+
+use super::Points;
+use crate::durations::Durations;
+use crate::telemetry::metric::{Id, Metric};
+use crate::telemetry::series::{Point, Summary};
+
+/// How hard to compress: more takes much longer and gives little.
+const LEVEL: usize = 4;
+
+/// A point of one subject in a row of everything. Metrics are told of by name, so that a file
+/// outlives changes of the list.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Cell {
+    pub(super) subject: i64,
+    gauges: Vec<(u16, f32, f32, f64, u32)>,
+    histograms: Vec<(u16, Durations)>,
+}
+
+/// The names of metrics, by the numbers that they have in the file.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    names: Vec<(u16, String)>,
+}
+
+impl Names {
+    pub(super) fn new(names: Vec<(u16, String)>) -> Self {
+        Self { names }
+    }
+
+    pub(super) fn number(&self, id: Id) -> Option<u16> {
+        let name = id.metric().name;
+        self.names.iter().find(|(_, known)| known == name).map(|(number, _)| *number)
+    }
+
+    /// The metric of that number, if there still is such a one.
+    fn id(&self, number: u16) -> Option<Id> {
+        let (_, name) = self.names.iter().find(|(known, _)| *known == number)?;
+        Metric::named(name).map(|metric| metric.id)
+    }
+}
+
+impl Cell {
+    pub(super) fn new(subject: i64, point: &Point, names: &Names) -> Self {
+        let gauges = point.gauges.iter().filter_map(|(id, of)| {
+            let Summary { min, max, sum, count } = *of;
+            Some((names.number(*id)?, min, max, sum, count))
+        });
+        let histograms =
+            point.histograms.iter().filter_map(|(id, of)| Some((names.number(*id)?, of.clone())));
+        Self { subject, gauges: gauges.collect(), histograms: histograms.collect() }
+    }
+
+    pub(super) fn point(&self, names: &Names) -> Point {
+        let gauges = self.gauges.iter().filter_map(|(number, min, max, sum, count)| {
+            let summary = Summary { min: *min, max: *max, sum: *sum, count: *count };
+            names.id(*number).filter(|id| id.is_gauge()).map(|id| (id, summary))
+        });
+        let histograms = self.histograms.iter().filter_map(|(number, of)| {
+            names.id(*number).filter(|id| !id.is_gauge()).map(|id| (id, of.clone()))
+        });
+        Point { gauges: gauges.collect(), histograms: histograms.collect() }
+    }
+}
+
+/// The points of one subject.
+#[derive(Debug, Serialize, Deserialize)]
+struct Chunk {
+    /// When each begins, in steps after the chunk's own beginning.
+    times: Vec<u16>,
+    gauges: Vec<Column>,
+    histograms: Vec<(u16, Vec<(u16, Durations)>)>,
+}
+
+/// A gauge's values, for each time. Where it had none, the count is 0.
+#[derive(Debug, Serialize, Deserialize)]
+struct Column {
+    metric: u16,
+    min: Vec<u8>,
+    max: Vec<u8>,
+    sum: Vec<u8>,
+    count: Vec<u8>,
+}
+
+/// Lays points into columns, for a chunk that begins then.
+pub(super) fn pack(
+    begin_secs: i64,
+    step_secs: i64,
+    points: &Points,
+    names: &Names,
+) -> Result<Vec<u8>, String> {
+    let time = |at: i64| u16::try_from((at - begin_secs) / step_secs).map_err(text);
+    let times = points.iter().map(|(at, _)| time(*at)).collect::<Result<Vec<u16>, _>>()?;
+    let mut ids: Vec<Id> = points
+        .iter()
+        .flat_map(|(_, point)| {
+            let gauges = point.gauges.iter().map(|(id, _)| *id);
+            gauges.chain(point.histograms.iter().map(|(id, _)| *id))
+        })
+        .collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let (mut gauges, mut histograms) = (Vec::new(), Vec::new());
+    for id in ids {
+        let Some(metric) = names.number(id) else { continue };
+        if id.is_gauge() {
+            let of = |point: &Point| {
+                let own = point.gauges.iter().find(|(own, _)| *own == id);
+                own.map(|(_, summary)| *summary).unwrap_or_default()
+            };
+            let values: Vec<Summary> = points.iter().map(|(_, point)| of(point)).collect();
+            gauges.push(Column {
+                metric,
+                min: compress(values.iter().map(|value| value.min))?,
+                max: compress(values.iter().map(|value| value.max))?,
+                sum: compress(values.iter().map(|value| value.sum))?,
+                count: compress(values.iter().map(|value| value.count))?,
+            });
+        } else {
+            let of = |(place, (_, point)): (u16, &(i64, Point))| {
+                let own = point.histograms.iter().find(|(own, _)| *own == id);
+                own.map(|(_, durations)| (place, durations.clone()))
+            };
+            histograms.push((metric, (0_u16..).zip(points).filter_map(of).collect()));
+        }
+    }
+    postcard::to_stdvec(&Chunk { times, gauges, histograms }).map_err(text)
+}
+
+/// Reads them again.
+pub(super) fn unpack(
+    begin_secs: i64,
+    step_secs: i64,
+    bytes: &[u8],
+    names: &Names,
+) -> Result<Points, String> {
+    let chunk: Chunk = postcard::from_bytes(bytes).map_err(text)?;
+    let at = |steps: &u16| begin_secs + i64::from(*steps) * step_secs;
+    let mut points: Points = chunk.times.iter().map(|at_| (at(at_), Point::default())).collect();
+    for column in &chunk.gauges {
+        let Some(id) = names.id(column.metric).filter(|id| id.is_gauge()) else { continue };
+        let (min, max) = (decompress::<f32>(&column.min)?, decompress::<f32>(&column.max)?);
+        let (sum, count) = (decompress::<f64>(&column.sum)?, decompress::<u32>(&column.count)?);
+        let values = min.into_iter().zip(max).zip(sum.into_iter().zip(count));
+        for ((_, point), ((min, max), (sum, count))) in points.iter_mut().zip(values) {
+            if count != 0 {
+                point.gauges.push((id, Summary { min, max, sum, count }));
+            }
+        }
+    }
+    for (metric, values) in chunk.histograms {
+        let Some(id) = names.id(metric).filter(|id| !id.is_gauge()) else { continue };
+        for (place, durations) in values {
+            if let Some((_, point)) = points.get_mut(usize::from(place)) {
+                point.histograms.push((id, durations));
+            }
+        }
+    }
+    Ok(points)
+}
+
+fn compress<T: Number>(values: impl Iterator<Item = T>) -> Result<Vec<u8>, String> {
+    let config = ChunkConfig::default().with_compression_level(LEVEL);
+    simple_compress(&values.collect::<Vec<T>>(), &config).map_err(text)
+}
+
+fn decompress<T: Number>(bytes: &[u8]) -> Result<Vec<T>, String> {
+    simple_decompress(bytes).map_err(text)
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}

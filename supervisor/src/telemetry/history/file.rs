@@ -1,0 +1,412 @@
+//! The file itself.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Transaction, params};
+
+use super::chunk::{self, Cell, Names};
+use super::{Points, Range, Tier};
+use crate::code::Code;
+use crate::telemetry::metric::{METRICS, Scope};
+use crate::telemetry::series::{Minute, Point, Subject};
+
+/// The layout's number. A file of another one is not touched.
+const LAYOUT: i64 = 1;
+
+/// Rows that are deleted at a time, so that nobody waits long for the file.
+const BATCH_ROWS: i64 = 500;
+
+/// How long one of the two waits for the other.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+const TABLES: &str = "
+CREATE TABLE IF NOT EXISTS metric (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS subject (
+  id INTEGER PRIMARY KEY,
+  scope TEXT NOT NULL,
+  owner TEXT NOT NULL,
+  name TEXT NOT NULL,
+  first INTEGER NOT NULL,
+  last INTEGER NOT NULL,
+  UNIQUE (scope, owner, name)
+);
+CREATE TABLE IF NOT EXISTS frame (
+  tier INTEGER NOT NULL, begin INTEGER NOT NULL, cells BLOB NOT NULL,
+  PRIMARY KEY (tier, begin)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS chunk (
+  subject INTEGER NOT NULL, tier INTEGER NOT NULL, begin INTEGER NOT NULL,
+  columns BLOB NOT NULL,
+  PRIMARY KEY (subject, tier, begin)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS chunk_age ON chunk (tier, begin);
+";
+
+/// Something about the file that does not work.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// What SQLite says.
+    #[error("the history of metrics cannot be used")]
+    Sqlite(#[from] rusqlite::Error),
+    /// It was written by another version.
+    #[error("the history of metrics has layout {0}, and this version writes {LAYOUT}: move the file away")]
+    Layout(i64),
+    /// What is in it makes no sense.
+    #[error("the history of metrics is damaged: {0}")]
+    Damaged(String),
+    /// No thread could be started for it.
+    #[error("no thread could be started for the history of metrics")]
+    Thread(#[source] std::io::Error),
+    /// Too much waits to be written.
+    #[error("the history of metrics is busy")]
+    Busy,
+    /// The daemon stops.
+    #[error("the history of metrics is closed")]
+    Closed,
+}
+
+impl Code for Error {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Busy | Self::Closed => "history_busy",
+            _ => "history_unreadable",
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        matches!(self, Self::Busy).then_some(Duration::from_secs(1))
+    }
+}
+
+impl Error {
+    /// Whether the file is there and readable, and what is in it is of no use.
+    pub(super) fn is_of_content(&self) -> bool {
+        match self {
+            Self::Layout(_) | Self::Damaged(_) => true,
+            Self::Sqlite(error) => matches!(
+                error.sqlite_error_code(),
+                Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt)
+            ),
+            Self::Thread(_) | Self::Busy | Self::Closed => false,
+        }
+    }
+}
+
+/// An open file.
+#[derive(Debug)]
+pub(super) struct File {
+    connection: Connection,
+    names: Names,
+    subjects_max: u64,
+    bytes_max: u64,
+    /// Until when everything is tidy, by tier.
+    tidy_until: [i64; 2],
+}
+
+impl File {
+    /// Opens it to be written.
+    pub(super) fn open(path: &Path, bytes_max: u64, subjects_max: u64) -> Result<Self, Error> {
+        let connection = Connection::open(path)?;
+        connection.busy_timeout(PATIENCE)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        // A minute may be lost with the machine; the file is whole all the same.
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        let layout: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        if ![0, LAYOUT].contains(&layout) {
+            return Err(Error::Layout(layout));
+        }
+        let page: u64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
+        connection.pragma_update(None, "max_page_count", bytes_max / page.max(1))?;
+        connection.execute_batch(TABLES)?;
+        connection.pragma_update(None, "user_version", LAYOUT)?;
+        for metric in METRICS {
+            let sql = "INSERT OR IGNORE INTO metric (name) VALUES (?1)";
+            connection.execute(sql, [metric.name])?;
+        }
+        let names = names(&connection)?;
+        Ok(Self { connection, names, subjects_max, bytes_max, tidy_until: [0; 2] })
+    }
+
+    /// Opens it to be read, after it was opened to be written.
+    pub(super) fn read(path: &Path) -> Result<Self, Error> {
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        connection.busy_timeout(PATIENCE)?;
+        let names = names(&connection)?;
+        Ok(Self { connection, names, subjects_max: 0, bytes_max: 0, tidy_until: [0; 2] })
+    }
+
+    /// Keeps a minute. What was kept of it before is replaced.
+    pub(super) fn keep(&mut self, minute: &Minute) -> Result<(), Error> {
+        let (names, max) = (&self.names, self.subjects_max);
+        let change = self.connection.transaction()?;
+        let known: u64 = change.query_row("SELECT count(*) FROM subject", [], |row| row.get(0))?;
+        let mut room = max.saturating_sub(known);
+        let mut cells = Vec::with_capacity(minute.points.len());
+        for (subject, point) in &minute.points {
+            if let Some(id) = id_of(&change, subject, minute.begin_secs, &mut room)? {
+                cells.push(Cell::new(id, point, names));
+            }
+        }
+        put_frame(&change, Tier::Minutes, minute.begin_secs, &cells)?;
+        change.commit()?;
+        Ok(())
+    }
+
+    /// Lays what is over into columns, and deletes what is too old.
+    pub(super) fn tidy(&mut self, now_secs: i64) -> Result<(), Error> {
+        for tier in Tier::ALL {
+            let over = now_secs - now_secs.rem_euclid(tier.chunk_secs());
+            let done = &mut self.tidy_until[tier as usize];
+            if over <= *done {
+                continue;
+            }
+            *done = over;
+            while self.pack_first(tier, over)? {}
+            self.delete_old(tier, now_secs)?;
+        }
+        self.make_room()
+    }
+
+    /// Lays the first stretch of rows that is over into columns; tells whether there was one.
+    fn pack_first(&mut self, tier: Tier, over: i64) -> Result<bool, Error> {
+        let names = &self.names;
+        let change = self.connection.transaction()?;
+        let sql = "SELECT min(begin) FROM frame WHERE tier = ?1 AND begin < ?2";
+        let first: Option<i64> =
+            change.query_row(sql, params![tier as i64, over], |row| row.get(0))?;
+        let Some(first) = first else { return Ok(false) };
+        let begin = first - first.rem_euclid(tier.chunk_secs());
+        let range = begin..begin + tier.chunk_secs();
+        let mut columns: BTreeMap<i64, Points> = BTreeMap::new();
+        for (at, cells) in frames(&change, tier, &range)? {
+            for cell in cells {
+                columns.entry(cell.subject).or_default().push((at, cell.point(names)));
+            }
+        }
+        let sql = "INSERT OR REPLACE INTO chunk (subject, tier, begin, columns) VALUES (?1, ?2, ?3, ?4)";
+        let mut insert = change.prepare(sql)?;
+        for (subject, points) in &columns {
+            let bytes = chunk::pack(begin, tier.step_secs(), points, names).map_err(Error::Damaged)?;
+            insert.execute(params![subject, tier as i64, begin, bytes])?;
+        }
+        drop(insert);
+        if tier == Tier::Minutes {
+            let cells = sums(&change, columns, names)?;
+            put_frame(&change, Tier::Hours, begin, &cells)?;
+        }
+        let sql = "DELETE FROM frame WHERE tier = ?1 AND begin >= ?2 AND begin < ?3";
+        change.execute(sql, params![tier as i64, range.start, range.end])?;
+        change.commit()?;
+        Ok(true)
+    }
+
+    fn delete_old(&mut self, tier: Tier, now_secs: i64) -> Result<(), Error> {
+        let first = now_secs - tier.keep_secs();
+        while self.delete_before(tier, first)? == BATCH_ROWS as usize {}
+        if tier == Tier::Hours {
+            let sql = "DELETE FROM subject WHERE last < ?1
+                       AND NOT EXISTS (SELECT 1 FROM chunk WHERE subject = subject.id)";
+            self.connection.execute(sql, [now_secs - Tier::Minutes.keep_secs()])?;
+        }
+        Ok(())
+    }
+
+    fn delete_before(&mut self, tier: Tier, first: i64) -> Result<usize, Error> {
+        let sql = "DELETE FROM chunk WHERE (subject, tier, begin) IN
+                   (SELECT subject, tier, begin FROM chunk
+                    WHERE tier = ?1 AND begin < ?2 ORDER BY begin LIMIT ?3)";
+        Ok(self.connection.execute(sql, params![tier as i64, first, BATCH_ROWS])?)
+    }
+
+    /// Deletes the oldest while there is little room left.
+    fn make_room(&mut self) -> Result<(), Error> {
+        for tier in Tier::ALL {
+            while self.bytes_max / 10 * 9 < self.bytes_in_use()? {
+                if self.delete_before(tier, i64::MAX)? == 0 {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets all of some subjects; tells of how many.
+    pub(super) fn forget(&mut self, is_meant: &dyn Fn(&Subject) -> bool) -> Result<u64, Error> {
+        let names = &self.names;
+        let change = self.connection.transaction()?;
+        let meant: Vec<i64> = {
+            let mut all = change.prepare("SELECT id, scope, owner, name FROM subject")?;
+            let rows = all.query_map([], |row| Ok((row.get(0)?, subject_in(row, 1)?)))?;
+            let rows: Vec<(i64, Option<Subject>)> = rows.collect::<Result<_, _>>()?;
+            rows.into_iter().filter(|(_, of)| of.as_ref().is_some_and(is_meant)).map(|(id, _)| id).collect()
+        };
+        for id in &meant {
+            change.execute("DELETE FROM chunk WHERE subject = ?1", [id])?;
+            change.execute("DELETE FROM subject WHERE id = ?1", [id])?;
+        }
+        for tier in Tier::ALL {
+            for (at, cells) in frames(&change, tier, &(i64::MIN..i64::MAX))? {
+                let before = cells.len();
+                let left: Vec<Cell> =
+                    cells.into_iter().filter(|cell| !meant.contains(&cell.subject)).collect();
+                if left.len() != before {
+                    put_frame(&change, tier, at, &left)?;
+                }
+            }
+        }
+        change.commit()?;
+        let _ = names;
+        Ok(meant.len() as u64)
+    }
+
+    /// The points of a subject that begin in a stretch of time.
+    pub(super) fn points(
+        &self,
+        subject: &Subject,
+        tier: Tier,
+        range: Range,
+    ) -> Result<Points, Error> {
+        let Some(id) = known_id(&self.connection, subject)? else { return Ok(Points::new()) };
+        let sql = "SELECT begin, columns FROM chunk
+                   WHERE subject = ?1 AND tier = ?2 AND begin >= ?3 AND begin < ?4 ORDER BY begin";
+        let mut chunks = self.connection.prepare_cached(sql)?;
+        let first = range.start - tier.chunk_secs();
+        let mut rows = chunks.query(params![id, tier as i64, first, range.end])?;
+        let mut points = Points::new();
+        while let Some(row) = rows.next()? {
+            let (begin, bytes): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
+            let found = chunk::unpack(begin, tier.step_secs(), &bytes, &self.names);
+            points.extend(found.map_err(Error::Damaged)?);
+        }
+        for (at, cells) in frames(&self.connection, tier, &range)? {
+            let own = cells.iter().find(|cell| cell.subject == id);
+            points.extend(own.map(|cell| (at, cell.point(&self.names))));
+        }
+        points.retain(|(at, _)| range.contains(at));
+        points.sort_by_key(|(at, _)| *at);
+        Ok(points)
+    }
+
+    /// Subjects of a scope that were measured in a stretch of time.
+    pub(super) fn subjects(&self, scope: Scope, range: &Range) -> Result<Vec<Subject>, Error> {
+        let sql = "SELECT scope, owner, name FROM subject
+                   WHERE scope = ?1 AND first < ?2 AND last >= ?3 ORDER BY owner, name";
+        let mut all = self.connection.prepare_cached(sql)?;
+        let rows = all.query_map(params![scope.name(), range.end, range.start], |row| {
+            subject_in(row, 0)
+        })?;
+        let rows: Vec<Option<Subject>> = rows.collect::<Result<_, _>>()?;
+        Ok(rows.into_iter().flatten().collect())
+    }
+
+    /// What the file takes, in bytes.
+    pub(super) fn bytes(&self) -> Result<u64, Error> {
+        Ok(self.pages("page_count")?)
+    }
+
+    fn bytes_in_use(&self) -> Result<u64, Error> {
+        Ok(self.pages("page_count")?.saturating_sub(self.pages("freelist_count")?))
+    }
+
+    fn pages(&self, pragma: &str) -> Result<u64, rusqlite::Error> {
+        let value = |name: &str| -> Result<u64, rusqlite::Error> {
+            self.connection.pragma_query_value(None, name, |row| row.get(0))
+        };
+        Ok(value(pragma)?.saturating_mul(value("page_size")?))
+    }
+}
+
+/// What hours are made of: every subject's minutes together, as far as hours are kept of it.
+fn sums(
+    change: &Transaction<'_>,
+    columns: BTreeMap<i64, Points>,
+    names: &Names,
+) -> Result<Vec<Cell>, Error> {
+    let mut cells = Vec::new();
+    let mut scope_of = change.prepare("SELECT scope, owner, name FROM subject WHERE id = ?1")?;
+    for (id, points) in columns {
+        let subject = scope_of.query_row([id], |row| subject_in(row, 0)).optional()?.flatten();
+        if !subject.is_some_and(|subject| Tier::Hours.keeps(subject.scope())) {
+            continue;
+        }
+        let mut sum = Point::default();
+        points.iter().for_each(|(_, point)| sum.add(point));
+        cells.push(Cell::new(id, &sum, names));
+    }
+    Ok(cells)
+}
+
+fn put_frame(change: &Connection, tier: Tier, begin: i64, cells: &[Cell]) -> Result<(), Error> {
+    let bytes = postcard::to_stdvec(cells).map_err(|error| Error::Damaged(error.to_string()))?;
+    let sql = "INSERT OR REPLACE INTO frame (tier, begin, cells) VALUES (?1, ?2, ?3)";
+    change.prepare_cached(sql)?.execute(params![tier as i64, begin, bytes])?;
+    Ok(())
+}
+
+fn frames(
+    connection: &Connection,
+    tier: Tier,
+    range: &Range,
+) -> Result<Vec<(i64, Vec<Cell>)>, Error> {
+    let sql = "SELECT begin, cells FROM frame
+               WHERE tier = ?1 AND begin >= ?2 AND begin < ?3 ORDER BY begin";
+    let mut all = connection.prepare_cached(sql)?;
+    let mut rows = all.query(params![tier as i64, range.start, range.end])?;
+    let mut frames = Vec::new();
+    while let Some(row) = rows.next()? {
+        let bytes: Vec<u8> = row.get(1)?;
+        let cells =
+            postcard::from_bytes(&bytes).map_err(|error| Error::Damaged(error.to_string()))?;
+        frames.push((row.get(0)?, cells));
+    }
+    Ok(frames)
+}
+
+/// The subject's number; a new one if there is room for one more.
+fn id_of(
+    change: &Connection,
+    subject: &Subject,
+    at_secs: i64,
+    room: &mut u64,
+) -> Result<Option<i64>, Error> {
+    if let Some(id) = known_id(change, subject)? {
+        let sql = "UPDATE subject SET last = max(last, ?2) WHERE id = ?1";
+        change.prepare_cached(sql)?.execute(params![id, at_secs])?;
+        return Ok(Some(id));
+    }
+    if *room == 0 {
+        return Ok(None);
+    }
+    *room -= 1;
+    let sql = "INSERT INTO subject (scope, owner, name, first, last) VALUES (?1, ?2, ?3, ?4, ?4)";
+    let owner = owner_of(subject);
+    let row = params![subject.scope().name(), owner, subject.name(), at_secs];
+    change.prepare_cached(sql)?.execute(row)?;
+    Ok(Some(change.last_insert_rowid()))
+}
+
+fn known_id(connection: &Connection, subject: &Subject) -> Result<Option<i64>, Error> {
+    let sql = "SELECT id FROM subject WHERE scope = ?1 AND owner = ?2 AND name = ?3";
+    let row = params![subject.scope().name(), owner_of(subject), subject.name()];
+    Ok(connection.prepare_cached(sql)?.query_row(row, |row| row.get(0)).optional()?)
+}
+
+fn owner_of(subject: &Subject) -> String {
+    subject.owner().map(ToString::to_string).unwrap_or_default()
+}
+
+/// The subject in three columns of a row, if there still are such ones.
+fn subject_in(row: &rusqlite::Row<'_>, first: usize) -> Result<Option<Subject>, rusqlite::Error> {
+    let (scope, owner): (String, String) = (row.get(first)?, row.get(first + 1)?);
+    let name: String = row.get(first + 2)?;
+    let scope = Scope::ALL.into_iter().find(|known| known.name() == scope);
+    Ok(scope.and_then(|scope| Subject::of(scope, Some(&owner), &name)))
+}
+
+fn names(connection: &Connection) -> Result<Names, Error> {
+    let mut all = connection.prepare("SELECT number, name FROM metric")?;
+    let rows = all.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(Names::new(rows.collect::<Result<_, _>>()?))
+}

@@ -1,0 +1,199 @@
+//! The thread that takes samples, and what it fills.
+
+use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use nix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
+
+use super::history::{self, History};
+use super::levels::{Level, Levels};
+use super::measured::Measured;
+use super::rhythm::Rhythm;
+use super::sampler::Sampler;
+use super::series::{Subject, Table};
+use super::totals::Totals;
+use crate::metrics::{Calls, Pair};
+use crate::sessions::Sessions;
+
+/// What is measured, and for how long it is kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// How closely everybody is looked at: `off`, `basic` or `detailed`.
+    pub level: Level,
+    /// How much of a core the measuring may take; if it would take more, it is done less often.
+    pub cpu_ratio_max: f64,
+    /// Subjects (sessions, tenants, models, tools) of which the last hour is in memory.
+    pub subjects_max: usize,
+    /// Whether minutes are kept for a week and hours for a year, in the state folder.
+    pub history: bool,
+    /// What that may take on the disk, in bytes.
+    pub history_bytes_max: u64,
+    /// Subjects of which there is a history.
+    pub history_subjects_max: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            level: Level::Basic,
+            cpu_ratio_max: 0.02,
+            subjects_max: 20_000,
+            history: true,
+            history_bytes_max: 1 << 30,
+            history_subjects_max: 200_000,
+        }
+    }
+}
+
+/// Where the history is, below the state folder.
+const FILE: &str = "metrics.sqlite";
+
+/// Everything that is measured. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Monitor {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    sessions: Sessions,
+    calls: Calls,
+    started: Instant,
+    measured: Measured,
+    totals: Mutex<Totals>,
+    levels: Mutex<Levels>,
+    stop: Mutex<Option<(SyncSender<()>, JoinHandle<()>)>>,
+}
+
+impl Monitor {
+    /// Begins to measure. The history is in that folder, if there is to be one.
+    pub fn start(
+        config: &Config,
+        sessions: Sessions,
+        calls: Calls,
+        folder: Option<&Path>,
+    ) -> anyhow::Result<Self> {
+        let history = folder.filter(|_| config.history).and_then(|folder| {
+            let (bytes_max, subjects_max) = (config.history_bytes_max, config.history_subjects_max);
+            History::open_somehow(&folder.join(FILE), bytes_max, subjects_max)
+        });
+        let inner = Inner {
+            sessions: sessions.clone(),
+            calls: calls.clone(),
+            started: Instant::now(),
+            measured: Measured::new(Table::new(config.subjects_max), history),
+            totals: Mutex::default(),
+            levels: Mutex::new(Levels::new(config.level)),
+            stop: Mutex::default(),
+        };
+        let monitor = Self { inner: Arc::new(inner) };
+        let (stop, stopped) = sync_channel(1);
+        let rhythm = Rhythm::new(config.cpu_ratio_max);
+        let (thread, sampler) = (monitor.clone(), Sampler::new(sessions, calls));
+        let measure = move || thread.measure(sampler, rhythm, &stopped);
+        let thread = std::thread::Builder::new().name("measure".into()).spawn(measure)?;
+        *lock(&monitor.inner.stop) = Some((stop, thread));
+        Ok(monitor)
+    }
+
+    fn measure(&self, mut sampler: Sampler, mut rhythm: Rhythm, stopped: &Receiver<()>) {
+        let mut due = Instant::now();
+        loop {
+            let cost = thread_secs();
+            self.measure_once(&mut sampler, rhythm.interval().as_secs_f64());
+            rhythm.took(thread_secs() - cost);
+            let now = Instant::now();
+            // What was missed is not made up for.
+            due = (due + rhythm.interval()).max(now);
+            match stopped.recv_timeout(due - now) {
+                Err(RecvTimeoutError::Timeout) => (),
+                Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn measure_once(&self, sampler: &mut Sampler, interval_secs: f64) {
+        let levels = self.levels().clone();
+        let taken = sampler.take(&levels, interval_secs);
+        self.totals().add(&taken.calls);
+        let minutes = {
+            let mut table = self.measured().table();
+            let second = table.second(unix_secs());
+            table.note(second, taken.samples)
+        };
+        for minute in minutes {
+            self.measured().keep(minute);
+            let sessions = self.inner.sessions.all();
+            let is_there = |id: &str| sessions.iter().any(|session| *session.plan().id == *id);
+            self.levels().keep_sessions(is_there);
+        }
+    }
+
+    /// What was measured.
+    pub fn measured(&self) -> &Measured {
+        &self.inner.measured
+    }
+
+    /// Calls since the daemon's start.
+    pub fn totals(&self) -> MutexGuard<'_, Totals> {
+        lock(&self.inner.totals)
+    }
+
+    /// How closely is looked at whom.
+    pub fn levels(&self) -> MutexGuard<'_, Levels> {
+        lock(&self.inner.levels)
+    }
+
+    /// The calls that are counted.
+    pub fn calls(&self) -> &Calls {
+        &self.inner.calls
+    }
+
+    /// When the daemon began.
+    pub fn started(&self) -> Instant {
+        self.inner.started
+    }
+
+    /// Forgets what was measured of some; tells of how many. Waits for the disk. What Prometheus is
+    /// told never goes back.
+    pub fn forget(
+        &self,
+        is_meant: impl Fn(&Subject) -> bool + Send + Clone + 'static,
+        of_calls: impl Fn(&Pair) -> bool,
+    ) -> Result<u64, history::Error> {
+        self.totals().forget(of_calls);
+        self.measured().forget(is_meant)
+    }
+
+    /// Ends the measuring; what is to be kept is written.
+    pub fn close(&self) {
+        let Some((stop, thread)) = lock(&self.inner.stop).take() else { return };
+        drop(stop);
+        if thread.join().is_err() {
+            tracing::error!("the measuring panicked");
+        }
+        if let Some(history) = self.measured().history() {
+            history.close();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The processor time of this thread, in seconds.
+fn thread_secs() -> f64 {
+    let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID);
+    time.map_or(0.0, |time| std::time::Duration::from(time).as_secs_f64())
+}
+
+fn unix_secs() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}

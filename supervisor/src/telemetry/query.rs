@@ -1,0 +1,395 @@
+//! The one way in which series are read: what, of whom, of when, how coarsely, and which share of it.
+//!
+//! Whose series somebody may see is decided here, once. What is newer than an hour comes from
+//! memory, what is older from the history; a stretch of time that has no values has none in the
+//! answer, and the answer says how much of it has.
+
+mod gather;
+
+use serde::{Deserialize, Serialize};
+
+use self::gather::Bin;
+use super::history;
+use super::measured::Measured;
+use super::metric::{Metric, Scope, Unit};
+use super::series::Subject;
+use crate::code::Code;
+use crate::durations::Durations;
+use crate::tenants::Tenant;
+
+/// What is made of the values of a stretch of time.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+    clap::ValueEnum,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Aggregate {
+    /// Their mean.
+    #[default]
+    Mean,
+    /// The least of them.
+    Min,
+    /// The most of them.
+    Max,
+    /// What half of them do not exceed.
+    P50,
+    /// What 95 % of them do not exceed.
+    P95,
+    /// What 99 % of them do not exceed.
+    P99,
+    /// How many there were in all: a rate's mean times the time, or a histogram's count.
+    Total,
+}
+
+/// Whose series somebody may see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sight {
+    /// Everybody's.
+    All,
+    /// Those of one tenant.
+    Of(Tenant),
+}
+
+impl Sight {
+    /// Whether it is seen.
+    pub fn sees(&self, subject: &Subject) -> bool {
+        match self {
+            Self::All => true,
+            Self::Of(tenant) => subject.owner() == Some(tenant),
+        }
+    }
+}
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Query {
+    /// What, by name.
+    pub metrics: Vec<String>,
+    /// Of what.
+    pub scope: Scope,
+    /// Of which one; all that are seen, if it is not said.
+    pub name: Option<String>,
+    /// From when on, in seconds since 1970.
+    pub from_secs: i64,
+    /// Until when.
+    pub to_secs: i64,
+    /// The stretch of time of an answer's value, in seconds; chosen, if it is not said.
+    pub step_secs: Option<i64>,
+    /// What is made of the values in it.
+    pub aggregate: Aggregate,
+    /// The most values of a column.
+    pub points_max: usize,
+    /// The most columns.
+    pub columns_max: usize,
+}
+
+/// What is answered: columns of the same length.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Frame {
+    /// When the first value's stretch of time begins, in seconds since 1970.
+    pub from_secs: i64,
+    /// How long the stretch of time of a value is.
+    pub step_secs: i64,
+    /// What was made of the values in it.
+    pub aggregate: Aggregate,
+    /// The columns.
+    pub columns: Vec<Column>,
+    /// Columns that were left out, those of the least subjects first.
+    pub columns_cut: usize,
+}
+
+/// One metric of one subject.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Column {
+    /// What.
+    pub metric: String,
+    /// In what.
+    pub unit: Unit,
+    /// Whose tenant's, if the answer is of several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// Of which one.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// The values; null where there are none.
+    pub values: Vec<Option<f64>>,
+    /// The share of the time of which there are values.
+    pub coverage_ratio: f64,
+}
+
+/// A question that has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no such metric.
+    #[error("there is no metric `{name}`; did you mean `{nearest}`?")]
+    Metric {
+        /// What was asked for.
+        name: String,
+        /// What is like it.
+        nearest: &'static str,
+    },
+    /// Subjects of that scope have other metrics.
+    #[error("`{name}` is not measured of a {scope}; what is: {known}")]
+    Scope {
+        /// What was asked for.
+        name: &'static str,
+        /// Of what.
+        scope: Scope,
+        /// What is measured of it.
+        known: String,
+    },
+    /// A histogram has percentiles, a gauge has none.
+    #[error("`{name}` is one value a second and has no percentiles: ask for mean, min or max")]
+    Percentile {
+        /// What was asked for.
+        name: &'static str,
+    },
+    /// A stretch of time that is none.
+    #[error("{0}")]
+    Range(String),
+    /// The history cannot be read.
+    #[error(transparent)]
+    History(#[from] history::Error),
+}
+
+impl Code for Error {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Metric { .. } | Self::Scope { .. } => "metric_unknown",
+            Self::Percentile { .. } | Self::Range(_) => "invalid_argument",
+            Self::History(error) => error.code(),
+        }
+    }
+}
+
+/// The most metrics of a question.
+pub const METRICS_MAX: usize = 16;
+
+/// The longest stretch of time that may be asked for.
+pub const RANGE_SECS_MAX: i64 = 366 * 86_400;
+
+/// Subjects that a question looks at, at most.
+const SUBJECTS_MAX: usize = 2_000;
+
+/// Steps that are chosen, in seconds.
+const STEPS: [i64; 14] =
+    [1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 4 * 3600, 12 * 3600, 86_400];
+
+impl Measured {
+    /// Answers a question of somebody who sees so much. May wait for the disk.
+    pub fn query(&self, query: &Query, sight: &Sight) -> Result<Frame, Error> {
+        let metrics = metrics_of(query)?;
+        let (from, step, bins) = grid(query)?;
+        let until = from + step * i64::try_from(bins).unwrap_or(0);
+        let subjects = self.subjects(query, sight, from..until)?;
+        let mut columns = Vec::new();
+        for subject in subjects {
+            let gathered = self.gather(&subject, &metrics, from, step, bins)?;
+            for (metric, bins) in metrics.iter().zip(gathered) {
+                let column = column(metric, &subject, sight, &bins, query.aggregate);
+                columns.extend(column);
+            }
+        }
+        let columns_cut = columns.len().saturating_sub(query.columns_max);
+        if columns_cut != 0 {
+            // What is largest says most.
+            let weight = |column: &Column| {
+                column.values.iter().flatten().fold(0.0_f64, |most, value| most.max(value.abs()))
+            };
+            columns.sort_by(|a, b| weight(b).total_cmp(&weight(a)));
+            columns.truncate(query.columns_max);
+        }
+        let aggregate = query.aggregate;
+        Ok(Frame { from_secs: from, step_secs: step, aggregate, columns, columns_cut })
+    }
+
+    /// One value of each subject over the seconds before a moment: what rules look at.
+    pub fn values(
+        &self,
+        metric: &'static Metric,
+        (scope, name): (Scope, Option<&str>),
+        aggregate: Aggregate,
+        (from_secs, to_secs): (i64, i64),
+        sight: &Sight,
+    ) -> Result<Vec<(Subject, Option<f64>)>, Error> {
+        let query = Query {
+            metrics: vec![metric.name.to_owned()],
+            scope,
+            name: name.map(str::to_owned),
+            from_secs,
+            to_secs,
+            step_secs: None,
+            aggregate,
+            points_max: 1,
+            columns_max: usize::MAX,
+        };
+        metrics_of(&query)?;
+        let span = (to_secs - from_secs).max(1);
+        let mut values = Vec::new();
+        for subject in self.subjects(&query, sight, from_secs..to_secs)? {
+            let gathered = self.gather(&subject, &[metric], from_secs, span, 1)?;
+            let bin = gathered.into_iter().flatten().next();
+            values.push((subject, bin.and_then(|bin| bin.value(metric, aggregate))));
+        }
+        Ok(values)
+    }
+
+    fn subjects(
+        &self,
+        query: &Query,
+        sight: &Sight,
+        range: history::Range,
+    ) -> Result<Vec<Subject>, Error> {
+        let is_meant = |subject: &Subject| {
+            subject.scope() == query.scope
+                && sight.sees(subject)
+                && query.name.as_deref().is_none_or(|name| name == subject.name())
+        };
+        let mut subjects: Vec<Subject> = {
+            let table = self.table();
+            let there = table.tracks().filter(|(subject, track)| {
+                range.start <= track.last_secs() && is_meant(subject)
+            });
+            there.map(|(subject, _)| subject.clone()).collect()
+        };
+        let is_old = self.memory_begin_secs().is_none_or(|begin| range.start < begin);
+        if let Some(history) = self.history().filter(|_| is_old) {
+            subjects.extend(history.subjects(query.scope, &range)?.into_iter().filter(is_meant));
+        }
+        subjects.sort_unstable();
+        subjects.dedup();
+        subjects.truncate(SUBJECTS_MAX);
+        Ok(subjects)
+    }
+}
+
+/// The metrics that are meant, which subjects of the scope have.
+fn metrics_of(query: &Query) -> Result<Vec<&'static Metric>, Error> {
+    if !(1..=METRICS_MAX).contains(&query.metrics.len()) {
+        return Err(Error::Range(format!("ask for 1 to {METRICS_MAX} metrics at a time")));
+    }
+    let find = |name: &String| {
+        let Some(metric) = Metric::named(name) else {
+            let name: String = name.chars().take(80).collect();
+            return Err(Error::Metric { nearest: Metric::nearest(&name), name });
+        };
+        if !metric.scopes.contains(&query.scope) {
+            let all = query.scope.gauges().chain(query.scope.histograms());
+            let known = all.map(|metric| metric.name).collect::<Vec<_>>().join(", ");
+            return Err(Error::Scope { name: metric.name, scope: query.scope, known });
+        }
+        let wants_percentile =
+            matches!(query.aggregate, Aggregate::P50 | Aggregate::P95 | Aggregate::P99);
+        if wants_percentile && metric.is_gauge() {
+            return Err(Error::Percentile { name: metric.name });
+        }
+        Ok(metric)
+    };
+    query.metrics.iter().map(find).collect()
+}
+
+/// Where the answer's values begin, how long each is, and how many there are.
+fn grid(query: &Query) -> Result<(i64, i64, usize), Error> {
+    let Query { from_secs, to_secs, step_secs, points_max, .. } = *query;
+    let span = to_secs.saturating_sub(from_secs);
+    if !(1..=RANGE_SECS_MAX).contains(&span) || from_secs < 0 {
+        return Err(Error::Range(format!(
+            "ask for a stretch of time between 1 s and {RANGE_SECS_MAX} s, not {span} s"
+        )));
+    }
+    let most = i64::try_from(points_max.max(1)).unwrap_or(i64::MAX);
+    let chosen = STEPS.into_iter().find(|step| span <= step.saturating_mul(most));
+    let step = step_secs.or(chosen).unwrap_or_else(|| ceil(span, most)).max(1);
+    let from = from_secs - from_secs.rem_euclid(step);
+    let bins = ceil(to_secs.saturating_sub(from), step);
+    if most + 1 < bins {
+        return Err(Error::Range(format!(
+            "{span} s in steps of {step} s are more than {most} values: ask for longer steps, or a \
+             shorter time"
+        )));
+    }
+    Ok((from, step, usize::try_from(bins).unwrap_or(0)))
+}
+
+fn ceil(span: i64, step: i64) -> i64 {
+    span / step + i64::from(span % step != 0)
+}
+
+/// A column, unless there is nothing in it.
+fn column(
+    metric: &Metric,
+    subject: &Subject,
+    sight: &Sight,
+    bins: &[Bin],
+    aggregate: Aggregate,
+) -> Option<Column> {
+    let values: Vec<Option<f64>> =
+        bins.iter().map(|bin| bin.value(metric, aggregate).map(rounded)).collect();
+    let filled = values.iter().flatten().count();
+    if filled == 0 {
+        return None;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a share")]
+    let coverage_ratio = rounded(filled as f64 / values.len() as f64);
+    let tenant = subject.owner().filter(|_| *sight == Sight::All).map(ToString::to_string);
+    Some(Column {
+        metric: metric.name.to_owned(),
+        unit: if aggregate == Aggregate::Total { Unit::Count } else { metric.unit },
+        tenant,
+        name: subject.name().to_owned(),
+        values,
+        coverage_ratio,
+    })
+}
+
+impl Bin {
+    /// What is made of the values of a stretch of time.
+    fn value(&self, metric: &Metric, aggregate: Aggregate) -> Option<f64> {
+        if metric.is_gauge() {
+            let summary = self.summary;
+            let mean = summary.mean()?;
+            return Some(match aggregate {
+                Aggregate::Min => f64::from(summary.min),
+                Aggregate::Max => f64::from(summary.max),
+                // There is a value a second, or less often of longer.
+                Aggregate::Total if metric.unit == Unit::PerSecond => summary.sum,
+                _ => mean,
+            });
+        }
+        let durations: &Durations = &self.durations;
+        #[expect(clippy::cast_precision_loss, reason = "a count that is shown")]
+        let count = durations.count() as f64;
+        match aggregate {
+            Aggregate::Mean => durations.mean(),
+            Aggregate::Min => durations.percentile(0.0),
+            Aggregate::Max => durations.percentile(1.0),
+            Aggregate::P50 => durations.percentile(0.5),
+            Aggregate::P95 => durations.percentile(0.95),
+            Aggregate::P99 => durations.percentile(0.99),
+            Aggregate::Total => (count != 0.0).then_some(count),
+        }
+    }
+}
+
+/// To four digits: more are noise, and cost whoever reads them.
+pub fn rounded(value: f64) -> f64 {
+    if value == 0.0 || !value.is_finite() {
+        return value;
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "an exponent")]
+    let digits = 3 - value.abs().log10().floor() as i32;
+    let scale = 10.0_f64.powi(digits.clamp(-300, 300));
+    let scaled = (value * scale).round() / scale;
+    if scaled.is_finite() { scaled } else { value }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,321 @@
+//! Takes a sample of everything, once a second.
+//!
+//! Everything that can be is kept open or remembered from one second to the next: a sample of a
+//! thousand workers costs a few milliseconds. One that costs more than its share is taken less often,
+//! and says so.
+
+mod machine;
+mod processes;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use simward_protocol::meter::{BUCKETS, Head, histogram};
+
+use self::machine::Machine;
+use self::processes::Processes;
+use super::levels::{Level, Levels};
+use super::metric::Id;
+use super::series::{Sample, Subject};
+use crate::durations::Durations;
+use crate::metrics::{Calls, Pair, Tally};
+use crate::session::{Meter, Session};
+use crate::sessions::Sessions;
+use crate::store::Model;
+use crate::tenants::Tenant;
+
+/// Takes samples. It has a clock of its own only for rates.
+#[derive(Debug)]
+pub(super) struct Sampler {
+    sessions: Sessions,
+    calls: Calls,
+    machine: Machine,
+    processes: Processes,
+    seen: HashMap<Arc<str>, Seen>,
+    losses: u64,
+    last: Option<Instant>,
+}
+
+/// What was seen of a session at the last sample.
+#[derive(Debug, Default)]
+struct Seen {
+    meter: Option<Counted>,
+    losses: u64,
+    model: Option<(String, Arc<Model>, Arc<str>)>,
+}
+
+/// What its meter counted until then.
+#[derive(Debug)]
+struct Counted {
+    meter: Meter,
+    level: Level,
+    head: Head,
+    buckets: Box<[u64; BUCKETS]>,
+}
+
+/// What a sample tells beside the values.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    pub(super) samples: Vec<(Subject, Sample)>,
+    pub(super) calls: HashMap<Pair, Tally>,
+}
+
+/// What adds up from sessions to tenants, and from tenants to the fleet.
+const SUMS: [Id; 7] =
+    [Id::Sessions, Id::Awake, Id::Cpu, Id::Memory, Id::Steps, Id::RealTime, Id::Warnings];
+
+/// What adds up from tools and tenants to the fleet.
+const SUMS_OF_CALLS: [Id; 4] = [Id::Calls, Id::Errors, Id::BytesIn, Id::BytesOut];
+
+/// What adds up from sessions to models.
+const SUMS_OF_MODELS: [Id; 4] = [Id::Sessions, Id::Awake, Id::Steps, Id::RealTime];
+
+/// Sums over sessions.
+#[derive(Debug, Default)]
+struct Sums {
+    fleet: Sample,
+    tenants: BTreeMap<Tenant, Sample>,
+    models: BTreeMap<(Tenant, Arc<str>), Sample>,
+    tools: BTreeMap<Arc<str>, Sample>,
+    pids: HashSet<i32>,
+}
+
+impl Sampler {
+    pub(super) fn new(sessions: Sessions, calls: Calls) -> Self {
+        Self {
+            sessions,
+            calls,
+            machine: Machine::default(),
+            processes: Processes::default(),
+            seen: HashMap::new(),
+            losses: 0,
+            last: None,
+        }
+    }
+
+    /// Takes a sample of all of which anybody wants one.
+    pub(super) fn take(&mut self, levels: &Levels, interval_secs: f64) -> Taken {
+        let now = Instant::now();
+        let last = self.last.replace(now);
+        let passed_secs = last.map_or(interval_secs, |last| (now - last).as_secs_f64()).max(1e-3);
+        let mut sums = Sums::default();
+        for id in SUMS {
+            sums.fleet.set(id, 0.0);
+        }
+        let mut samples = Vec::new();
+        let mut still_there = HashSet::new();
+        for session in self.sessions.all() {
+            let id = Arc::clone(&session.plan().id);
+            let level = levels.of(&session.plan().tenant, &id);
+            still_there.insert(Arc::clone(&id));
+            if level == Level::Off {
+                self.seen.remove(&id);
+                continue;
+            }
+            let sample = self.session(&session, level, passed_secs, &mut sums);
+            samples.push((Subject::Session(session.plan().tenant.clone(), id), sample));
+        }
+        self.seen.retain(|id, _| still_there.contains(id));
+        self.processes.forget_gone();
+        let calls = self.calls.recent().take();
+        self.calls(&calls, levels, passed_secs, &mut sums);
+        self.fleet(&mut sums.fleet, passed_secs, interval_secs);
+        let Sums { fleet, tenants, models, tools, .. } = sums;
+        samples.extend(tenants.into_iter().map(|(tenant, of)| (Subject::Tenant(tenant), of)));
+        let model = |((tenant, model), of)| (Subject::Model(tenant, model), of);
+        samples.extend(models.into_iter().map(model));
+        samples.extend(tools.into_iter().map(|(tool, of)| (Subject::Tool(tool), of)));
+        if levels.fleet() != Level::Off {
+            samples.push((Subject::Fleet, fleet));
+        }
+        Taken { samples, calls }
+    }
+
+    /// Of one session; adds it to what it is part of.
+    fn session(
+        &mut self,
+        session: &Session,
+        level: Level,
+        passed_secs: f64,
+        sums: &mut Sums,
+    ) -> Sample {
+        let plan = session.plan();
+        let mut sample = Sample::default();
+        sample.set(Id::Sessions, 1.0);
+        sample.set(Id::Idle, session.idle().as_secs_f64());
+        sample.set(Id::Age, session.age().as_secs_f64());
+        let (worker, meter, losses) = {
+            let status = session.status();
+            (status.worker.clone(), status.meter.clone(), status.losses)
+        };
+        sample.set(Id::Awake, f64::from(u8::from(worker.is_some())));
+        let mut is_first = false;
+        if let Some((worker, _)) = &worker {
+            let facts = worker.facts();
+            if let Some(look) = self.processes.look(facts.pid, facts.started, passed_secs) {
+                is_first = sums.pids.insert(facts.pid);
+                sample.set(Id::Cpu, look.cpu_ratio);
+                sample.set(Id::Memory, look.resident_bytes);
+                if let Some(max) = facts.limits.memory_bytes {
+                    sample.set(Id::MemoryOfLimit, look.resident_bytes / ratio_of(max));
+                }
+            }
+        }
+        let seen = self.seen.entry(Arc::clone(&plan.id)).or_default();
+        self.losses += losses.saturating_sub(seen.losses);
+        seen.losses = losses;
+        count_steps(seen, meter, level, passed_secs, &mut sample);
+        let tenant = sums.tenants.entry(plan.tenant.clone()).or_default();
+        // Sessions that share a worker have its processor time and its memory once.
+        let gauges: &[Id] = &SUMS;
+        let apart: Vec<Id>;
+        let gauges = if is_first || worker.is_none() {
+            gauges
+        } else {
+            let shared = |id: &Id| ![Id::Cpu, Id::Memory].contains(id);
+            apart = gauges.iter().copied().filter(shared).collect();
+            &apart
+        };
+        for sum in [tenant, &mut sums.fleet] {
+            sum.take_in(&sample, gauges, Id::StepTime);
+        }
+        if let Some(model) = seen.model(session) {
+            let model = sums.models.entry((plan.tenant.clone(), model)).or_default();
+            model.take_in(&sample, &SUMS_OF_MODELS, Id::StepTime);
+        }
+        sample
+    }
+
+    /// Of the calls since the last sample.
+    fn calls(
+        &self,
+        calls: &HashMap<Pair, Tally>,
+        levels: &Levels,
+        passed_secs: f64,
+        sums: &mut Sums,
+    ) {
+        for ((tenant, tool), tally) in calls {
+            let of_tool = sums.tools.entry(Arc::clone(tool)).or_default();
+            add_calls(of_tool, tally, passed_secs);
+            if levels.of_tenant(tenant) != Level::Off {
+                let of_tenant = sums.tenants.entry(tenant.clone()).or_default();
+                add_calls(of_tenant, tally, passed_secs);
+            }
+        }
+        for id in SUMS_OF_CALLS {
+            sums.fleet.set(id, 0.0);
+        }
+        for of_tool in sums.tools.values() {
+            sums.fleet.take_in(of_tool, &SUMS_OF_CALLS, Id::CallTime);
+        }
+    }
+
+    /// Of the machine and the daemon.
+    fn fleet(&mut self, fleet: &mut Sample, passed_secs: f64, interval_secs: f64) {
+        self.machine.look(fleet, passed_secs);
+        let pool = self.sessions.pool();
+        let (ports, turns) = (pool.ports().counts(), pool.gate().counts());
+        let free = ports.total.saturating_sub(ports.leased + ports.resting);
+        fleet.set(Id::PortsFree, count(free));
+        fleet.set(Id::StartsWaiting, count(turns.waiting));
+        fleet.set(Id::Workers, count(self.processes.len()));
+        #[expect(clippy::cast_precision_loss, reason = "a count of calls")]
+        fleet.set(Id::CallsInFlight, self.calls.in_flight() as f64);
+        fleet.set(Id::Losses, rate(std::mem::take(&mut self.losses), passed_secs));
+        fleet.set(Id::TelemetryInterval, interval_secs);
+    }
+}
+
+impl Seen {
+    /// What the one model of the session is called in the series of models.
+    fn model(&mut self, session: &Session) -> Option<Arc<str>> {
+        session.holdings().only_model(|model_id, model| {
+            if let Some((id, known, name)) = &self.model
+                && id == model_id
+                && Arc::ptr_eq(known, model)
+            {
+                return Arc::clone(name);
+            }
+            let name: Arc<str> = format!("{model_id}-{:.8}", model.key.to_string()).into();
+            self.model = Some((model_id.to_owned(), Arc::clone(model), Arc::clone(&name)));
+            name
+        })
+    }
+}
+
+/// What the session's meter has counted since the last sample.
+fn count_steps(
+    seen: &mut Seen,
+    meter: Option<Meter>,
+    level: Level,
+    passed_secs: f64,
+    sample: &mut Sample,
+) {
+    sample.set(Id::Steps, 0.0);
+    sample.set(Id::RealTime, 0.0);
+    sample.set(Id::Warnings, 0.0);
+    let Some(meter) = meter else {
+        seen.meter = None;
+        return;
+    };
+    let Some(head) = meter.head() else { return };
+    let counted = match &mut seen.meter {
+        Some(counted) if counted.meter.is(&meter) => counted,
+        // A new worker's: what it has counted so far, it has counted since the last sample.
+        place => {
+            let (head, buckets) = (Head::default(), Box::new([0; BUCKETS]));
+            place.insert(Counted { meter, level: Level::Basic, head, buckets })
+        }
+    };
+    if counted.level != level {
+        counted.meter.want(level == Level::Detailed);
+        counted.level = level;
+    }
+    let before = std::mem::replace(&mut counted.head, head);
+    let steps = head.steps_total.saturating_sub(before.steps_total);
+    let secs = (head.simulated_secs_total - before.simulated_secs_total).max(0.0);
+    let nanos = head.step_nanos_total.saturating_sub(before.step_nanos_total);
+    let warnings = head.warnings_total.saturating_sub(before.warnings_total);
+    sample.set(Id::Steps, rate(steps, passed_secs));
+    sample.set(Id::RealTime, secs / passed_secs);
+    sample.set(Id::Busy, rate(nanos, passed_secs * 1e9).min(1.0));
+    sample.set(Id::Warnings, rate(warnings, passed_secs));
+    sample.set(Id::Contacts, ratio_of(head.contacts));
+    sample.set(Id::Constraints, ratio_of(head.constraints));
+    sample.set(Id::Arena, ratio_of(head.arena_used_max_bytes));
+    let slices = head.slices_total.saturating_sub(before.slices_total);
+    if slices != 0 {
+        let iterations =
+            head.solver_iterations_total.saturating_sub(before.solver_iterations_total);
+        sample.set(Id::Iterations, ratio_of(iterations) / ratio_of(slices));
+    }
+    if nanos != 0
+        && let Some(words) = counted.meter.words()
+    {
+        let now = histogram(&words);
+        sample.observe(Id::StepTime, &Durations::between(&counted.buckets[..], now));
+        counted.buckets.copy_from_slice(now);
+    }
+}
+
+fn add_calls(sample: &mut Sample, tally: &Tally, passed_secs: f64) {
+    sample.add(Id::Calls, rate(tally.calls, passed_secs));
+    sample.add(Id::Errors, rate(tally.errors, passed_secs));
+    sample.add(Id::BytesIn, rate(tally.request_bytes, passed_secs));
+    sample.add(Id::BytesOut, rate(tally.result_bytes, passed_secs));
+    sample.observe(Id::CallTime, &tally.durations);
+}
+
+#[expect(clippy::cast_precision_loss, reason = "measurements are floating point")]
+fn ratio_of(number: u64) -> f64 {
+    number as f64
+}
+
+fn rate(number: u64, secs: f64) -> f64 {
+    ratio_of(number) / secs
+}
+
+fn count(number: usize) -> f64 {
+    ratio_of(number as u64)
+}

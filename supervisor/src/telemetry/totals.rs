@@ -1,0 +1,71 @@
+//! Calls since the daemon's start, or since somebody wanted them forgotten.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use crate::metrics::{Pair, Tally};
+
+/// Calls, by tenant and tool.
+#[derive(Debug)]
+pub struct Totals {
+    all: HashMap<Pair, Total>,
+    since: Instant,
+    lost: u64,
+}
+
+/// Calls of one tool by one tenant.
+#[derive(Clone, Debug)]
+pub struct Total {
+    /// What was counted.
+    pub tally: Tally,
+    /// Since when.
+    pub since: Instant,
+}
+
+/// The most pairs; calls of more are told of in the series alone.
+const PAIRS_MAX: usize = 20_000;
+
+impl Default for Totals {
+    fn default() -> Self {
+        Self { all: HashMap::new(), since: Instant::now(), lost: 0 }
+    }
+}
+
+impl Totals {
+    /// Adds calls.
+    pub fn add(&mut self, calls: &HashMap<Pair, Tally>) {
+        for (pair, tally) in calls {
+            let known = self.all.len();
+            match self.all.get_mut(pair) {
+                Some(total) => total.tally.add(tally),
+                None if known < PAIRS_MAX => {
+                    let total = Total { tally: tally.clone(), since: self.since };
+                    self.all.insert(pair.clone(), total);
+                }
+                None => self.lost = self.lost.saturating_add(tally.calls),
+            }
+        }
+    }
+
+    /// Everything that was counted.
+    pub fn all(&self) -> impl Iterator<Item = (&Pair, &Total)> {
+        self.all.iter()
+    }
+
+    /// Since when something is counted of which nothing was counted yet.
+    pub fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// Begins anew for these.
+    pub fn forget(&mut self, is_meant: impl Fn(&Pair) -> bool) -> usize {
+        let before = self.all.len();
+        self.all.retain(|pair, _| !is_meant(pair));
+        before - self.all.len()
+    }
+
+    /// Begins anew for everybody.
+    pub fn forget_all(&mut self) {
+        *self = Self::default();
+    }
+}
