@@ -12,8 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     audit, auth, compiler, http, mcp, metrics, pool, renderer, runs, sessions, sources, store,
-    telemetry,
-    uploads,
+    telemetry, uploads,
 };
 
 /// Everything that the daemon may be told.

@@ -104,11 +104,7 @@ fn open_audit(config: &Config) -> anyhow::Result<Audit> {
         .with_context(|| format!("the audit cannot be written to {}", path.display()))
 }
 
-fn measure(
-    config: &Config,
-    sessions: &Sessions,
-    folder: Option<&Path>,
-) -> anyhow::Result<Monitor> {
+fn measure(config: &Config, sessions: &Sessions, folder: Option<&Path>) -> anyhow::Result<Monitor> {
     let calls = mcp::calls(&config.mcp);
     Monitor::start(&config.monitoring, sessions.clone(), calls, folder)
         .context("the measuring cannot begin")

@@ -255,9 +255,9 @@ impl Measured {
         };
         let mut subjects: Vec<Subject> = {
             let table = self.table();
-            let there = table.tracks().filter(|(subject, track)| {
-                range.start <= track.last_secs() && is_meant(subject)
-            });
+            let there = table
+                .tracks()
+                .filter(|(subject, track)| range.start <= track.last_secs() && is_meant(subject));
             there.map(|(subject, _)| subject.clone()).collect()
         };
         let is_old = self.memory_begin_secs().is_none_or(|begin| range.start < begin);

@@ -22,9 +22,7 @@ fn heap_of_boxes(count: usize) -> String {
         )
     };
     let bodies: String = (0..count).map(body).collect();
-    format!(
-        "<mujoco><worldbody><geom type='plane' size='5 5 .1'/>{bodies}</worldbody></mujoco>"
-    )
+    format!("<mujoco><worldbody><geom type='plane' size='5 5 .1'/>{bodies}</worldbody></mujoco>")
 }
 
 fn session_with(client: &mut Client, scene: &Value) -> String {
@@ -38,7 +36,7 @@ fn session_with(client: &mut Client, scene: &Value) -> String {
 }
 
 fn run(client: &mut Client, id: &str) {
-    let arguments = json!({ "session_id": id, "duration_secs": 1e6, "real_time_factor": null });
+    let arguments = json!({ "session_id": id, "duration_secs": 80_000, "real_time_factor": null });
     client.tool("run_simulation", arguments).unwrap();
 }
 
@@ -63,7 +61,7 @@ fn a_slow_model_is_slow_and_a_paced_one_keeps_its_pace() {
     let slow = session_with(&mut client, &json!({ "model_xml": heap_of_boxes(64) }));
     let fast = session_with(&mut client, &json!({ "scene": "pendulum" }));
     run(&mut client, &slow);
-    let paced = json!({ "session_id": fast, "duration_secs": 1e6, "real_time_factor": 2.0 });
+    let paced = json!({ "session_id": fast, "duration_secs": 80_000, "real_time_factor": 2.0 });
     client.tool("run_simulation", paced).unwrap();
     let is_timed = |entry: &Value| !entry["step_secs"].is_null() && 3.0 <= number(&entry["steps"]);
     let slow = entry(&mut client, "get_simulation_metrics", &slow, is_timed);
@@ -126,8 +124,8 @@ fn a_hog_is_seen_by_the_byte_and_by_the_core() {
     };
     let (large, small) = (look(&mut client, &hog), look(&mut client, &idle));
     for of in [&large, &small] {
-        let [rss, pss, own] =
-            ["resident_bytes", "proportional_bytes", "anonymous_bytes"].map(|name| number(&of[name]));
+        let [rss, pss, own] = ["resident_bytes", "proportional_bytes", "anonymous_bytes"]
+            .map(|name| number(&of[name]));
         assert!(0.0 < own && own <= rss && pss <= rss, "{of}");
         let model = &of["models"][0];
         assert!(number(&model["arena_used_max_bytes"]) <= number(&model["arena_bytes"]), "{of}");
@@ -206,24 +204,27 @@ fn nobody_sees_or_changes_what_is_measured_of_others() {
             let own = bob.tool(tool, json!({})).unwrap();
             assert_eq!(own["sessions"], json!([]), "{tool}");
             let all = bob.tool(tool, json!({ "all_tenants": true })).unwrap_err();
-            assert_eq!(all["code"], "scope_missing", "{tool}");
+            assert_eq!(all["code"], "insufficient_scope", "{tool}");
             let all = reader.tool(tool, json!({ "all_tenants": true })).unwrap();
             assert_eq!(all["sessions"][0]["session_id"], *id, "{tool}");
         }
     }
     let off = json!({ "level": "off", "session_id": id });
-    assert_eq!(bob.tool("enable_performance_tracking", off).unwrap_err()["code"], "session_unknown");
+    assert_eq!(
+        bob.tool("enable_performance_tracking", off).unwrap_err()["code"],
+        "session_unknown"
+    );
     for tool in ["enable_performance_tracking", "clear_performance_data"] {
         let mut all = json!({ "all_tenants": true });
         if tool == "enable_performance_tracking" {
             all["level"] = json!("off");
         }
-        assert_eq!(reader.tool(tool, all).unwrap_err()["code"], "scope_missing", "{tool}");
+        assert_eq!(reader.tool(tool, all).unwrap_err()["code"], "insufficient_scope", "{tool}");
     }
     let of = |scope: &str| json!({ "metrics": ["steps_per_sec"], "scope": scope });
     assert_eq!(bob.tool("get_performance_history", of("session")).unwrap()["columns"], json!([]));
     let refused = bob.tool("get_performance_history", of("fleet")).unwrap_err();
-    assert_eq!(refused["code"], "scope_missing");
+    assert_eq!(refused["code"], "insufficient_scope");
     let fleet = reader.tool("get_performance_history", of("fleet")).unwrap();
     assert_eq!(fleet["columns"][0]["metric"], "steps_per_sec");
     let unknown = json!({ "metrics": ["steps"], "scope": "session" });
@@ -283,7 +284,8 @@ fn the_overview_has_everything_and_what_the_measuring_itself_takes() {
         let told = client.tool("get_performance_metrics", arguments).unwrap();
         (0.0 < number(&told["means"]["steps_per_sec"])).then_some(told)
     });
-    for name in ["host_memory_ratio", "supervisor_resident_bytes", "telemetry_cpu_ratio", "workers"] {
+    for name in ["host_memory_ratio", "supervisor_resident_bytes", "telemetry_cpu_ratio", "workers"]
+    {
         assert!(0.0 < number(&fleet["means"][name]), "{name}: {fleet}");
     }
     assert!(0.0 < number(&fleet["measuring"]["memory_bytes"]), "{fleet}");
@@ -312,7 +314,7 @@ fn the_past_survives_the_daemon_and_a_damaged_one_does_not_stop_the_next() {
     daemon.signal(Signal::SIGTERM);
     assert!(daemon.wait().success());
     assert!(file.is_file());
-    std::fs::write(&file, "this is no database, and never was one").unwrap();
+    std::fs::write(&file, "this is no database, and never was one. ".repeat(100)).unwrap();
     let daemon = setup().serve_at(state.path());
     wait_for("a session to be measured", || is_measured(&daemon).then_some(()));
     let aside = std::fs::read_to_string(state.path().join("metrics.sqlite.damaged")).unwrap();

@@ -230,7 +230,8 @@ impl McpServer {
         Parameters(args): Parameters<SimulationsArgs>,
     ) -> Result<Json<AllSimulations>, Refusal> {
         let window_secs = window(args.window_secs)?;
-        let meant = self.measured_sessions(&caller, args.session_id.as_deref(), args.all_tenants)?;
+        let meant =
+            self.measured_sessions(&caller, args.session_id.as_deref(), args.all_tenants)?;
         let monitor = self.monitor().clone();
         let look = move || {
             let of = |session| Simulations::of(session, monitor.measured(), window_secs);
@@ -285,7 +286,8 @@ impl McpServer {
         caller: Caller,
         Parameters(args): Parameters<MemoryArgs>,
     ) -> Result<Json<AllMemory>, Refusal> {
-        let meant = self.measured_sessions(&caller, args.session_id.as_deref(), args.all_tenants)?;
+        let meant =
+            self.measured_sessions(&caller, args.session_id.as_deref(), args.all_tenants)?;
         let look = move || {
             let closely = meant.len() <= CLOSE_LOOKS_MAX;
             let of = |session| Memory::of(session, closely);
@@ -397,10 +399,7 @@ impl McpServer {
         let tenant = caller.tenant;
         let clear = move || {
             let owner = tenant.clone();
-            monitor.forget(
-                move |subject| subject.owner() == Some(&owner),
-                |(of, _)| *of == tenant,
-            )
+            monitor.forget(move |subject| subject.owner() == Some(&owner), |(of, _)| *of == tenant)
         };
         Ok(Json(Cleared { subjects: apart(clear).await?? }))
     }
@@ -470,8 +469,7 @@ fn window(secs: i64) -> Result<i64, Refusal> {
     if (1..=WINDOW_SECS_MAX).contains(&secs) {
         return Ok(secs);
     }
-    let message =
-        format!("`window_secs` must lie between 1 and {WINDOW_SECS_MAX}, and is {secs}");
+    let message = format!("`window_secs` must lie between 1 and {WINDOW_SECS_MAX}, and is {secs}");
     Err(Refusal::argument(message))
 }
 
@@ -483,8 +481,6 @@ fn administers(caller: &Caller) -> Result<(), Refusal> {
 }
 
 /// Does what waits for files, out of the way of others.
-async fn apart<T: Send + 'static>(
-    look: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Refusal> {
+async fn apart<T: Send + 'static>(look: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
     tokio::task::spawn_blocking(look).await.map_err(|_panic| Refusal::internal())
 }

@@ -51,7 +51,9 @@ pub enum Error {
     #[error("the history of metrics cannot be used")]
     Sqlite(#[from] rusqlite::Error),
     /// It was written by another version.
-    #[error("the history of metrics has layout {0}, and this version writes {LAYOUT}: move the file away")]
+    #[error(
+        "the history of metrics has layout {0}, and this version writes {LAYOUT}: move the file away"
+    )]
     Layout(i64),
     /// What is in it makes no sense.
     #[error("the history of metrics is damaged: {0}")]
@@ -185,10 +187,12 @@ impl File {
                 columns.entry(cell.subject).or_default().push((at, cell.point(names)));
             }
         }
-        let sql = "INSERT OR REPLACE INTO chunk (subject, tier, begin, columns) VALUES (?1, ?2, ?3, ?4)";
+        let sql =
+            "INSERT OR REPLACE INTO chunk (subject, tier, begin, columns) VALUES (?1, ?2, ?3, ?4)";
         let mut insert = change.prepare(sql)?;
         for (subject, points) in &columns {
-            let bytes = chunk::pack(begin, tier.step_secs(), points, names).map_err(Error::Damaged)?;
+            let bytes =
+                chunk::pack(begin, tier.step_secs(), points, names).map_err(Error::Damaged)?;
             insert.execute(params![subject, tier as i64, begin, bytes])?;
         }
         drop(insert);
@@ -240,7 +244,10 @@ impl File {
             let mut all = change.prepare("SELECT id, scope, owner, name FROM subject")?;
             let rows = all.query_map([], |row| Ok((row.get(0)?, subject_in(row, 1)?)))?;
             let rows: Vec<(i64, Option<Subject>)> = rows.collect::<Result<_, _>>()?;
-            rows.into_iter().filter(|(_, of)| of.as_ref().is_some_and(is_meant)).map(|(id, _)| id).collect()
+            rows.into_iter()
+                .filter(|(_, of)| of.as_ref().is_some_and(is_meant))
+                .map(|(id, _)| id)
+                .collect()
         };
         for id in &meant {
             change.execute("DELETE FROM chunk WHERE subject = ?1", [id])?;
@@ -294,9 +301,8 @@ impl File {
         let sql = "SELECT scope, owner, name FROM subject
                    WHERE scope = ?1 AND first < ?2 AND last >= ?3 ORDER BY owner, name";
         let mut all = self.connection.prepare_cached(sql)?;
-        let rows = all.query_map(params![scope.name(), range.end, range.start], |row| {
-            subject_in(row, 0)
-        })?;
+        let rows =
+            all.query_map(params![scope.name(), range.end, range.start], |row| subject_in(row, 0))?;
         let rows: Vec<Option<Subject>> = rows.collect::<Result<_, _>>()?;
         Ok(rows.into_iter().flatten().collect())
     }

@@ -112,7 +112,8 @@ fn there_is_a_bound_on_subjects_and_on_bytes() {
     for number in 0..3000_i64 {
         let name = format!("sim_{}", number % 60);
         // What does not fit is lost, and what is kept stays readable.
-        let kept = file.keep(&minute(number * 60, vec![(session(&name), point(number as f32, 1000))]));
+        let kept =
+            file.keep(&minute(number * 60, vec![(session(&name), point(number as f32, 1000))]));
         kept.and_then(|()| file.tidy((number + 1) * 60)).ok();
         assert!(file.bytes().unwrap() <= bytes_max);
     }

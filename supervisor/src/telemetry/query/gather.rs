@@ -105,7 +105,8 @@ fn kept(
     let hour = Tier::Hours.step_secs();
     if step < hour {
         // Minutes; and where there are none any more, hours.
-        let oldest = history.points(subject, Tier::Minutes, range.clone())?.first().map(|(at, _)| *at);
+        let oldest =
+            history.points(subject, Tier::Minutes, range.clone())?.first().map(|(at, _)| *at);
         let oldest = oldest.unwrap_or(range.end);
         let whole = oldest - oldest.rem_euclid(hour);
         return Ok(vec![(Tier::Hours, range.start..whole), (Tier::Minutes, oldest..range.end)]);

@@ -109,9 +109,13 @@ fn memory_and_history_follow_each_other_without_a_seam() {
     // By the hour, of which the last is not kept yet.
     let hours = Query { step_secs: Some(HOUR), aggregate: Aggregate::Max, ..all.clone() };
     let frame = measured.query(&hours, &Sight::Of(acme())).unwrap();
-    assert_eq!(frame.columns[0].values, [3599.0, 7199.0, 10799.0].map(|value| Some(rounded(value))));
+    assert_eq!(
+        frame.columns[0].values,
+        [3599.0, 7199.0, 10799.0].map(|value| Some(rounded(value)))
+    );
     // Steps that were taken: two a second.
-    let total = Query { aggregate: Aggregate::Total, metrics: vec!["steps_per_sec".into()], ..hours };
+    let total =
+        Query { aggregate: Aggregate::Total, metrics: vec!["steps_per_sec".into()], ..hours };
     let frame = measured.query(&total, &Sight::Of(acme())).unwrap();
     assert_eq!(frame.columns[0].values, [Some(7200.0); 3]);
 }
