@@ -3,6 +3,8 @@
 //! The driver keeps one call in flight: a worker serves calls in order anyway. When the worker
 //! ends, the calls that wait are lost like the one in flight, and each caller is told.
 
+mod limiting;
+
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,6 +20,7 @@ use super::ending::{Ending, Kind, kind_of, of_address_space};
 use super::health::Health;
 use super::launch::{Limits, Starting};
 use super::lifecycle::{self, Effect, Event, State};
+use super::limiting::{Limited, Order};
 use super::link::Link;
 use super::waits::{cancelled, sleep_until};
 use super::{Answer, Options, Pending, Status, Wish};
@@ -32,6 +35,7 @@ pub(super) struct Ends {
     pub(super) wish: watch::Receiver<Wish>,
     pub(super) publish: watch::Sender<Status>,
     pub(super) said: Option<oneshot::Sender<Hello>>,
+    pub(super) limited: Limited,
 }
 
 /// How often an idle worker is looked at that no control group holds to its limits.
@@ -53,6 +57,7 @@ impl Starting {
             tally,
             publish: ends.publish,
             said: ends.said,
+            limited: ends.limited,
             in_flight: None,
             next_id: 1,
             ping: None,
@@ -80,6 +85,7 @@ struct Driver {
     tally: Tally,
     publish: watch::Sender<Status>,
     said: Option<oneshot::Sender<Hello>>,
+    limited: Limited,
     in_flight: Option<InFlight>,
     next_id: u64,
     /// The ping that is not answered yet: there is never a second one.
@@ -120,6 +126,8 @@ enum Wake {
     Look,
     Guard,
     Late,
+    Order(Order),
+    Terms,
     Call(Box<Pending>),
 }
 
@@ -152,6 +160,9 @@ impl Driver {
                 () = sleep_until(self.alarm) => Wake::Late,
                 () = sleep_until(self.look_at) => Wake::Look,
                 () = sleep_until(self.guard_at) => Wake::Guard,
+                Some(order) = self.limited.orders.recv() => Wake::Order(order),
+                // Before the next call, so that it is served by what was said before it.
+                Ok(()) = self.limited.terms.changed(), if self.state == State::Ready => Wake::Terms,
                 call = pending.recv(), if idle => match call {
                     Some(call) => Wake::Call(Box::new(call)),
                     None => Wake::Wish(Wish::Stop),
@@ -200,6 +211,8 @@ impl Driver {
             }
             Wake::Look => self.look(),
             Wake::Guard => self.guard(),
+            Wake::Order(order) => self.limit(order),
+            Wake::Terms => self.tell_terms(),
             Wake::Call(call) => self.ask(*call),
         }
     }

@@ -94,7 +94,8 @@ fn the_second_versions_files_are_written_and_read() {
     ]);
     let (path, whats) = (fake.path().to_owned(), What::ALL.to_vec());
     let folders = vec![Folder { path, by: By::CgroupV2, whats }];
-    let mut group = Group { folders, asked: Mutex::default(), site: Arc::default() };
+    let (asked, umbrella, site) = (Mutex::default(), None, Arc::default());
+    let mut group = Group { folders, asked, umbrella, site };
     let limits =
         Limits { memory_bytes: Some(1 << 30), cpu_ratio: Some(0.25), tasks_max: Some(100) };
     group.set(&limits).unwrap();
