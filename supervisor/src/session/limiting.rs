@@ -32,7 +32,7 @@ pub struct Limited {
 #[derive(Debug, thiserror::Error)]
 pub enum LimitsError {
     /// They do not fit what its worker is.
-    #[error("the limits stay as they were: {0}")]
+    #[error("the limits stay as they were")]
     Worker(#[source] LimitError),
     /// They could not be kept.
     #[error(transparent)]

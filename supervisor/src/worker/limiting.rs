@@ -147,11 +147,15 @@ mod tests {
         let (handle, mut limited) = handle(&Guard::default());
         let of = |models_max| Terms { models_max, ..Terms::default() };
         for models_max in 1..=5 {
-            handle.terms.send_modify(|all| { all.insert(3, of(models_max)); });
+            handle.terms.send_modify(|all| {
+                all.insert(3, of(models_max));
+            });
         }
         assert_eq!(limited.news(), [ToWorker::Allow { slot: 3, terms: of(5) }]);
         assert!(limited.news().is_empty());
-        handle.terms.send_modify(|all| { all.insert(4, of(1)); });
+        handle.terms.send_modify(|all| {
+            all.insert(4, of(1));
+        });
         assert_eq!(limited.news(), [ToWorker::Allow { slot: 4, terms: of(1) }]);
         handle.terms.send_modify(BTreeMap::clear);
         assert!(limited.news().is_empty());
