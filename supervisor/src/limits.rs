@@ -18,6 +18,7 @@ pub struct Limits {
 
 impl Limits {
     /// These, and of the others those that are given.
+    #[must_use]
     pub fn with(&self, others: &Self) -> Self {
         Self {
             memory_bytes: others.memory_bytes.or(self.memory_bytes),

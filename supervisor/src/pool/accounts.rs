@@ -49,6 +49,7 @@ struct Books {
 
 /// More memory than the tenant has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(clippy::struct_field_names, reason = "units stand last in names")]
 #[error(
     "your sessions that are awake may take {claimed_bytes} bytes of memory already, this one \
      {wanted_bytes}, and all together {max_bytes} (sessions.tenant_limits.memory_bytes)"

@@ -127,8 +127,11 @@ impl Guard {
             threads_max: own.tasks_max.filter(|_| tasks.is_none()),
         };
         let looks = self.looked_at != watchdog::Limits::default();
-        self.watched = self.watched.take().or_else(|| Watched::open(self.pid).ok());
-        self.watched = self.watched.take().filter(|_| looks);
+        self.watched = match self.watched.take() {
+            _ if !looks => None,
+            None => Watched::open(self.pid).ok(),
+            there => there,
+        };
         let watchdog = self.watched.as_ref().map(|_| "watchdog".to_owned());
         let named = |by: Option<By>| by.map(|by| by.to_string());
         let memory = named(memory).or_else(|| watchdog.clone());
@@ -182,6 +185,11 @@ impl Guard {
         self.exceeded.is_some()
     }
 
+    /// The process is gone: others of its tenant may have what it had.
+    pub fn release(&mut self) {
+        self.member = None;
+    }
+
     /// Which limit ended the process, if one did.
     pub fn verdict(&self, exit: Exit) -> Option<String> {
         if let Some(exceeded) = &self.exceeded {
@@ -228,9 +236,10 @@ fn enforcement(pid: i32, enforcers: Vec<(&str, bool, Option<String>)>) -> Enforc
     let limited = enforcers.into_iter().filter(|(_, is_limited, _)| *is_limited);
     let mut enforcement = Enforcement::new();
     for (name, _, by) in limited {
-        match by {
-            Some(by) => drop(enforcement.insert(name.to_owned(), by)),
-            None => tracing::warn!(pid, name, "nothing enforces a limit"),
+        if let Some(by) = by {
+            enforcement.insert(name.to_owned(), by);
+        } else {
+            tracing::warn!(pid, name, "nothing enforces a limit");
         }
     }
     enforcement

@@ -16,6 +16,7 @@ use simward_protocol::wire::{FromWorker, ToWorker};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use self::limiting::GUARD_PAUSE;
 use super::ending::{Ending, Kind, kind_of, of_address_space};
 use super::health::Health;
 use super::launch::{Limits, Starting};
@@ -37,9 +38,6 @@ pub(super) struct Ends {
     pub(super) said: Option<oneshot::Sender<Hello>>,
     pub(super) limited: Limited,
 }
-
-/// How often an idle worker is looked at that no control group holds to its limits.
-const GUARD_PAUSE: Duration = Duration::from_secs(2);
 
 impl Starting {
     /// Drives the worker until it has ended.
@@ -361,14 +359,6 @@ impl Driver {
         }
     }
 
-    /// Looks whether the worker has more than it may have.
-    fn guard(&mut self) {
-        self.guard_at = Some(Instant::now() + GUARD_PAUSE);
-        if self.guard.finds_too_much() {
-            self.apply(Event::Hung(Kind::Greedy));
-        }
-    }
-
     /// Looks whether a worker that owes progress makes any, and asks for news.
     fn look(&mut self) {
         self.look_at = None;
@@ -474,6 +464,8 @@ impl Driver {
         let pid = self.process.pid().as_raw_nonzero();
         tracing::info!(pid, ending = %ending, "worker ended");
         self.tally.ended(kind.name());
+        // Before anybody hears of it who starts the next one.
+        self.guard.release();
         let (state, vitals) = (self.state, self.vitals);
         let unanswered = self.in_flight.as_ref().map(|call| call.id);
         self.publish.send_replace(Status { state, vitals, ending: Some(ending), unanswered });

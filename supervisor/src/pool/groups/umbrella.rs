@@ -26,13 +26,21 @@ impl Groups {
         }
         let name = format!("t{name}-{}", self.number());
         let group = Group::below(&self.site.folders, &name, &self.site, None)?;
-        group.folders.iter().try_for_each(prepare)?;
-        group.set_or_warn(limits);
-        Ok(Arc::new(Umbrella { group, groups: self.clone(), limits: *limits }))
+        Ok(Arc::new(Umbrella::over(group, self, limits)?))
     }
 }
 
 impl Umbrella {
+    pub(super) fn over(group: Group, groups: &Groups, limits: &Limits) -> io::Result<Self> {
+        group.folders.iter().try_for_each(prepare)?;
+        group.set_or_warn(limits);
+        for folder in group.folders.iter().filter(|it| it.by == By::CgroupV2) {
+            // The end of one makes room for the others: they do not go together, as all of one do.
+            folder.write("memory.oom.group", "0").ok();
+        }
+        Ok(Self { group, groups: groups.clone(), limits: *limits })
+    }
+
     /// Makes a group under it. What one may use is at most what all may together: the first version
     /// refuses a larger share of the processor.
     pub fn make(self: &Arc<Self>, limits: &Limits) -> io::Result<Group> {

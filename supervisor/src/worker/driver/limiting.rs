@@ -1,10 +1,21 @@
-//! What the driver does when somebody has changed what its worker may use.
+//! What the driver does about its worker's limits.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::{Driver, GUARD_PAUSE, Order};
+use super::{Driver, Event, Kind, Order};
+
+/// How often an idle worker is looked at that no control group holds to its limits.
+pub(super) const GUARD_PAUSE: Duration = Duration::from_secs(2);
 
 impl Driver {
+    /// Looks whether the worker has more than it may have.
+    pub(super) fn guard(&mut self) {
+        self.guard_at = Some(Instant::now() + GUARD_PAUSE);
+        if self.guard.finds_too_much() {
+            self.apply(Event::Hung(Kind::Greedy));
+        }
+    }
+
     /// Holds the process to other limits.
     pub(super) fn limit(&mut self, order: Order) {
         self.limited.obey(order, &mut self.guard);
