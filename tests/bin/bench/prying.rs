@@ -44,24 +44,21 @@ pub(crate) fn measure(bench: &Bench, report: &mut Report) {
     let ask = |id: &Value| {
         request_as(&shared.tokens[1], "get_session_info", &json!({ "session_id": id }))
     };
-    let sets = sets.map(|ids| ids.iter().map(ask).collect::<Vec<_>>());
+    let questions = |(at, set): (usize, usize)| (set, ask(&sets[set][at]));
+    let all = (0..HANDLES as usize).flat_map(|at| (0..SETS).map(move |set| (at, set)));
+    let mut questions: Vec<(usize, Vec<u8>)> = all.map(questions).collect();
     let mut prying = Wire::connect(shared.server.address());
     let mut micros: [Samples; SETS] = Default::default();
-    let rounds = bench.options.times(ROUNDS);
-    for round in 0..WARM_UP + rounds {
-        for at in 0..HANDLES as usize {
-            for turn in 0..SETS {
-                // Nobody always comes after the same one.
-                let mix = (round as usize).wrapping_mul(31) + at * 17;
-                let step = if mix % 2 == 0 { turn } else { SETS - 1 - turn };
-                let set = (mix / 2 + step) % SETS;
-                let begun = Instant::now();
-                let answer = prying.call(&sets[set][at]);
-                let took = begun.elapsed();
-                assert!(!answer.is_success(), "somebody else's session is there");
-                if WARM_UP <= round {
-                    micros[set].add_micros(took);
-                }
+    for round in 0..WARM_UP + bench.options.times(ROUNDS) {
+        // Nobody always comes after the same one.
+        questions.reverse();
+        for (set, question) in &questions {
+            let begun = Instant::now();
+            let answer = prying.call(question);
+            let took = begun.elapsed();
+            assert!(!answer.is_success(), "somebody else's session is there");
+            if WARM_UP <= round {
+                micros[*set].add_micros(took);
             }
         }
     }

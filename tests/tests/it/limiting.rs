@@ -288,7 +288,7 @@ fn sessions_of_a_tenant_have_together_the_memory_that_its_tenant_has() {
     let usage = ann.tool("get_resource_usage", json!({})).unwrap();
     let mut rows = usage["tenant"].as_array().unwrap().iter();
     let memory = rows.find(|row| row["resource"] == "memory that counts, bytes").unwrap();
-    assert_eq!(memory["max"], (300 * MIB) as f64);
+    assert_eq!(memory["max"].as_f64(), serde_json::Number::from(300 * MIB).as_f64());
     daemon.workers();
 }
 
@@ -308,6 +308,9 @@ fn without_control_groups_memory_is_given_out_to_those_who_are_awake() {
     let left = format!("{} bytes are left", 100 * MIB);
     assert!(refused["hint"].as_str().unwrap().contains(&left), "{refused}");
     let second = client.tool("create_session", of(100)).unwrap()["session_id"].clone();
+    // One that is replaced has what it had.
+    kill_worker(&mut daemon, &mut client, &second);
+    assert_eq!(info(&mut client, &second)["restarts"], 1);
     // More than there is, and as much as there is once another one leaves some.
     let more = json!({ "memory_bytes": 150 * MIB });
     let refused = limit(&mut client, &second, more.clone()).unwrap_err();
@@ -374,7 +377,9 @@ fn sessions_of_a_tenant_have_together_the_processor_time_that_it_has() {
         });
         daemon.workers();
         let cpu_secs = || pids.iter().map(|pid| cpu_secs(*pid)).sum::<f64>();
-        sessions.iter().for_each(|session| run(&mut client, session));
+        for session in &sessions {
+            run(&mut client, session);
+        }
         let (begun, before) = (Instant::now(), cpu_secs());
         wait_until("they have computed for a while", || 0.8 < cpu_secs() - before);
         // Without the limit it would be over in that time on one core, and in half of it on two.

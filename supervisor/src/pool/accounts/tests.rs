@@ -1,3 +1,5 @@
+//! Memory that is given out, and shares that change.
+
 use proptest::prelude::*;
 
 use super::*;
