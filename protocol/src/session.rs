@@ -13,11 +13,19 @@ pub struct OpenSession {
     pub session_id: String,
     /// What a client of the port must present.
     pub token: String,
-    /// How many models the session may hold at a time.
+    /// What it may use, until [`ToWorker::Allow`](crate::wire::ToWorker::Allow) says otherwise.
+    pub terms: Terms,
+}
+
+/// What a session may use of its worker, which sees to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Terms {
+    /// How many models it may hold at a time.
     pub models_max: u32,
     /// How many steps it may take in a second, all its models together.
     pub step_rate: Option<f64>,
-    /// Which share of one processor its simulations may use, where the worker is to see to it.
+    /// How much processor time its simulations may use over elapsed time, where nobody else sees to
+    /// it.
     pub cpu_ratio: Option<f64>,
 }
 

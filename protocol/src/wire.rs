@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::call::{Reply, Request};
 use crate::fault::Fault;
-use crate::session::Vitals;
+use crate::session::{Terms, Vitals};
 
 /// The longest frame that a worker accepts. A model's source with its assets must fit.
 pub const TO_WORKER_BYTES_MAX: usize = 128 * 1024 * 1024;
@@ -42,6 +42,14 @@ pub enum ToWorker {
     Ping {
         /// Echoed by the pong.
         id: u64,
+    },
+    /// Changes what a session may use, from now on and also while a call runs. Nothing happens if
+    /// there is none in that slot.
+    Allow {
+        /// The session, within the worker.
+        slot: u32,
+        /// What it may use.
+        terms: Terms,
     },
 }
 

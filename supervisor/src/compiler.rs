@@ -279,7 +279,7 @@ impl Compiler {
         args.extend(["--cpu-secs".to_owned(), format!("{cpu_secs:.0}")]);
         // Its own limits are enough for a process that lives for seconds and starts no other.
         let limits = groups::Limits::default();
-        Launch { program: self.pool.program().to_owned(), args, limits }
+        Launch { program: self.pool.program().to_owned(), args, limits, member: None }
     }
 
     async fn crash(&self, process: &mut Process) -> Error {

@@ -202,10 +202,12 @@ impl Config {
                 return Err(Error::Unusable { key, problem });
             }
         }
-        let limits = &self.sessions.limits;
+        let (limits, together) = (&self.sessions.limits, &self.sessions.tenant_limits);
         for (key, value) in [
             ("sessions.limits.cpu_ratio", limits.cpu_ratio),
             ("sessions.limits.step_rate", limits.step_rate),
+            ("sessions.tenant_limits.cpu_ratio", together.cpu_ratio),
+            ("sessions.tenant_limits.step_rate", together.step_rate),
         ] {
             if !(0.0..=1e9).contains(&value) {
                 let problem = format!("must lie between 0 (no limit) and 1e9, and is {value}");
@@ -271,6 +273,7 @@ impl Config {
             ("render.memory_bytes", self.render.memory_bytes, false),
             ("pool.worker_memory_bytes", self.pool.worker_memory_bytes, true),
             ("sessions.limits.memory_bytes", self.sessions.limits.memory_bytes, true),
+            ("sessions.tenant_limits.memory_bytes", self.sessions.tenant_limits.memory_bytes, true),
         ] {
             if bytes < PROCESS_BYTES_MIN && !(may_be_none && bytes == 0) {
                 let none = if may_be_none { " or 0 (no limit)" } else { "" };

@@ -198,7 +198,7 @@ async fn require_layers(pool: &Pool) -> anyhow::Result<()> {
     if required.is_empty() {
         return Ok(());
     }
-    let worker = Worker::start_anyhow(pool, &Tenant::local(), Limits::default())
+    let worker = Worker::start_anyhow(pool, &Tenant::local(), Limits::default(), None)
         .await
         .context("no worker could be started")?;
     let there = worker.facts().hello.layers.clone();

@@ -171,7 +171,7 @@ fn ports(pool: &Pool) -> Finding {
 
 async fn worker(pool: &Pool, findings: &mut Vec<Finding>) {
     let limits = Limits { memory_bytes: Some(1 << 30), cpu_ratio: Some(1.0), tasks_max: Some(64) };
-    let worker = match Worker::start_anyhow(pool, &Tenant::local(), limits).await {
+    let worker = match Worker::start_anyhow(pool, &Tenant::local(), limits, None).await {
         Ok(worker) => worker,
         Err(error) => {
             let remedy = Some("run the worker by hand: simward-worker --version");
@@ -179,10 +179,10 @@ async fn worker(pool: &Pool, findings: &mut Vec<Finding>) {
             return;
         }
     };
-    let facts = worker.facts().clone();
+    let (facts, held) = (worker.facts().clone(), worker.held());
     worker.stop().await;
     findings.push(good("worker", format!("{} starts and answers", facts.hello.engine)));
-    let by: Vec<_> = facts.enforcement.iter().map(|(limit, by)| format!("{limit}: {by}")).collect();
+    let by: Vec<_> = held.enforcement.iter().map(|(limit, by)| format!("{limit}: {by}")).collect();
     findings.push(good("limits", by.join(", ")));
     let layers = &facts.hello.layers;
     findings.push(good("isolation", layers.join(", ")));

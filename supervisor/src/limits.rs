@@ -16,6 +16,19 @@ pub struct Limits {
     pub models: Option<u32>,
 }
 
+impl Limits {
+    /// These, and of the others those that are given.
+    #[must_use]
+    pub fn with(&self, others: &Self) -> Self {
+        Self {
+            memory_bytes: others.memory_bytes.or(self.memory_bytes),
+            cpu_ratio: others.cpu_ratio.or(self.cpu_ratio),
+            step_rate: others.step_rate.or(self.step_rate),
+            models: others.models.or(self.models),
+        }
+    }
+}
+
 /// What the operator allows each session. Zero means no limit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -30,6 +43,40 @@ pub struct Allowance {
     pub threads: u64,
 }
 
+/// What the operator allows all sessions of a tenant together. Zero means no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TenantAllowance {
+    /// Memory of their processes, in bytes.
+    pub memory_bytes: u64,
+    /// Processor time over elapsed time.
+    pub cpu_ratio: f64,
+    /// Simulation steps per second.
+    pub step_rate: f64,
+}
+
+impl TenantAllowance {
+    /// The memory limit, if there is one.
+    pub fn memory_bytes(&self) -> Option<u64> {
+        Some(self.memory_bytes).filter(|bytes| *bytes != 0)
+    }
+
+    /// The processor limit, if there is one.
+    pub fn cpu_ratio(&self) -> Option<f64> {
+        Some(self.cpu_ratio).filter(|ratio| 0.0 < *ratio)
+    }
+
+    /// The limit of steps, if there is one.
+    pub fn step_rate(&self) -> Option<f64> {
+        Some(self.step_rate).filter(|rate| 0.0 < *rate)
+    }
+}
+
+/// The lesser of two limits, where what is absent does not limit.
+pub fn least<T: PartialOrd>(one: Option<T>, other: Option<T>) -> Option<T> {
+    one.into_iter().chain(other).reduce(|one, other| if other < one { other } else { one })
+}
+
 impl Default for Allowance {
     fn default() -> Self {
         Self { memory_bytes: 2 << 30, cpu_ratio: 0.0, step_rate: 0.0, threads: 64 }
@@ -39,15 +86,12 @@ impl Default for Allowance {
 impl Allowance {
     /// What its owner asks for, where that is less than what is allowed.
     pub fn within(&self, asked: &Limits) -> Limits {
-        let least = |asked: Option<f64>, allowed: f64| {
-            let allowed = Some(allowed).filter(|allowed| 0.0 < *allowed);
-            asked.into_iter().chain(allowed).reduce(f64::min)
-        };
+        let allowed = |ratio: f64| Some(ratio).filter(|ratio| 0.0 < *ratio);
         let allowed_bytes = Some(self.memory_bytes).filter(|bytes| *bytes != 0);
         Limits {
-            memory_bytes: asked.memory_bytes.into_iter().chain(allowed_bytes).min(),
-            cpu_ratio: least(asked.cpu_ratio, self.cpu_ratio),
-            step_rate: least(asked.step_rate, self.step_rate),
+            memory_bytes: least(asked.memory_bytes, allowed_bytes),
+            cpu_ratio: least(asked.cpu_ratio, allowed(self.cpu_ratio)),
+            step_rate: least(asked.step_rate, allowed(self.step_rate)),
             models: asked.models,
         }
     }

@@ -77,6 +77,8 @@ struct Inner {
     monitor: Monitor,
     questions: Questions,
     watch: Watch,
+    /// What tenants were last told that they use.
+    usage_watch: Watch,
     subscriptions: Subscriptions,
     started: Instant,
     /// The daemon stops.
@@ -120,6 +122,7 @@ impl McpServer {
             questions: Questions::new(),
             runs,
             watch,
+            usage_watch: Watch::default(),
             subscriptions: Subscriptions::default(),
             started: Instant::now(),
             stop,

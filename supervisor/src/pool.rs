@@ -4,6 +4,7 @@
 //! [`worker`](crate::worker) module's business, whose they are the
 //! [`sessions`](crate::sessions) module's.
 
+pub mod accounts;
 pub mod groups;
 pub mod guard;
 pub mod headroom;

@@ -152,7 +152,7 @@ impl Renderer {
         }
         let memory = self.inner.config.memory_bytes.to_string();
         let args = [mode, "--memory-bytes", &memory].map(ToOwned::to_owned).into();
-        Ok(Launch { program, args, limits: groups::Limits::default() })
+        Ok(Launch { program, args, limits: groups::Limits::default(), member: None })
     }
 
     /// Lets a session's renderer go: the session is gone.

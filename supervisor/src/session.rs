@@ -10,6 +10,7 @@ mod error;
 mod holdings;
 mod keeper;
 pub mod lifecycle;
+mod limiting;
 mod meter;
 mod models;
 mod plan;
@@ -36,10 +37,11 @@ pub(crate) use self::holdings::Holdings;
 use self::keeper::Signals;
 pub(crate) use self::keeper::{Parts, open, take_up};
 use self::lifecycle::{Closed, State};
+pub use self::limiting::{Limited, LimitsError};
 pub use self::meter::Meter;
 pub(crate) use self::models::Copied;
 pub use self::models::{MODEL_ID_CHARS_MAX, is_model_id};
-pub use self::plan::{Birth, Plan};
+pub use self::plan::{Allowed, Birth, MayUse, Plan};
 pub use self::recordings::{Config as RecordingsConfig, Started as RecordingStarted};
 pub(crate) use self::recordings::{Kept as KeptRecording, is_recording_id};
 pub use self::replacing::Edition;
@@ -47,6 +49,7 @@ pub use self::restart::Config as RestartConfig;
 pub use self::snapshots::{SNAPSHOTS_MAX, Snapshot};
 use self::usage::{Asking, Usage, Using, only_looks};
 pub use self::viewers::Viewer;
+use crate::pool::accounts::Account;
 use crate::pool::ports;
 use crate::worker::{self, Ending, Options, Worker};
 
@@ -90,6 +93,8 @@ struct Inner {
     holdings: Arc<Holdings>,
     /// Held while the port is opened.
     opening: tokio::sync::Mutex<()>,
+    /// Held by whoever changes its limits.
+    limiting: tokio::sync::Mutex<()>,
     /// Held by whoever puts one model in another one's place, and shared by those who need a model
     /// to stay what it is between two calls.
     changing: tokio::sync::RwLock<()>,
@@ -107,6 +112,8 @@ pub struct Status {
     pub worker: Option<(Worker, u32)>,
     /// What that counts of its steps.
     pub meter: Option<Meter>,
+    /// The account that it has a share of, as long as it has a worker.
+    pub account: Option<Arc<Account>>,
     /// Whether other sessions may be in the same worker.
     pub is_shared: bool,
     /// How often its worker was replaced.
@@ -124,6 +131,11 @@ pub struct Status {
 }
 
 impl Status {
+    /// There is no worker any more.
+    fn leave_worker(&mut self) {
+        (self.worker, self.meter, self.account) = (None, None, None);
+    }
+
     /// Whether a call that waits for a worker has waited enough.
     fn is_settled(&self, starts_failed_before: u64) -> bool {
         match self.state {

@@ -17,11 +17,14 @@ use self::defaults::Defaults;
 pub use self::error::Error;
 pub use self::plan::{NAME_CHARS_MAX, Request};
 use crate::compiler::Compiler;
-use crate::limits::Allowance;
+use crate::limits::{Allowance, Limits, TenantAllowance};
 use crate::pool::Pool;
+use crate::pool::accounts::Accounts;
 use crate::renderer::Renderer;
 use crate::session::lifecycle::Closed;
-use crate::session::{self, Crew, Holdings, Parts, Plan, RecordingsConfig, RestartConfig, Session};
+use crate::session::{
+    self, Crew, Holdings, Limited, Parts, Plan, RecordingsConfig, RestartConfig, Session,
+};
 use crate::store::{Record, Store};
 use crate::tenants::Tenant;
 
@@ -52,6 +55,8 @@ pub struct Config {
     pub call_budget_secs: f64,
     /// What each session may use.
     pub limits: Allowance,
+    /// What all sessions of a tenant may use together.
+    pub tenant_limits: TenantAllowance,
     /// What each session may record.
     pub recordings: RecordingsConfig,
     /// How often a lost worker is replaced.
@@ -72,6 +77,7 @@ impl Default for Config {
             models_max: 16,
             call_budget_secs: 30.0,
             limits: Allowance::default(),
+            tenant_limits: TenantAllowance::default(),
             recordings: RecordingsConfig::default(),
             restart: RestartConfig::default(),
         }
@@ -115,7 +121,7 @@ impl Sessions {
         (compiler, renderer): (Compiler, Renderer),
         store: Store,
     ) -> Self {
-        let crew = Arc::new(Crew::new(pool.clone(), config.awake_max));
+        let crew = Arc::new(Crew::new(pool.clone(), config.awake_max, config.tenant_limits));
         let (table, defaults) = (Mutex::default(), Defaults::default());
         let inner = Inner { config, pool, compiler, renderer, store, crew, table, defaults };
         let sessions = Self { inner: Arc::new(inner) };
@@ -230,6 +236,18 @@ impl Sessions {
         true
     }
 
+    /// Gives a session other limits, within what there may be. What is left out stays as it is.
+    pub async fn limit(&self, session: &Session, given: Limits) -> Result<Limited, Error> {
+        let config = &self.inner.config;
+        plan::check_limits(&given, session.plan().isolation, config)?;
+        Ok(session.limit(&given, |asked| plan::allowed(asked, config)).await?)
+    }
+
+    /// What the sessions of tenants use together.
+    pub fn accounts(&self) -> &Accounts {
+        self.inner.crew.accounts()
+    }
+
     /// Finds a session of `tenant` by its handle. Another tenant's session does not exist, and one
     /// that is closed does not any more.
     pub fn get(&self, tenant: &Tenant, id: &str) -> Result<Session, Error> {
@@ -267,6 +285,12 @@ impl Sessions {
         let table = self.lock();
         let own = table.live.values().filter(|session| session.plan().tenant == *tenant);
         own.filter(|session| !session.is_closed()).cloned().collect()
+    }
+
+    /// Finds anybody's session, for operators.
+    pub fn find(&self, id: &str) -> Result<Session, Error> {
+        let found = self.lock().live.get(id).filter(|session| !session.is_closed()).cloned();
+        found.ok_or_else(|| self.unknown(id))
     }
 
     /// Everybody's sessions, for operators.

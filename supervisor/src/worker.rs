@@ -8,6 +8,7 @@ mod ending;
 mod health;
 mod launch;
 pub mod lifecycle;
+mod limiting;
 mod link;
 mod waits;
 
@@ -26,10 +27,12 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::ending::is_of_memory;
 pub use self::ending::{Ending, Kind};
 use self::lifecycle::State;
+use self::limiting::Handle as Limiting;
+pub use self::limiting::{Held, LimitError};
 pub(crate) use self::link::Link;
 use crate::code::Code;
+use crate::pool::accounts::Member;
 use crate::pool::groups::Limits;
-use crate::pool::guard::Enforcement;
 use crate::pool::layers::Role;
 use crate::pool::{Pool, turns};
 use crate::tenants::Tenant;
@@ -44,6 +47,7 @@ pub struct Worker {
     // Apart from the queue of calls, so that a stop never waits behind them.
     stop: watch::Sender<Wish>,
     status: watch::Receiver<Status>,
+    limiting: Limiting,
     facts: Arc<Facts>,
 }
 
@@ -56,10 +60,6 @@ pub struct Facts {
     pub started: Instant,
     /// What it said of itself.
     pub hello: Hello,
-    /// What it may use.
-    pub limits: Limits,
-    /// By what that is enforced.
-    pub enforcement: Enforcement,
 }
 
 /// How a worker stands.
@@ -187,8 +187,13 @@ impl Code for StartError {
 impl Worker {
     /// Starts a worker for a tenant, and returns once it takes calls. One that lacks a layer that it
     /// must have is ended again.
-    pub async fn start(pool: &Pool, tenant: &Tenant, limits: Limits) -> Result<Self, StartError> {
-        let worker = Self::start_anyhow(pool, tenant, limits).await?;
+    pub async fn start(
+        pool: &Pool,
+        tenant: &Tenant,
+        limits: Limits,
+        member: Member,
+    ) -> Result<Self, StartError> {
+        let worker = Self::start_anyhow(pool, tenant, limits, Some(member)).await?;
         let missing = pool.lacking(Role::Simulate, &worker.facts.hello.layers);
         if missing.is_empty() {
             return Ok(worker);
@@ -202,23 +207,30 @@ impl Worker {
         pool: &Pool,
         tenant: &Tenant,
         limits: Limits,
+        member: Option<Member>,
     ) -> Result<Self, StartError> {
         let turn = pool.gate().enter(tenant).await?;
-        let starting = launch::launch(pool, limits).await.map_err(StartError::Spawn)?;
+        let starting = launch::launch(pool, limits, member).await.map_err(StartError::Spawn)?;
         let (calls, pending) = mpsc::channel(QUEUE_CALLS_MAX);
         let (stop, wish) = watch::channel(Wish::Live);
         let (publish, mut status) = watch::channel(Status::default());
         let (said, hello) = oneshot::channel();
         let (pid, started) = (starting.pid(), starting.started());
-        let enforcement = starting.enforcement();
-        tokio::spawn(starting.run(driver::Ends { pending, wish, publish, said: Some(said) }));
+        let (limiting, limited) = limiting::handle(&starting.guard);
+        tokio::spawn(starting.run(driver::Ends {
+            pending,
+            wish,
+            publish,
+            said: Some(said),
+            limited,
+        }));
         let hello = hello.await;
         drop(turn);
         match hello {
             Ok(hello) => {
                 pool.tally().ready(started.elapsed());
-                let facts = Arc::new(Facts { pid, started, hello, limits, enforcement });
-                Ok(Self { calls, stop, status, facts })
+                let facts = Arc::new(Facts { pid, started, hello });
+                Ok(Self { calls, stop, status, limiting, facts })
             }
             Err(_ended) => Err(StartError::Ended(ending_of(&mut status).await)),
         }

@@ -9,6 +9,7 @@ use simward_protocol::ending;
 use simward_protocol::wire::{FromWorker, ToWorker};
 
 use crate::channel::{Incoming, Outgoing};
+use crate::endpoint::nudge;
 use crate::simulate::Shared;
 use crate::{complain, exit};
 
@@ -57,6 +58,12 @@ impl Control {
                 }
             }
             ToWorker::Cancel { id } => self.shared.pulse.cancel(id),
+            ToWorker::Allow { slot, terms } => {
+                if self.shared.told.change(slot, terms) {
+                    // It may rest for what it owes by the terms before.
+                    nudge(&self.shared.pulse, &self.jobs);
+                }
+            }
             ToWorker::Ping { id } => {
                 let vitals = self.shared.pulse.vitals();
                 if self.outgoing.write(&FromWorker::Pong { id, vitals }).is_err() {

@@ -121,7 +121,7 @@ impl Drop for Open {
 
 /// Sees to it that the simulation thread looks around, if it waits for something to do. There is
 /// never more than one nudge in its queue, which the supervisor's questions need.
-fn nudge(pulse: &Pulse, jobs: &SyncSender<Job>) {
+pub(crate) fn nudge(pulse: &Pulse, jobs: &SyncSender<Job>) {
     if pulse.nudge() && jobs.try_send(Job::Nudge).is_err() {
         // The queue is full: the simulation thread has jobs after which it will look.
         pulse.forget_nudge();

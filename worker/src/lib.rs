@@ -21,6 +21,7 @@ pub mod jail;
 mod pulse;
 mod serve;
 mod simulate;
+mod terms;
 mod world;
 
 use std::process::ExitCode;

@@ -15,6 +15,7 @@ use crate::world::{Due, World};
 /// Serves until the control thread is gone.
 pub(crate) fn serve(mut world: World, jobs: &Receiver<Job>, outgoing: &Outgoing) {
     loop {
+        world.heed();
         let job = match world.background_due() {
             Due::Never => jobs.recv().map_err(|_gone| TryRecvError::Disconnected),
             Due::Now => jobs.try_recv(),

@@ -13,6 +13,7 @@ use simward_protocol::handshake::{Hello, VERSION};
 use crate::endpoint::{Board, Stage};
 use crate::jail::Profile;
 use crate::pulse::Pulse;
+use crate::terms::Told;
 use crate::world::World;
 use crate::{channel, control, engine, jail, serve};
 
@@ -28,6 +29,7 @@ pub(crate) struct Shared {
     pub(crate) pulse: Pulse,
     pub(crate) board: Board,
     pub(crate) stage: Stage,
+    pub(crate) told: Told,
     pub(crate) started: OnceLock<std::time::Instant>,
 }
 

@@ -49,8 +49,10 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
+use std::time::Instant;
 
 use simward_protocol::fault::Fault;
+use simward_protocol::session::Terms;
 use simward_protocol::simulation::RunStatus;
 
 use self::background::Background;
@@ -74,6 +76,8 @@ pub(crate) struct World {
     pub(crate) runs: Vec<Background>,
     /// How those ended that ended by themselves, until somebody asks or starts another one.
     pub(crate) finished: BTreeMap<(u32, String), RunStatus>,
+    /// How often it was told of other terms, as far as they are in force.
+    heard: u64,
 }
 
 /// One session.
@@ -92,11 +96,25 @@ pub(crate) struct Slot {
 impl World {
     pub(crate) fn new(shared: Arc<Shared>, jobs: SyncSender<Job>) -> Self {
         let (slots, runs, finished) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
-        Self { shared, attached: Vec::new(), jobs, slots, runs, finished }
+        Self { shared, attached: Vec::new(), jobs, slots, runs, finished, heard: 0 }
     }
 
-    /// The session in a slot.
+    /// Puts in force what the sessions may use from now on, if that has changed.
+    pub(crate) fn heed(&mut self) {
+        let Some((heard, terms)) = self.shared.told.since(self.heard) else { return };
+        self.heard = heard;
+        let now = Instant::now();
+        for (slot, Terms { models_max, step_rate, cpu_ratio }) in terms {
+            if let Some(room) = self.slots.get_mut(&slot) {
+                room.models_max = models_max;
+                room.pace.change(step_rate, cpu_ratio, now);
+            }
+        }
+    }
+
+    /// The session in a slot, by the terms of this moment.
     pub(crate) fn slot(&mut self, slot: u32) -> Result<&mut Slot, Fault> {
+        self.heed();
         self.slots.get_mut(&slot).ok_or(Fault::Slot { slot })
     }
 

@@ -9,7 +9,7 @@ use crate::model::{DescribeModel, ListModels, LoadModel, RestoreModel, SaveModel
 use crate::recording::{
     AttachRecording, Channel, PlanRecording, Selection, StartRecording, StopRecording,
 };
-use crate::session::{CloseSession, Listen, OpenSession};
+use crate::session::{CloseSession, Listen, OpenSession, Terms};
 use crate::simulation::{Pause, Reset, Run, Step};
 use crate::state::{GetState, Part, SetState, Values};
 
@@ -20,9 +20,7 @@ fn every_request() -> Vec<Request> {
         OpenSession {
             session_id: "sim_1".into(),
             token: "t".into(),
-            models_max: 8,
-            step_rate: Some(1e4),
-            cpu_ratio: None,
+            terms: Terms { models_max: 8, step_rate: Some(1e4), cpu_ratio: None },
         }
         .into(),
         Listen {}.into(),
@@ -86,6 +84,9 @@ fn wire_form() {
         encode(&mut buffer, &ToWorker::Question { id: 1, slot: 2, request }, 1000).unwrap();
         lines.push(format!("{name} {}", hex(&buffer)));
     }
+    let terms = Terms { models_max: 3, step_rate: Some(0.5), cpu_ratio: None };
+    encode(&mut buffer, &ToWorker::Allow { slot: 2, terms }, 1000).unwrap();
+    lines.push(format!("Allow {}", hex(&buffer)));
     let vitals = Vitals {
         progress: 1,
         steps_total: 2,

@@ -10,12 +10,14 @@
 //! ```text
 //! <our own group>/simward-<our pid>/w1      a worker's group
 //!                                  /w2
+//!                                  /t4f…-3/w4   one under an umbrella: a tenant's
 //!                /supervisor                ourselves (second version only)
 //! ```
 
 mod folder;
 mod kill;
 mod limits;
+mod umbrella;
 mod v1;
 mod v2;
 
@@ -29,6 +31,7 @@ use anyhow::Context as _;
 use self::folder::Folder;
 use self::limits::Setting;
 pub use self::limits::{By, Enforced, Limits, What};
+pub use self::umbrella::Umbrella;
 
 /// Makes groups. A cheap handle; the folder of all groups goes with the last of it and of them.
 #[derive(Clone, Debug)]
@@ -129,17 +132,15 @@ impl Groups {
             let why = self.why_not().unwrap_or("there are no control groups");
             return Err(io::Error::new(io::ErrorKind::Unsupported, why));
         }
-        let number = self.site.made.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut group =
-            Group { site: Arc::clone(&self.site), folders: Vec::new(), asked: Mutex::default() };
-        for folder in &self.site.folders {
-            // Dropping the group removes those made so far.
-            group.folders.push(folder.child(&format!("w{number}"))?);
-        }
-        if let Err(error) = group.set(limits) {
-            tracing::warn!(%error, "a limit of a control group was refused");
-        }
+        let name = format!("w{}", self.number());
+        let group = Group::below(&self.site.folders, &name, &self.site, None)?;
+        group.set_or_warn(limits);
         Ok(group)
+    }
+
+    /// A number that no group here has had.
+    fn number(&self) -> u64 {
+        self.site.made.fetch_add(1, Ordering::Relaxed) + 1
     }
 }
 
@@ -148,7 +149,8 @@ impl Groups {
 pub struct Group {
     folders: Vec<Folder>,
     asked: Mutex<Asked>,
-    /// Dropped after the folders in it.
+    /// What it is under; dropped after the folders in it.
+    umbrella: Option<Arc<Umbrella>>,
     site: Arc<Site>,
 }
 
@@ -159,6 +161,28 @@ struct Asked {
 }
 
 impl Group {
+    /// A group below these folders.
+    fn below(
+        folders: &[Folder],
+        name: &str,
+        site: &Arc<Site>,
+        umbrella: Option<Arc<Umbrella>>,
+    ) -> io::Result<Self> {
+        let (site, asked) = (Arc::clone(site), Mutex::default());
+        let mut group = Self { folders: Vec::new(), asked, umbrella, site };
+        for folder in folders {
+            // Dropping the group removes those made so far.
+            group.folders.push(folder.child(name)?);
+        }
+        Ok(group)
+    }
+
+    fn set_or_warn(&self, limits: &Limits) {
+        if let Err(error) = self.set(limits) {
+            tracing::warn!(%error, "a limit of a control group was refused");
+        }
+    }
+
     /// Changes the limits. All are tried; the error is the first refusal's.
     ///
     /// A memory limit below what is used makes the kernel reclaim, and in the second version kill.
@@ -189,19 +213,29 @@ impl Group {
 
     /// The limits that are in force on the process that entered last, by the kernel's own files.
     pub fn in_force(&self) -> Vec<Enforced> {
-        let Asked { limits, entered: Some(pid) } = *self.asked() else { return Vec::new() };
+        let asked = *self.asked();
         let mut found = Vec::new();
-        for folder in &self.folders {
-            if !folder.pids().is_ok_and(|pids| pids.contains(&pid)) {
-                continue;
-            }
-            let by = folder.by;
-            let holds = |what: &What| limits.limits(*what) && folder.holds(*what, &limits);
-            let whats = folder.whats.iter().copied().filter(holds);
-            found.extend(whats.map(|what| Enforced { what, by }));
+        for folder in self.folders_of(asked.entered) {
+            found.extend(folder.in_force(&asked.limits));
         }
         found.sort_unstable();
         found
+    }
+
+    /// The folders in which a process is.
+    fn folders_of(&self, pid: Option<i32>) -> impl Iterator<Item = &Folder> {
+        let has = move |folder: &&Folder| {
+            pid.is_some_and(|pid| folder.pids().is_ok_and(|pids| pids.contains(&pid)))
+        };
+        self.folders.iter().filter(has)
+    }
+
+    /// The limits of its umbrella that are in force on that process, too.
+    pub fn in_force_above(&self) -> Vec<Enforced> {
+        let Some(umbrella) = &self.umbrella else { return Vec::new() };
+        let inside = self.folders_of(self.asked().entered).filter_map(|it| it.path.parent());
+        let inside: Vec<&Path> = inside.collect();
+        umbrella.in_force_in(&inside)
     }
 
     /// The most memory that was ever used, in bytes.
@@ -256,10 +290,10 @@ impl Drop for Group {
         if busy.is_empty() {
             return;
         }
-        let site = Arc::clone(&self.site);
+        let above = (self.umbrella.take(), Arc::clone(&self.site));
         let remove = move || {
             folder::remove_soon(&busy);
-            drop(site);
+            drop(above);
         };
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn_blocking(remove)),

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::accounts::Member;
 use super::groups::{Groups, Limits};
 use super::guard::Guard;
 use super::process::Process;
@@ -24,7 +25,7 @@ use super::registry::Registry;
 const QUEUE_MAX: usize = 64;
 
 /// What to start.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Launch {
     /// The program.
     pub program: PathBuf,
@@ -32,6 +33,8 @@ pub struct Launch {
     pub args: Vec<String>,
     /// What it may use, beside what it limits itself to.
     pub limits: Limits,
+    /// Its part in its tenant's account, if it has one.
+    pub member: Option<Member>,
 }
 
 /// A started process and the socket to it.
@@ -68,7 +71,7 @@ impl Launcher {
                     continue;
                 }
                 // Whoever ordered it may be gone by now: then the process ends with its handle.
-                started.send(start(&launch, &groups, &registry)).ok();
+                started.send(start(launch, &groups, &registry)).ok();
             }
         })?;
         Ok(Self { orders })
@@ -83,13 +86,14 @@ impl Launcher {
     }
 }
 
-fn start(launch: &Launch, groups: &Groups, registry: &Arc<Registry>) -> io::Result<Launched> {
+fn start(launch: Launch, groups: &Groups, registry: &Arc<Registry>) -> io::Result<Launched> {
+    let Launch { program, args, limits, member } = launch;
     let (ours, theirs) = UnixStream::pair()?;
     let (heard, said) = io::pipe()?;
     #[expect(clippy::disallowed_methods, reason = "this is where processes start")]
-    let mut command = Command::new(&launch.program);
+    let mut command = Command::new(program);
     command
-        .args(&launch.args)
+        .args(args)
         .env_clear()
         // A backtrace under a memory limit can hang instead of ending the process.
         .env("RUST_BACKTRACE", "0")
@@ -106,6 +110,6 @@ fn start(launch: &Launch, groups: &Groups, registry: &Arc<Registry>) -> io::Resu
     let process = Process::new(child.id(), heard, Arc::clone(&stopped), Arc::clone(registry))?;
     starting.started(process.pid(), process.pidfd(), &stopped);
     // Before it has had anything from us to do.
-    let guard = Guard::new(groups, launch.limits, process.pid().as_raw_nonzero().get());
+    let guard = Guard::new(groups, limits, member, process.pid().as_raw_nonzero().get());
     Ok(Launched { process, socket: ours, guard })
 }

@@ -9,13 +9,15 @@ use simward_protocol::fault::Fault;
 use simward_protocol::model::{RestoreModel, Restored};
 use simward_protocol::session::{CloseSession, OpenSession};
 use simward_protocol::viewer::AdmitViewers;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
 use super::holdings::{Held, Holdings};
+use super::limiting::{self, may_use, terms};
 use super::meter::Meter;
 use super::{Isolation, Plan};
 use crate::code::Code;
-use crate::pool::groups::Limits;
+use crate::limits::TenantAllowance;
+use crate::pool::accounts::{self, Account, Accounts, Awake};
 use crate::pool::headroom::Level;
 use crate::pool::{Pool, ports};
 use crate::store;
@@ -52,6 +54,9 @@ pub enum Error {
     /// The machine has no room.
     #[error("the machine has no room for another simulator: {0}")]
     Overloaded(String),
+    /// The tenant has not so much memory left.
+    #[error(transparent)]
+    TenantMemory(#[from] accounts::Full),
     /// No port.
     #[error(transparent)]
     Port(#[from] ports::Error),
@@ -95,7 +100,9 @@ impl Error {
     /// Whether it is for want of room, which no other try would find either.
     pub(super) fn is_for_want_of_room(&self) -> bool {
         match self {
-            Self::NoSeat { .. } | Self::Overloaded(_) | Self::Port(_) => true,
+            Self::NoSeat { .. } | Self::Overloaded(_) | Self::TenantMemory(_) | Self::Port(_) => {
+                true
+            }
             Self::Start(error) => matches!(error, StartError::Busy(_)),
             Self::Model { .. } => false,
         }
@@ -107,6 +114,7 @@ impl Code for Error {
         match self {
             Self::Start(error) => error.code(),
             Self::NoSeat { .. } | Self::Overloaded(_) => "overloaded",
+            Self::TenantMemory(_) => "tenant_memory_exhausted",
             Self::Port(error) => error.code(),
             Self::Model { why: Unrestorable::Store(error), .. } => error.code(),
             Self::Model { .. } => "checkpoint_unusable",
@@ -115,6 +123,7 @@ impl Code for Error {
 
     fn hint(&self) -> Option<String> {
         match self {
+            Self::TenantMemory(full) => Some(full.hint()),
             Self::Port(error) => error.hint(),
             Self::Model { why: Unrestorable::Store(error), .. } if !self.is_final() => error.hint(),
             Self::Model { .. } => {
@@ -130,7 +139,7 @@ impl Code for Error {
             Self::NoSeat { .. } | Self::Overloaded(_) => Some(Duration::from_secs(5)),
             Self::Port(error) => error.retry_after(),
             Self::Model { why: Unrestorable::Store(error), .. } => error.retry_after(),
-            Self::Model { .. } => None,
+            Self::TenantMemory(_) | Self::Model { .. } => None,
         }
     }
 }
@@ -139,6 +148,7 @@ impl Code for Error {
 #[derive(Debug)]
 pub(crate) struct Crew {
     pool: Pool,
+    accounts: Accounts,
     /// Seats for sessions that have a worker.
     seats: Arc<Semaphore>,
     seats_max: usize,
@@ -162,6 +172,8 @@ pub(super) struct Berth {
     pub(super) meter: Meter,
     /// Keeps a shared worker for as long as anybody uses it.
     shared: Option<Arc<Shared>>,
+    /// Its share of what the tenant's sessions use together.
+    awake: Awake,
     _seat: OwnedSemaphorePermit,
 }
 
@@ -179,6 +191,7 @@ impl Drop for Berth {
 async fn close_slot(worker: Worker, slot: u32, shared: Arc<Shared>) {
     // The last of them takes the worker along.
     drop(shared);
+    worker.forget_terms(slot);
     while let Err(worker::Error::Busy { .. }) =
         worker.call(slot, CloseSession {}, Options::default()).await
     {
@@ -187,14 +200,21 @@ async fn close_slot(worker: Worker, slot: u32, shared: Arc<Shared>) {
 }
 
 impl Crew {
-    pub(crate) fn new(pool: Pool, seats_max: usize) -> Self {
+    pub(crate) fn new(pool: Pool, seats_max: usize, tenants: TenantAllowance) -> Self {
         let seats = Arc::new(Semaphore::new(seats_max.max(1)));
-        Self { pool, seats, seats_max, short: Arc::default(), shared: Mutex::default() }
+        let accounts = Accounts::new(pool.groups().clone(), tenants);
+        let (short, shared) = (Arc::default(), Mutex::default());
+        Self { pool, accounts, seats, seats_max, short, shared }
     }
 
     /// The machine.
     pub(crate) fn pool(&self) -> &Pool {
         &self.pool
+    }
+
+    /// What tenants' sessions may use together.
+    pub(crate) fn accounts(&self) -> &Accounts {
+        &self.accounts
     }
 
     /// Told when a session waits for another one to be put to sleep.
@@ -211,11 +231,18 @@ impl Crew {
         let meter = Meter::new().map_err(StartError::Spawn)?;
         match plan.isolation {
             Isolation::Process => {
-                let worker = Worker::start(&self.pool, &plan.tenant, may_use(plan)).await?;
-                Ok(Berth { worker, slot: 0, meter, shared: None, _seat: seat })
+                let worker = self.start(plan).await?;
+                let awake = self.accounts.of(&plan.tenant).wake();
+                Ok(Berth { worker, slot: 0, meter, shared: None, awake, _seat: seat })
             }
             Isolation::Shared => self.shared_berth(plan, meter, seat).await,
         }
+    }
+
+    async fn start(&self, plan: &Plan) -> Result<Worker, Error> {
+        let limits = may_use(plan);
+        let member = self.accounts.of(&plan.tenant).admit(&limits)?;
+        Ok(Worker::start(&self.pool, &plan.tenant, limits, member).await?)
     }
 
     async fn seat(&self) -> Result<OwnedSemaphorePermit, Error> {
@@ -259,21 +286,15 @@ impl Crew {
         let shared = if let Some(shared) = living {
             shared
         } else {
-            let worker = Worker::start(&self.pool, &plan.tenant, may_use(plan)).await?;
+            let worker = self.start(plan).await?;
             let shared = Arc::new(Shared { worker, next_slot: AtomicU32::new(0) });
             *place = Arc::downgrade(&shared);
             shared
         };
         let slot = shared.next_slot.fetch_add(1, Ordering::Relaxed);
-        let worker = shared.worker.clone();
-        Ok(Berth { worker, slot, meter, shared: Some(shared), _seat: seat })
+        let (worker, awake) = (shared.worker.clone(), self.accounts.of(&plan.tenant).wake());
+        Ok(Berth { worker, slot, meter, shared: Some(shared), awake, _seat: seat })
     }
-}
-
-/// What the process of a session may use.
-fn may_use(plan: &Plan) -> Limits {
-    let crate::limits::Limits { memory_bytes, cpu_ratio, .. } = plan.limits;
-    Limits { memory_bytes, cpu_ratio, tasks_max: plan.threads_max }
 }
 
 impl Berth {
@@ -283,9 +304,7 @@ impl Berth {
         let call = OpenSession {
             session_id: plan.id.to_string(),
             token: plan.token.to_string(),
-            models_max: plan.models_max,
-            step_rate: plan.limits.step_rate,
-            cpu_ratio: plan.limits.cpu_ratio.filter(|_| self.sees_to_its_share()),
+            terms: terms(plan.may_use.now(), &self.worker, self.account()),
         };
         let attached = std::iter::once(self.meter.file()).chain(socket.map(Arc::new)).collect();
         let options = Options { attached, within: WITHIN, ..Options::default() };
@@ -307,9 +326,24 @@ impl Berth {
         }
     }
 
-    /// Whether the worker itself has to see to its share of the processor.
-    fn sees_to_its_share(&self) -> bool {
-        self.worker.facts().enforcement.get("cpu_ratio").is_some_and(|by| by == "worker")
+    /// The account of the session's tenant.
+    pub(super) fn account(&self) -> &Arc<Account> {
+        self.awake.account()
+    }
+
+    /// Tells when the session's share has changed.
+    pub(super) fn shares(&self) -> watch::Receiver<usize> {
+        self.awake.shares()
+    }
+
+    /// Tells the worker what the session may use from now on.
+    pub(super) fn tell_terms(&self, plan: &Plan) {
+        limiting::tell_terms(plan, &self.worker, self.slot, self.account());
+    }
+
+    /// Puts in force what the session may use by now.
+    pub(super) async fn catch_up(&self, plan: &Plan) {
+        limiting::catch_up(plan, &self.worker, self.slot, self.account()).await;
     }
 
     /// Brings back what the session holds; `resume` tells whether simulations in the background go

@@ -8,6 +8,7 @@ use simward_protocol::checkpoint;
 use simward_protocol::viewer::AdmitViewers;
 
 use super::snapshots::{SNAPSHOTS_MAX, Taken};
+use crate::limits::Limits;
 use crate::store::{self, Key, Model, Record, RecordedModel, RecordedSnapshot, Store};
 use crate::tenants::Tenant;
 
@@ -199,6 +200,18 @@ impl Holdings {
             }
         }
         Ok(())
+    }
+
+    /// Its owner asks for other limits. If that cannot be kept, it is as before.
+    pub(crate) fn limit(&self, asked: Limits) -> Result<(), store::Error> {
+        let mut inner = self.lock();
+        inner.check_life()?;
+        let before = std::mem::replace(&mut inner.record.limits, asked);
+        let saved = if inner.is_kept { self.store.save(&inner.record) } else { Ok(()) };
+        if saved.is_err() {
+            inner.record.limits = before;
+        }
+        saved
     }
 
     /// Opens the checkpoint of that number.

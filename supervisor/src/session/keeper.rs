@@ -68,8 +68,18 @@ fn start(parts: Parts, state: State) -> Session {
         wanted,
     };
     tokio::spawn(keeper.keep());
-    let (opening, changing) = (tokio::sync::Mutex::new(()), tokio::sync::RwLock::new(()));
-    let inner = Inner { plan, status, close, port, usage, signals, holdings, opening, changing };
+    let inner = Inner {
+        plan,
+        status,
+        close,
+        port,
+        usage,
+        signals,
+        holdings,
+        opening: tokio::sync::Mutex::new(()),
+        limiting: tokio::sync::Mutex::new(()),
+        changing: tokio::sync::RwLock::new(()),
+    };
     Session { inner: Arc::new(inner) }
 }
 
@@ -189,14 +199,18 @@ impl Keeper {
         self.publish.send_modify(|status| {
             status.worker = Some((berth.worker.clone(), berth.slot));
             status.meter = Some(berth.meter.clone());
+            status.account = Some(Arc::clone(berth.account()));
             status.is_shared = berth.is_shared();
             status.start_failed = None;
         });
+        // Its limits may have changed while it started.
+        berth.catch_up(&self.plan).await;
         // Before anybody can see that it is over.
         if let Some(lost) = self.lost.take() {
             self.crew.pool().tally().recovered(lost.elapsed());
         }
         self.apply(Event::WorkerReady);
+        let mut shares = berth.shares();
         let ending = loop {
             tokio::select! {
                 biased;
@@ -206,6 +220,7 @@ impl Keeper {
                     berth.leave().await;
                     return;
                 }
+                Ok(()) = shares.changed() => berth.tell_terms(&self.plan),
                 () = self.signals.sleep.notified() => {
                     if self.fall_asleep() {
                         tracing::debug!(session_id = %self.plan.id, "session sleeps");
@@ -226,7 +241,7 @@ impl Keeper {
         // Its seat is its own until the next worker is asked for.
         drop(berth);
         self.go_on_after(Event::WorkerLost, |status| {
-            (status.worker, status.meter) = (None, None);
+            status.leave_worker();
             status.losses += 1;
             status.last_ending = Some(ending);
         })
@@ -251,7 +266,7 @@ impl Keeper {
             if self.usage.is_running(status) || self.usage.is_asking() {
                 return false;
             }
-            (status.worker, status.meter) = (None, None);
+            status.leave_worker();
             status.state = lifecycle::next(status.state, Event::Sleep);
             true
         })
@@ -328,7 +343,7 @@ impl Keeper {
     /// Nothing of the session is left in memory; what is kept of it stays only if the daemon stops.
     async fn clear_up(&self, why: Closed) {
         self.give_port_back();
-        self.publish.send_modify(|status| (status.worker, status.meter) = (None, None));
+        self.publish.send_modify(Status::leave_worker);
         if self.is_kept_after(why) {
             self.rest().await;
             return;

@@ -1,6 +1,7 @@
-//! What a session is: decided when it is created, and the same for all its workers.
+//! What a session is: decided when it is created, and the same for all its workers; but for what it
+//! may use, which may change.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{Isolation, RecordingsConfig};
@@ -19,11 +20,9 @@ pub struct Plan {
     /// Whether it has its worker to itself.
     pub isolation: Isolation,
     /// What it may use.
-    pub limits: Limits,
+    pub may_use: MayUse,
     /// How many threads its worker may have.
     pub threads_max: Option<u64>,
-    /// How many models it may hold.
-    pub models_max: u32,
     /// How much the checkpoints of its models may take, in bytes.
     pub checkpoint_bytes_max: u64,
     /// What it may record.
@@ -40,14 +39,65 @@ pub struct Plan {
     pub birth: Birth,
 }
 
+/// What a session may use. Copies are of the same session, and change with it.
+#[derive(Clone, Debug)]
+pub struct MayUse {
+    current: Arc<Mutex<Allowed>>,
+}
+
+/// What a session may use at one moment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Allowed {
+    /// The limits.
+    pub limits: Limits,
+    /// How many models it may hold.
+    pub models_max: u32,
+}
+
+impl MayUse {
+    pub(crate) fn new(allowed: Allowed) -> Self {
+        Self { current: Arc::new(Mutex::new(allowed)) }
+    }
+
+    /// What it may use now.
+    pub fn now(&self) -> Allowed {
+        *self.lock()
+    }
+
+    /// Another thing from now on.
+    pub(super) fn change(&self, allowed: Allowed) {
+        *self.lock() = allowed;
+    }
+
+    /// Tells it to somebody, while nobody changes it: so the last who is told hears the newest.
+    pub(super) fn tell(&self, tell: impl FnOnce(Allowed)) {
+        let current = self.lock();
+        tell(*current);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Allowed> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Plan {
+    /// What it may use now.
+    pub fn limits(&self) -> Limits {
+        self.may_use.now().limits
+    }
+
+    /// How many models it may hold now.
+    pub fn models_max(&self) -> u32 {
+        self.may_use.now().models_max
+    }
+
     /// On how many processors a call may compute at a time.
     pub fn threads_of_work(&self) -> u32 {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
         let cores = u32::try_from(cores).unwrap_or(u32::MAX);
         // A thread beside these speaks with the supervisor.
         let threads = self.threads_max.map_or(u64::MAX, |max| max.saturating_sub(2));
-        let share = self.limits.cpu_ratio.unwrap_or(f64::INFINITY).ceil();
+        let share = self.limits().cpu_ratio.unwrap_or(f64::INFINITY).ceil();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
         let share = share as u32;
         cores.min(share).min(u32::try_from(threads).unwrap_or(u32::MAX)).max(1)

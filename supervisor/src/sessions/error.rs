@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::code::Code;
-use crate::session::{self, StartError};
+use crate::session::{self, LimitsError, StartError};
 use crate::store;
 
 /// No session, or not that one.
@@ -43,6 +43,9 @@ pub enum Error {
     /// The session that was to be copied could not be asked.
     #[error(transparent)]
     Source(#[from] session::Error),
+    /// Its limits could not be changed.
+    #[error(transparent)]
+    Limits(#[from] LimitsError),
     /// It could not be kept.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -61,6 +64,7 @@ impl Code for Error {
             Self::Argument { .. } => "invalid_argument",
             Self::Start(error) => error.code(),
             Self::Source(error) => error.code(),
+            Self::Limits(error) => error.code(),
             Self::Store(error) => error.code(),
             Self::Stopping => "stopping",
         }
@@ -75,6 +79,7 @@ impl Code for Error {
             }
             Self::Start(error) => return error.hint(),
             Self::Source(error) => return error.hint(),
+            Self::Limits(error) => return error.hint(),
             Self::Store(error) => return error.hint(),
             Self::Argument { .. } | Self::Stopping => return None,
         };
@@ -86,6 +91,7 @@ impl Code for Error {
             Self::Full { .. } => Some(Duration::from_secs(5)),
             Self::Start(error) => error.retry_after(),
             Self::Source(error) => error.retry_after(),
+            Self::Limits(error) => error.retry_after(),
             Self::Store(error) => error.retry_after(),
             _ => None,
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::{Config, Error};
 use crate::handle;
 use crate::limits::Limits;
-use crate::session::{Birth, Isolation, Plan};
+use crate::session::{Allowed, Birth, Isolation, MayUse, Plan};
 use crate::store::Record;
 use crate::tenants::Tenant;
 
@@ -98,15 +98,13 @@ fn now_millis() -> u64 {
 pub(super) fn of_record(record: &Record, config: &Config) -> Plan {
     let secs = |secs: f64| Duration::try_from_secs_f64(secs).unwrap_or(Duration::MAX);
     let created = UNIX_EPOCH.checked_add(Duration::from_millis(record.created_millis));
-    let models_max = record.limits.models.unwrap_or(config.models_max).min(config.models_max);
     Plan {
         id: record.id.as_str().into(),
         tenant: Tenant::named(&record.tenant),
         name: record.name.clone(),
         isolation: if record.shared { Isolation::Shared } else { Isolation::Process },
-        limits: config.limits.within(&record.limits),
+        may_use: MayUse::new(allowed(&record.limits, config)),
         threads_max: Some(config.limits.threads).filter(|threads| *threads != 0),
-        models_max,
         checkpoint_bytes_max: config.checkpoint_bytes_max,
         recordings: config.recordings.clone(),
         call_within: secs(config.call_budget_secs * 2.0) + CALL_GRACE,
@@ -115,6 +113,12 @@ pub(super) fn of_record(record: &Record, config: &Config) -> Plan {
         max_age: secs(record.max_age_secs),
         birth: Birth::at(created.unwrap_or_else(SystemTime::now)),
     }
+}
+
+/// What is allowed of what an owner asks.
+pub(super) fn allowed(asked: &Limits, config: &Config) -> Allowed {
+    let models_max = asked.models.unwrap_or(config.models_max).min(config.models_max);
+    Allowed { limits: config.limits.within(asked), models_max }
 }
 
 pub(super) fn check_name(name: &str) -> Result<(), Error> {
@@ -127,7 +131,11 @@ pub(super) fn check_name(name: &str) -> Result<(), Error> {
     Ok(())
 }
 
-fn check_limits(limits: &Limits, isolation: Isolation, config: &Config) -> Result<(), Error> {
+pub(super) fn check_limits(
+    limits: &Limits,
+    isolation: Isolation,
+    config: &Config,
+) -> Result<(), Error> {
     let Limits { memory_bytes, cpu_ratio, step_rate, models } = *limits;
     if isolation == Isolation::Shared && (memory_bytes.is_some() || cpu_ratio.is_some()) {
         let problem = "memory_bytes and cpu_ratio are limits of a process, which a shared session \

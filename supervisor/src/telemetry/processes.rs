@@ -93,6 +93,9 @@ struct Look {
 /// Two looks closer than this share their rates: a shorter window says nothing.
 const WINDOW_MIN: Duration = Duration::from_millis(100);
 
+/// For how long it is known what was seen of a process that nobody asks after.
+const KEPT: Duration = Duration::from_mins(10);
+
 impl Watch {
     /// Looks at every session's process. Reads files, so it runs apart from the tasks.
     pub async fn look(&self, sessions: &Sessions) -> Processes {
@@ -100,6 +103,18 @@ impl Watch {
         let look = move || watch.look_at(&sessions);
         let processes = tokio::task::spawn_blocking(look).await.unwrap_or_default();
         Processes { processes }
+    }
+
+    /// Looks at the processes of these sessions, and leaves alone what was seen of others. Reads
+    /// files.
+    pub fn look_only_at(&self, sessions: &[Session]) -> Vec<ProcessReport> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        // Of processes that nobody asked after for long, nobody does any more.
+        last.retain(|_, look| look.at.elapsed() < KEPT);
+        let mut next = HashMap::with_capacity(sessions.len());
+        let reports = sessions.iter().map(|session| report(session, &last, &mut next)).collect();
+        last.extend(next);
+        reports
     }
 
     fn look_at(&self, sessions: &[Session]) -> Vec<ProcessReport> {
@@ -145,7 +160,7 @@ fn report(
     report.pid = Some(pid);
     report.uptime_secs = Some(facts.started.elapsed().as_secs_f64());
     report.layers.clone_from(&facts.hello.layers);
-    report.limits_enforced_by.clone_from(&facts.enforcement);
+    report.limits_enforced_by.clone_from(&worker.held().enforcement);
     report
 }
 

@@ -157,7 +157,7 @@ impl Sampler {
                 is_first = sums.pids.insert(facts.pid);
                 sample.set(Id::Cpu, look.cpu_ratio);
                 sample.set(Id::Memory, look.resident_bytes);
-                if let Some(max) = facts.limits.memory_bytes {
+                if let Some(max) = plan.limits().memory_bytes {
                     sample.set(Id::MemoryOfLimit, look.resident_bytes / ratio_of(max));
                 }
             }

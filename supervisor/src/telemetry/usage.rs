@@ -6,6 +6,7 @@ use crate::pool::reading;
 use crate::runs::Runs;
 use crate::session::Session;
 use crate::sessions::Sessions;
+use crate::telemetry::{ProcessReport, Watch};
 use crate::tenants::Tenant;
 use crate::uploads::Uploads;
 
@@ -34,8 +35,34 @@ impl Use {
     }
 }
 
+/// Sessions that share a process have it once.
+fn one_for_each_process(mut reports: Vec<ProcessReport>) -> Vec<ProcessReport> {
+    reports.sort_by_key(|report| report.pid);
+    reports.dedup_by_key(|report| report.pid);
+    reports
+}
+
+/// The empty sum of the standard library is -0.
+fn sum(reports: &[ProcessReport], value: impl Fn(&ProcessReport) -> Option<f64>) -> f64 {
+    reports.iter().filter_map(value).fold(0.0, std::ops::Add::add)
+}
+
+/// Where what a tenant uses is counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Counted<'a> {
+    /// Its sessions.
+    pub sessions: &'a Sessions,
+    /// What they were seen to use before.
+    pub watch: &'a Watch,
+    /// Its runs.
+    pub runs: &'a Runs,
+    /// Its files.
+    pub uploads: &'a Uploads,
+}
+
 /// What a tenant uses. Waits for the disk, and reads files of every worker of its.
-pub fn of_tenant(tenant: &Tenant, sessions: &Sessions, runs: &Runs, uploads: &Uploads) -> Vec<Use> {
+pub fn of_tenant(tenant: &Tenant, counted: &Counted<'_>) -> Vec<Use> {
+    let Counted { sessions, watch, runs, uploads } = *counted;
     let own = sessions.list(tenant);
     let mut pids: Vec<i32> = own.iter().filter_map(pid_of).collect();
     let awake = pids.len();
@@ -44,6 +71,11 @@ pub fn of_tenant(tenant: &Tenant, sessions: &Sessions, runs: &Runs, uploads: &Up
     pids.dedup();
     let memory = pids.iter().filter_map(|pid| reading::resident_bytes(*pid)).sum();
     let limits = sessions.config();
+    let together = limits.tenant_limits;
+    let account = sessions.accounts().find(tenant);
+    // What is counted is what the control group counts, or else what is given out.
+    let counted = account.as_ref().map_or(0, |account| account.memory_bytes());
+    let reports = one_for_each_process(watch.look_only_at(&own));
     let kept = runs.list(tenant);
     let going = kept.iter().filter(|run| run.outcome().is_none()).count();
     let running_max = runs.config().running_per_tenant_max;
@@ -56,6 +88,17 @@ pub fn of_tenant(tenant: &Tenant, sessions: &Sessions, runs: &Runs, uploads: &Up
         Use::of("sessions awake", count(awake), None),
         Use::of("processes", count(pids.len()), None),
         Use::of("resident memory of processes, bytes", memory, None),
+        Use::of("memory that counts, bytes", counted, together.memory_bytes()),
+        Use::share(
+            "processor, cores since the last look",
+            sum(&reports, |report| report.cpu_ratio),
+            together.cpu_ratio(),
+        ),
+        Use::share(
+            "simulation steps per second since the last look",
+            sum(&reports, |report| report.steps_per_sec),
+            together.step_rate(),
+        ),
         Use::of("runs under way", count(going), Some(count(running_max))),
         Use::of("compiled models, bytes", models.bytes, Some(models.bytes_max)),
         Use::of("uploaded files", count(files), Some(count(arriving.per_tenant_max))),
@@ -66,10 +109,10 @@ pub fn of_tenant(tenant: &Tenant, sessions: &Sessions, runs: &Runs, uploads: &Up
 /// What a session uses.
 pub fn of_session(session: &Session) -> Vec<Use> {
     let plan = session.plan();
-    let limits = &plan.limits;
+    let limits = plan.limits();
     let holdings = session.holdings();
     let mut all = vec![
-        Use::of("models", count(holdings.models().len()), Some(plan.models_max.into())),
+        Use::of("models", count(holdings.models().len()), Some(plan.models_max().into())),
         Use::of(
             "checkpoints and snapshots, bytes",
             holdings.checkpoint_bytes(),

@@ -3,6 +3,8 @@
 //! The driver keeps one call in flight: a worker serves calls in order anyway. When the worker
 //! ends, the calls that wait are lost like the one in flight, and each caller is told.
 
+mod limiting;
+
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,10 +16,12 @@ use simward_protocol::wire::{FromWorker, ToWorker};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use self::limiting::GUARD_PAUSE;
 use super::ending::{Ending, Kind, kind_of, of_address_space};
 use super::health::Health;
 use super::launch::{Limits, Starting};
 use super::lifecycle::{self, Effect, Event, State};
+use super::limiting::{Limited, Order};
 use super::link::Link;
 use super::waits::{cancelled, sleep_until};
 use super::{Answer, Options, Pending, Status, Wish};
@@ -32,10 +36,8 @@ pub(super) struct Ends {
     pub(super) wish: watch::Receiver<Wish>,
     pub(super) publish: watch::Sender<Status>,
     pub(super) said: Option<oneshot::Sender<Hello>>,
+    pub(super) limited: Limited,
 }
-
-/// How often an idle worker is looked at that no control group holds to its limits.
-const GUARD_PAUSE: Duration = Duration::from_secs(2);
 
 impl Starting {
     /// Drives the worker until it has ended.
@@ -53,6 +55,7 @@ impl Starting {
             tally,
             publish: ends.publish,
             said: ends.said,
+            limited: ends.limited,
             in_flight: None,
             next_id: 1,
             ping: None,
@@ -80,6 +83,7 @@ struct Driver {
     tally: Tally,
     publish: watch::Sender<Status>,
     said: Option<oneshot::Sender<Hello>>,
+    limited: Limited,
     in_flight: Option<InFlight>,
     next_id: u64,
     /// The ping that is not answered yet: there is never a second one.
@@ -120,6 +124,8 @@ enum Wake {
     Look,
     Guard,
     Late,
+    Order(Order),
+    Terms,
     Call(Box<Pending>),
 }
 
@@ -152,6 +158,9 @@ impl Driver {
                 () = sleep_until(self.alarm) => Wake::Late,
                 () = sleep_until(self.look_at) => Wake::Look,
                 () = sleep_until(self.guard_at) => Wake::Guard,
+                Some(order) = self.limited.orders.recv() => Wake::Order(order),
+                // Before the next call, so that it is served by what was said before it.
+                Ok(()) = self.limited.terms.changed(), if self.state == State::Ready => Wake::Terms,
                 call = pending.recv(), if idle => match call {
                     Some(call) => Wake::Call(Box::new(call)),
                     None => Wake::Wish(Wish::Stop),
@@ -200,6 +209,8 @@ impl Driver {
             }
             Wake::Look => self.look(),
             Wake::Guard => self.guard(),
+            Wake::Order(order) => self.limit(order),
+            Wake::Terms => self.tell_terms(),
             Wake::Call(call) => self.ask(*call),
         }
     }
@@ -348,14 +359,6 @@ impl Driver {
         }
     }
 
-    /// Looks whether the worker has more than it may have.
-    fn guard(&mut self) {
-        self.guard_at = Some(Instant::now() + GUARD_PAUSE);
-        if self.guard.finds_too_much() {
-            self.apply(Event::Hung(Kind::Greedy));
-        }
-    }
-
     /// Looks whether a worker that owes progress makes any, and asks for news.
     fn look(&mut self) {
         self.look_at = None;
@@ -461,6 +464,8 @@ impl Driver {
         let pid = self.process.pid().as_raw_nonzero();
         tracing::info!(pid, ending = %ending, "worker ended");
         self.tally.ended(kind.name());
+        // Before anybody hears of it who starts the next one.
+        self.guard.release();
         let (state, vitals) = (self.state, self.vitals);
         let unanswered = self.in_flight.as_ref().map(|call| call.id);
         self.publish.send_replace(Status { state, vitals, ending: Some(ending), unanswered });

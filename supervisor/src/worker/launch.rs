@@ -4,7 +4,8 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::link::Link;
-use crate::pool::guard::{Enforcement, Guard};
+use crate::pool::accounts::Member;
+use crate::pool::guard::Guard;
 use crate::pool::launcher::{Launch, Launched};
 use crate::pool::process::Process;
 use crate::pool::tally::Tally;
@@ -30,14 +31,18 @@ pub(super) struct Starting {
 }
 
 /// Starts a worker's process.
-pub(super) async fn launch(pool: &Pool, may_use: groups::Limits) -> io::Result<Starting> {
+pub(super) async fn launch(
+    pool: &Pool,
+    may_use: groups::Limits,
+    member: Option<Member>,
+) -> io::Result<Starting> {
     let config = pool.config();
     let mut args = config.worker_args.clone();
     args.push("simulate".to_owned());
     if config.worker_memory_bytes != 0 {
         args.extend(["--memory-bytes".to_owned(), config.worker_memory_bytes.to_string()]);
     }
-    let launch = Launch { program: pool.program().to_owned(), args, limits: may_use };
+    let launch = Launch { program: pool.program().to_owned(), args, limits: may_use, member };
     let Launched { process, socket, guard } = pool.launcher().launch(launch).await?;
     let limits = Limits {
         ready_within: Duration::from_secs_f64(config.ready_within_secs),
@@ -56,10 +61,5 @@ impl Starting {
 
     pub(super) fn started(&self) -> Instant {
         self.process.started()
-    }
-
-    /// By what its limits are enforced.
-    pub(super) fn enforcement(&self) -> Enforcement {
-        self.guard.enforcement().clone()
     }
 }

@@ -82,7 +82,8 @@ impl Control {
                     hung_up(&*self.manners);
                 }
             }
-            ToWorker::Ping { .. } => (),
+            // Nothing here is paced.
+            ToWorker::Allow { .. } | ToWorker::Ping { .. } => (),
         }
     }
 }

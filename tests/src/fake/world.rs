@@ -155,7 +155,7 @@ impl Serve<OpenSession> for World {
         }
         // The meter, in which it counts nothing.
         drop(self.attached.remove(0));
-        let models_max = call.models_max;
+        let models_max = call.terms.models_max;
         self.slots.insert(slot, Slot { models_max, models: BTreeMap::new(), port: None });
         self.listen(slot)
     }
@@ -203,7 +203,9 @@ impl Serve<RestoreModel> for World {
         };
         let (checkpoint, kept, state) = Checkpoint::reopen(file).map_err(unusable)?;
         let room = self.slot(slot)?;
-        room.check_place(&model_id)?;
+        if room.models.contains_key(&model_id) {
+            return Err(Fault::ModelExists { model_id });
+        }
         let pendulum = Pendulum::restored(checkpoint, kept, state, resume);
         let (time_secs, steps_total) = (Real(pendulum.time_secs), pendulum.steps_total);
         let running = pendulum.run.is_some();

@@ -9,7 +9,7 @@ use simward_protocol::editing::{Change, Edit, Edited, Flattened, Taken, Target};
 use simward_protocol::fault::Fault;
 use simward_protocol::handshake::{Hello, VERSION};
 use simward_protocol::model::{LoadModel, RestoreModel};
-use simward_protocol::session::{OpenSession, Vitals};
+use simward_protocol::session::{OpenSession, Terms, Vitals};
 use simward_protocol::simulation::{Run, Step};
 use simward_protocol::state::{Part, SetState, State, Values};
 use simward_protocol::wire::{FromWorker, HEADER_BYTES, ToWorker, encode};
@@ -59,9 +59,7 @@ fn to_worker() -> Vec<Vec<u8>> {
         OpenSession {
             session_id: "sim_1".into(),
             token: "t".into(),
-            models_max: 8,
-            step_rate: Some(1e4),
-            cpu_ratio: None,
+            terms: Terms { models_max: 8, step_rate: Some(1e4), cpu_ratio: None },
         }
         .into(),
         LoadModel { model_id: model_id.clone(), bytes: 1000 }.into(),

@@ -25,6 +25,7 @@ mod hostile;
 mod http;
 mod isolation;
 mod lifetimes;
+mod limiting;
 mod limits;
 mod menagerie;
 mod metrics;

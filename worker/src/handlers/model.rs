@@ -60,7 +60,8 @@ impl Serve<RestoreModel> for World {
         let RestoreModel { model_id, bytes, resume } = call;
         let (compiled, checkpoint) = self.files(bytes)?;
         let room = self.slot(slot)?;
-        room.check_place(&model_id)?;
+        // However many there may be by now: what a session holds it keeps.
+        room.check_name(&model_id)?;
         let (mut simulation, run) = Simulation::restore(&model_id, &compiled, &checkpoint)?;
         for waiting in room.waiting.extract_if(.., |waiting| waiting.model_id == model_id) {
             simulation.resume_recording(waiting);
@@ -120,12 +121,18 @@ impl World {
 impl Slot {
     /// Whether a model of that id has a place.
     fn check_place(&self, model_id: &str) -> Result<(), Fault> {
-        if self.models.contains_key(model_id) {
-            return Err(Fault::ModelExists { model_id: model_id.to_owned() });
-        }
+        self.check_name(model_id)?;
         if self.models_max as usize <= self.models.len() {
             let (value, max) = (self.models.len() as u64 + 1, u64::from(self.models_max));
             return Err(Fault::LimitExceeded { what: "models of a session".into(), value, max });
+        }
+        Ok(())
+    }
+
+    /// Whether no other model has that id.
+    fn check_name(&self, model_id: &str) -> Result<(), Fault> {
+        if self.models.contains_key(model_id) {
+            return Err(Fault::ModelExists { model_id: model_id.to_owned() });
         }
         Ok(())
     }

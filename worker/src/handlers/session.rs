@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use simward_protocol::call::Serve;
 use simward_protocol::fault::{Fault, cut};
-use simward_protocol::session::{CloseSession, Listen, OpenSession, SessionClosed, SessionOpened};
+use simward_protocol::session::{
+    CloseSession, Listen, OpenSession, SessionClosed, SessionOpened, Terms,
+};
 
 use crate::endpoint::{self, Port};
 use crate::world::meter::Meter;
@@ -15,7 +17,7 @@ use crate::world::{Slot, World};
 
 impl Serve<OpenSession> for World {
     fn serve(&mut self, slot: u32, call: OpenSession) -> Result<SessionOpened, Fault> {
-        let OpenSession { session_id, token, models_max, step_rate, cpu_ratio } = call;
+        let OpenSession { session_id, token, terms } = call;
         if self.slots.contains_key(&slot) {
             return Err(Fault::Slot { slot });
         }
@@ -25,10 +27,12 @@ impl Serve<OpenSession> for World {
         // A socket may come after it.
         let meter = Meter::open(&self.attached.remove(0)).map_err(no_meter)?;
         let (meter, models) = (Arc::new(meter), std::collections::BTreeMap::new());
+        let Terms { models_max, step_rate, cpu_ratio } = terms;
         let pace = Pace::new(step_rate, cpu_ratio, Instant::now());
         let (waiting, port) = (Vec::new(), None);
         let room = Slot { session_id, token, models_max, models, waiting, pace, meter, port };
         self.slots.insert(slot, room);
+        self.shared.told.open(slot, terms);
         let listening = self.listen(slot)?;
         Ok(SessionOpened { listening })
     }
@@ -44,6 +48,7 @@ impl Serve<Listen> for World {
 impl Serve<CloseSession> for World {
     fn serve(&mut self, slot: u32, CloseSession {}: CloseSession) -> Result<SessionClosed, Fault> {
         let closed = self.slots.remove(&slot).ok_or(Fault::Slot { slot })?;
+        self.shared.told.close(slot);
         self.runs.retain(|run| run.slot != slot);
         self.finished.retain(|(of, _), _| *of != slot);
         self.shared.pulse.runs(!self.runs.is_empty());

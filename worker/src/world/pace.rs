@@ -23,8 +23,21 @@ impl Pace {
     /// Limits that make no sense are none.
     pub(crate) fn new(step_rate: Option<f64>, cpu_ratio: Option<f64>, now: Instant) -> Self {
         let positive = |limit: Option<f64>| limit.filter(|limit| 0.0 < *limit && limit.is_finite());
-        let cpu_ratio = positive(cpu_ratio).filter(|ratio| *ratio < 1.0);
-        Self { step_rate: positive(step_rate), cpu_ratio, paid_at: now }
+        Self { step_rate: positive(step_rate), cpu_ratio: positive(cpu_ratio), paid_at: now }
+    }
+
+    /// Other limits from now on. What is owed is what it would be by these, if that is less.
+    pub(crate) fn change(&mut self, step_rate: Option<f64>, cpu_ratio: Option<f64>, now: Instant) {
+        let next = Self::new(step_rate, cpu_ratio, now);
+        let part = |before: Option<f64>, after: Option<f64>| match (before, after) {
+            (Some(before), Some(after)) => before / after,
+            _ => 0.0,
+        };
+        let steps = part(self.step_rate, next.step_rate);
+        let time = part(self.cpu_ratio, next.cpu_ratio);
+        let owed = self.owed(now).unwrap_or_default().mul_f64(steps.max(time).min(1.0));
+        let paid_at = if owed.is_zero() { self.paid_at.min(now) } else { now + owed };
+        *self = Self { paid_at, ..next };
     }
 
     /// The most steps of one slice.
@@ -94,6 +107,36 @@ mod tests {
         let pace = Pace::new(None, Some(0.2), begun);
         let (_, busy) = steps_in_ten_secs(pace, begun, Duration::from_micros(50));
         assert!((1.8..2.2).contains(&busy.as_secs_f64()), "{busy:?}");
+    }
+
+    #[test]
+    fn a_changed_rate_is_kept_from_then_on_and_a_raise_shortens_what_is_owed() {
+        let begun = Instant::now();
+        let mut pace = Pace::new(Some(0.01), None, begun);
+        pace.took(begun, 1, Duration::ZERO);
+        let before = pace.owed(begun).unwrap();
+        assert!(Duration::from_secs(99) < before, "{before:?}");
+        pace.change(Some(1.0), None, begun);
+        let after = pace.owed(begun).unwrap();
+        assert!(after <= Duration::from_secs(1), "{after:?}");
+        let (steps, _) = steps_in_ten_secs(pace, begun, Duration::from_micros(20));
+        assert!((9..=11).contains(&steps), "{steps}");
+        // Lowering does not make what was done before dearer.
+        pace.change(Some(0.01), None, begun);
+        assert_eq!(pace.owed(begun), Some(after));
+        pace.change(None, None, begun);
+        assert_eq!(pace.owed(begun), None);
+    }
+
+    #[test]
+    fn more_than_one_core_bounds_those_who_compute_on_several() {
+        let begun = Instant::now();
+        let mut pace = Pace::new(None, Some(2.0), begun);
+        let second = Duration::from_secs(1);
+        pace.took(begun + second, 1000, second);
+        assert_eq!(pace.owed(begun + second), None);
+        pace.took(begun + 2 * second, 1000, 4 * second);
+        assert!(pace.owed(begun + 2 * second).is_some());
     }
 
     #[test]

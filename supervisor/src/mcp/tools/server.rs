@@ -11,6 +11,7 @@ use crate::mcp::refusal::Refusal;
 use crate::pool::guard::Enforcement;
 use crate::scenes::SCENES;
 use crate::store::CacheUse;
+use crate::worker::Worker;
 
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -78,9 +79,10 @@ impl McpServer {
     ) -> Result<Json<ServerInfo>, Refusal> {
         let sessions = self.sessions();
         let own = sessions.list(&caller.tenant);
-        let workers = own.iter().filter_map(|session| session.status().worker.clone());
-        let facts = workers.map(|(worker, _)| worker.facts().clone()).next();
-        let (hello, enforcement) = facts.map(|facts| (facts.hello, facts.enforcement)).unzip();
+        let mut workers = own.iter().filter_map(|session| session.status().worker.clone());
+        let told =
+            |worker: &Worker| (worker.facts().hello.clone(), worker.held().enforcement.clone());
+        let (hello, enforcement) = workers.next().map(|(worker, _)| told(&worker)).unzip();
         let config = sessions.config();
         let files = self.models().sources().config();
         let of = caller.tenant.clone();

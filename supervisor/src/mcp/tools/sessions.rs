@@ -299,6 +299,7 @@ pub(in crate::mcp) fn describe(session: &Session) -> SessionInfo {
     let port = session.port();
     let status = session.status();
     let facts = status.worker.as_ref().map(|(worker, _)| worker.facts());
+    let held = status.worker.as_ref().map(|(worker, _)| worker.held());
     SessionInfo {
         session_id: plan.id.to_string(),
         name: plan.name.clone(),
@@ -309,9 +310,9 @@ pub(in crate::mcp) fn describe(session: &Session) -> SessionInfo {
         endpoint: port.as_ref().map(|lease| lease.url()),
         endpoint_token: port.map(|_| plan.token.to_string()),
         layers: facts.map(|facts| facts.hello.layers.clone()).unwrap_or_default(),
-        limits: plan.limits,
-        limits_enforced_by: facts.map(|facts| facts.enforcement.clone()).unwrap_or_default(),
-        models_max: plan.models_max,
+        limits: plan.limits(),
+        limits_enforced_by: held.map(|held| held.enforcement.clone()).unwrap_or_default(),
+        models_max: plan.models_max(),
         idle_timeout_secs: plan.idle_timeout.as_secs_f64(),
         max_age_secs: plan.max_age.as_secs_f64(),
         age_secs: session.age().as_secs_f64(),

@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::limits::{By, Limits, What};
+use super::limits::{By, Enforced, Limits, What};
 
 /// The processes of a group. Writing a pid moves the process here.
 pub(super) const PROCS: &str = "cgroup.procs";
@@ -42,10 +42,21 @@ impl Folder {
         }
     }
 
-    /// The last number that a group below this one has.
+    /// The last number that a group below this one has, under umbrellas too.
     pub(super) fn last_number(&self) -> u64 {
-        let number = |path: PathBuf| path.file_name()?.to_str()?.strip_prefix('w')?.parse().ok();
-        folders_in(&self.path).filter_map(number).max().unwrap_or(0)
+        let number = |path: &Path| {
+            let digits = path.file_name()?.to_str()?.rsplit(|it: char| !it.is_ascii_digit());
+            digits.into_iter().next()?.parse().ok()
+        };
+        let below = folders_in(&self.path).flat_map(|it| folders_in(&it).chain([it.clone()]));
+        below.filter_map(|path| number(&path)).max().unwrap_or(0)
+    }
+
+    /// The limits that are what was asked for, by the kernel's word.
+    pub(super) fn in_force(&self, limits: &Limits) -> Vec<Enforced> {
+        let holds = |what: &What| limits.limits(*what) && self.holds(*what, limits);
+        let whats = self.whats.iter().copied().filter(holds);
+        whats.map(|what| Enforced { what, by: self.by }).collect()
     }
 
     pub(super) fn write(&self, file: &str, value: &str) -> io::Result<()> {
@@ -132,6 +143,9 @@ pub(super) fn clear_away(parent: &Path, name: &str, own_pid: u32) {
             continue;
         }
         for group in folders_in(&path) {
+            for below in folders_in(&group) {
+                std::fs::remove_dir(below).ok();
+            }
             std::fs::remove_dir(group).ok();
         }
         std::fs::remove_dir(&path).ok();
@@ -143,7 +157,7 @@ fn pid_of(path: &Path, name: &str) -> Option<u32> {
     path.file_name()?.to_str()?.strip_prefix(name)?.strip_prefix('-')?.parse().ok()
 }
 
-fn folders_in(path: &Path) -> impl Iterator<Item = PathBuf> {
+fn folders_in(path: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
     let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
     folders.map(|entry| entry.path())

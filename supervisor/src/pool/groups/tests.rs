@@ -262,7 +262,8 @@ fn the_second_version_kills_with_one_word() {
         return println!("the second version gives us no group");
     };
     let (path, site) = (folder.path.clone(), Arc::default());
-    let group = Group { folders: vec![folder], asked: Mutex::default(), site };
+    let (umbrella, asked) = (None, Mutex::default());
+    let group = Group { folders: vec![folder], asked, umbrella, site };
     let mut hog = Hog::python(FORK_BOMB);
     group.enter(hog.pid()).unwrap();
     hog.go();
@@ -272,4 +273,57 @@ fn the_second_version_kills_with_one_word() {
     assert_eq!(group.in_force(), []);
     drop(group);
     assert!(!path.exists());
+}
+
+#[test]
+fn two_under_an_umbrella_have_together_what_it_allows() {
+    let Some(groups) = groups("simward-test-together") else { return };
+    let limits = Limits { memory_bytes: Some(100 << 20), cpu_ratio: Some(0.5), tasks_max: None };
+    let umbrella = groups.make_umbrella("ab", &limits).unwrap();
+    assert!(umbrella.holds(What::Memory) && umbrella.holds(What::Cpu));
+    let own = Limits { memory_bytes: Some(90 << 20), cpu_ratio: Some(0.25), tasks_max: Some(8) };
+    let script = "hog = b'x' * (60 << 20)\nprint('alive', flush=True)\nsys.stdin.readline()";
+    let mut hogs = [Hog::python(script), Hog::python(script)];
+    let under = [umbrella.make(&own).unwrap(), umbrella.make(&own).unwrap()];
+    assert_eq!(under[0].in_force_above(), []);
+    for (hog, group) in hogs.iter().zip(&under) {
+        group.enter(hog.pid()).unwrap();
+        assert_eq!(enforced(group), What::ALL);
+        let above: Vec<What> = group.in_force_above().iter().map(|it| it.what).collect();
+        assert_eq!(above, [What::Memory, What::Cpu]);
+    }
+    let [first, second] = &mut hogs;
+    first.go();
+    assert_eq!(first.hear(), "alive");
+    assert!((60 << 20) < umbrella.memory_current_bytes().unwrap());
+    // Within its own limit, and too much together: one of them goes.
+    second.go();
+    second.hear();
+    let kills = |group: &Group| group.oom_kills().unwrap();
+    assert!(0 < kills(&under[0]) + kills(&under[1]));
+    for group in &under {
+        assert!(group.memory_peak_bytes().unwrap() < 90 << 20);
+    }
+    let paths: Vec<PathBuf> = under.iter().flat_map(paths).chain(paths(&umbrella.group)).collect();
+    drop(hogs);
+    drop(under);
+    assert!(umbrella.group.folders.iter().all(|folder| folder.path.exists()));
+    drop(umbrella);
+    assert!(!paths.iter().any(|path| path.exists()));
+}
+
+#[test]
+fn an_umbrella_goes_with_the_last_that_is_under_it() {
+    let Some(groups) = groups("simward-test-last") else { return };
+    let limits = Limits { memory_bytes: Some(1 << 30), ..Limits::default() };
+    let umbrella = groups.make_umbrella("ab", &limits).unwrap();
+    let above = paths(&umbrella.group);
+    let group = umbrella.make(&Limits::default()).unwrap();
+    drop(umbrella);
+    assert!(above.iter().all(|path| path.exists()));
+    // What a dead daemon leaves is counted on from.
+    let number = groups.site.folders[0].last_number();
+    assert_eq!(number, groups.site.made.load(Ordering::Relaxed));
+    drop(group);
+    assert!(!above.iter().any(|path| path.exists()));
 }

@@ -67,7 +67,7 @@ fn controllers(file: &Path) -> Vec<What> {
 }
 
 /// Lets the children of a group have limits. Returns which, by the kernel's word.
-fn give_children(group: &Path, whats: &[What]) -> anyhow::Result<Vec<What>> {
+pub(super) fn give_children(group: &Path, whats: &[What]) -> anyhow::Result<Vec<What>> {
     let subtree = group.join(SUBTREE);
     let mut refused = Vec::new();
     // One by one: one that is refused, such as the processor's where there are real-time

@@ -61,7 +61,7 @@ impl Memory {
         let Some((worker, _)) = worker else { return memory };
         let facts = worker.facts();
         memory.pid = Some(facts.pid.unsigned_abs());
-        memory.max_bytes = facts.limits.memory_bytes;
+        memory.max_bytes = plan.limits().memory_bytes;
         memory.resident_bytes = reading::resident_bytes(facts.pid);
         if closely && let Some(parts) = reading::memory(facts.pid) {
             memory.resident_bytes = Some(parts.resident_bytes);

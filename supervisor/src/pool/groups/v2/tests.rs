@@ -7,7 +7,7 @@ use procfs::process::{MountInfo, MountInfos};
 use procfs::{FromBufRead as _, ProcessCGroup, ProcessCGroups};
 
 use super::super::limits::Enforced;
-use super::super::{Group, v1, v2};
+use super::super::{Group, Groups, Limits, Umbrella, v1, v2};
 use super::*;
 
 /// A tree of plain files: nothing in it is enforced, and what is written stays as it is.
@@ -94,7 +94,8 @@ fn the_second_versions_files_are_written_and_read() {
     ]);
     let (path, whats) = (fake.path().to_owned(), What::ALL.to_vec());
     let folders = vec![Folder { path, by: By::CgroupV2, whats }];
-    let mut group = Group { folders, asked: Mutex::default(), site: Arc::default() };
+    let (asked, umbrella, site) = (Mutex::default(), None, Arc::default());
+    let mut group = Group { folders, asked, umbrella, site };
     let limits =
         Limits { memory_bytes: Some(1 << 30), cpu_ratio: Some(0.25), tasks_max: Some(100) };
     group.set(&limits).unwrap();
@@ -114,6 +115,37 @@ fn the_second_versions_files_are_written_and_read() {
     assert_eq!(group.in_force(), []);
     // A tree of plain files is not removed like a group.
     group.folders.clear();
+}
+
+#[test]
+fn what_goes_under_an_umbrella_of_the_second_version_goes_alone() {
+    let files = [
+        ("cgroup.subtree_control", "cpu memory pids\n"),
+        ("memory.max", "max\n"),
+        ("memory.oom.group", "0\n"),
+        ("memory.current", "2048\n"),
+        ("cpu.max", "max 100000\n"),
+    ];
+    let fake = Fake::new(&files);
+    let (path, whats) = (fake.path().to_owned(), What::ALL.to_vec());
+    let folder = || Folder { path: path.clone(), by: By::CgroupV2, whats: whats.clone() };
+    let group = |folder| {
+        let (asked, umbrella, site) = (Mutex::default(), None, Arc::default());
+        Group { folders: vec![folder], asked, umbrella, site }
+    };
+    let limits = Limits { memory_bytes: Some(1 << 30), cpu_ratio: Some(0.25), tasks_max: None };
+    let none = Groups::none("only files");
+    let mut umbrella = Umbrella::over(group(folder()), &none, &limits).unwrap();
+    assert_eq!(fake.read("memory.max"), "1073741824");
+    assert!(fake.read("cpu.max").starts_with("25000 100000"));
+    assert!(fake.read("memory.oom.group").starts_with('0'));
+    assert!(umbrella.holds(What::Memory) && umbrella.holds(What::Cpu));
+    assert!(!umbrella.holds(What::Tasks));
+    assert_eq!(umbrella.memory_current_bytes(), Some(2048));
+    umbrella.group.folders.clear();
+    // Where children may not have every limit, there is none.
+    std::fs::write(fake.path().join("cgroup.subtree_control"), "cpu pids\n").unwrap();
+    Umbrella::over(group(folder()), &none, &limits).unwrap_err();
 }
 
 fn parsed(groups: &str, mounts: &str) -> (Vec<ProcessCGroup>, Vec<MountInfo>) {
