@@ -25,6 +25,7 @@ use crate::renderer::Renderer;
 use crate::runs::Runs;
 use crate::sessions::Sessions;
 use crate::sources::Sources;
+use crate::spans::Spans;
 use crate::store::Store;
 use crate::telemetry::Watch;
 use crate::tenants::Tenant;
@@ -44,7 +45,7 @@ pub(crate) async fn serve_http<S: Served>(
     let endpoint = Endpoint::bind(config.http.clone(), service::socket()?).await?;
     let metrics = metrics::bind(&config.metrics).await?;
     let address = endpoint.address()?;
-    let audit = open_audit(&config)?;
+    let (audit, spans) = open_files(&config)?;
     let auth = open_door(&config, address)?;
     let folder = config.store.durable.then(|| state_dir(&config).join("store"));
     let store = Store::open(folder.as_deref(), &config.store)?;
@@ -61,15 +62,16 @@ pub(crate) async fn serve_http<S: Served>(
         let metrics = metrics.as_ref().and_then(|listener| listener.local_addr().ok());
         announce(&address.to_string(), &url, metrics);
     }
-    let server = extend(mcp(&config, &sessions, watch, audit.clone(), &stop));
+    let server = extend(mcp(&config, &sessions, watch, (audit.clone(), spans.clone()), &stop));
     if let Some(listener) = metrics {
-        let metrics = Metrics::new(server.ours().calls(), sessions.clone(), audit.clone());
+        let metrics = Metrics::new(server.ours().calls(), sessions.clone(), (audit.clone(), spans.clone()));
         tokio::spawn(http::serve_pages(listener, metrics.router(), stop.clone()));
     }
     service::ready(url, sessions.clone(), stop.clone());
     endpoint.serve(server, sessions.clone(), auth, stop).await;
     sessions.close_all().await;
     audit.close();
+    spans.close();
     tracing::info!("stopped");
     Ok(())
 }
@@ -82,25 +84,29 @@ pub(crate) async fn serve_stdio(config: Config) -> anyhow::Result<()> {
     let (sessions, watch) = open(&config, store).await?;
     let _admin = admin::serve(&place, sessions.clone(), watch.clone())?;
     let stop = stop_on_signals()?;
-    let audit = open_audit(&config)?;
-    let server = mcp(&config, &sessions, watch, audit.clone(), &stop);
+    let (audit, spans) = open_files(&config)?;
+    let files = (audit.clone(), spans.clone());
+    let server = mcp(&config, &sessions, watch, files, &stop);
     let served = stdio::serve(server, sessions.clone(), stop).await;
     sessions.close_all().await;
     audit.close();
+    spans.close();
     served
 }
 
-fn open_audit(config: &Config) -> anyhow::Result<Audit> {
+/// Who is told of each call.
+fn open_files(config: &Config) -> anyhow::Result<(Audit, Spans)> {
     let path = &config.audit.path;
-    Audit::open(&config.audit)
-        .with_context(|| format!("the audit cannot be written to {}", path.display()))
+    let audit = Audit::open(&config.audit)
+        .with_context(|| format!("the audit cannot be written to {}", path.display()))?;
+    Ok((audit, Spans::open(&config.telemetry)?))
 }
 
 fn mcp(
     config: &Config,
     sessions: &Sessions,
     watch: Watch,
-    audit: Audit,
+    (audit, spans): (Audit, Spans),
     stop: &CancellationToken,
 ) -> McpServer {
     let runs = Runs::new(config.runs.clone());
@@ -108,7 +114,7 @@ fn mcp(
     let folder = config.store.durable.then(|| state_dir(config));
     let uploads = Uploads::new(config.uploads.clone(), folder);
     let sessions = sessions.clone();
-    let behind = Behind { sessions, models, uploads, runs, watch, audit };
+    let behind = Behind { sessions, models, uploads, runs, watch, audit, spans };
     McpServer::new(&config.mcp, behind, stop.clone())
 }
 

@@ -35,6 +35,7 @@ use rmcp::service::{RequestContext, SubscriptionContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use self::caller::Caller;
 use self::confirm::Questions;
@@ -42,13 +43,14 @@ use self::refusal::Refusal;
 use self::subscriptions::Subscriptions;
 pub use self::toolsets::{Config, Toolset};
 pub use self::trail::Origin;
-use self::trail::Trail;
+use self::trail::{Listeners, Trail};
 use crate::audit::Audit;
 use crate::auth::{Principal, Scope};
 use crate::metrics::Calls;
 use crate::models::Models;
 use crate::runs::Runs;
 use crate::sessions::Sessions;
+use crate::spans::{Spans, phases};
 use crate::telemetry::Watch;
 use crate::uploads::Uploads;
 
@@ -73,8 +75,7 @@ struct Inner {
     runs: Runs,
     models: Models,
     uploads: Uploads,
-    audit: Audit,
-    calls: Calls,
+    listeners: Listeners,
     questions: Questions,
     watch: Watch,
     subscriptions: Subscriptions,
@@ -98,12 +99,14 @@ pub struct Behind {
     pub watch: Watch,
     /// Who did what.
     pub audit: Audit,
+    /// Where the time of calls went.
+    pub spans: Spans,
 }
 
 impl McpServer {
     /// A server in front of these sessions, until `stop`.
     pub fn new(config: &Config, behind: Behind, stop: CancellationToken) -> Self {
-        let Behind { sessions, models, uploads, runs, watch, audit } = behind;
+        let Behind { sessions, models, uploads, runs, watch, audit, spans } = behind;
         let router = tools::of(&config.toolsets);
         let introduction = introduction(&router);
         let tools = router.list_all();
@@ -115,8 +118,7 @@ impl McpServer {
             sessions,
             models,
             uploads,
-            audit,
-            calls,
+            listeners: Listeners { calls, audit, spans },
             questions: Questions::new(),
             runs,
             watch,
@@ -146,12 +148,17 @@ impl McpServer {
 
     /// Who did what.
     pub fn audit(&self) -> &Audit {
-        &self.inner.audit
+        &self.inner.listeners.audit
+    }
+
+    /// Where the time of calls went.
+    pub fn spans(&self) -> &Spans {
+        &self.inner.listeners.spans
     }
 
     /// What is counted of calls.
     pub fn calls(&self) -> &Calls {
-        &self.inner.calls
+        &self.inner.listeners.calls
     }
 
     /// Files that were sent ahead.
@@ -274,11 +281,14 @@ impl ServerHandler for McpServer {
         let modern = is_modern(&context);
         let knows_tasks = knows_tasks(&context);
         let Caller { tenant, principal, .. } = Caller::of(&context)?;
-        let Inner { calls, audit, .. } = &*self.inner;
-        let trail = Trail::begin(calls, audit, &principal, &request, &context);
-        let answered = self.carry_out(request, context, &principal).await;
-        trail.end(&answered);
-        let mut response = answered?;
+        let trail = Trail::begin(&self.inner.listeners, &principal, &request, &context);
+        let (begun, log) = (trail.begun(), trail.log());
+        let call = async {
+            let answered = self.carry_out(request, context, &principal).await;
+            trail.end(&answered);
+            answered
+        };
+        let mut response = phases::timed(begun, call).instrument(log).await?;
         if let CallToolResponse::Complete(result) = &mut response {
             if knows_tasks && let Some(task) = self.as_task(&tenant, result) {
                 return Ok(task.into());
@@ -376,11 +386,11 @@ impl ServerHandler for McpServer {
         let begun = Instant::now();
         let read = self.read(&caller, &request.uri).await;
         trail::note_read(
-            &self.inner.audit,
+            &self.inner.listeners.audit,
             &caller.principal,
             &request.uri,
             &context,
-            (begun.elapsed(), read.is_ok()),
+            (begun, read.is_ok()),
         );
         Ok(read?.into())
     }
