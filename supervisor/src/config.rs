@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    audit, auth, compiler, http, mcp, metrics, pool, renderer, runs, sessions, sources, spans, store,
-    uploads,
+    audit, auth, compiler, http, mcp, metrics, pool, renderer, runs, sessions, sources, spans,
+    store, uploads,
 };
 
 /// Everything that the daemon may be told.

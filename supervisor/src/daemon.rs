@@ -64,7 +64,8 @@ pub(crate) async fn serve_http<S: Served>(
     }
     let server = extend(mcp(&config, &sessions, watch, (audit.clone(), spans.clone()), &stop));
     if let Some(listener) = metrics {
-        let metrics = Metrics::new(server.ours().calls(), sessions.clone(), (audit.clone(), spans.clone()));
+        let metrics =
+            Metrics::new(server.ours().calls(), sessions.clone(), (audit.clone(), spans.clone()));
         tokio::spawn(http::serve_pages(listener, metrics.router(), stop.clone()));
     }
     service::ready(url, sessions.clone(), stop.clone());

@@ -114,7 +114,8 @@ impl Config {
                            was not: cargo build --release -p simward-supervisor --features otlp";
             return Err((key, problem.to_owned()));
         }
-        let is_address = ["http://", "https://"].iter().any(|start| otlp.endpoint.starts_with(start));
+        let is_address =
+            ["http://", "https://"].iter().any(|start| otlp.endpoint.starts_with(start));
         if otlp.is_on() && !is_address {
             let problem = "must be an address such as http://127.0.0.1:4318".to_owned();
             return Err((key, problem));
@@ -395,4 +396,84 @@ fn otlp(config: &OtlpConfig) -> anyhow::Result<Option<Outbox<Arc<Span>>>> {
 #[expect(clippy::unnecessary_wraps, reason = "with the feature it may fail")]
 fn otlp(_config: &OtlpConfig) -> anyhow::Result<Option<Outbox<Arc<Span>>>> {
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of a call that was lost with its worker.
+    pub(super) fn span() -> Span {
+        let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let millis = Duration::from_millis;
+        Span {
+            call: Call {
+                trace: Trace::below(Some(traceparent)),
+                tool: "step_simulation".to_owned(),
+                tenant: Tenant::named("lab"),
+                caller: "ann".into(),
+                request_id: RequestId::Number(7),
+                protocol: Some("2026-07-28".to_owned()),
+                transport: Transport::Http,
+                remote: Some(Remote { ip: [127, 0, 0, 1].into(), port: Some(53_124) }),
+                session_id: Some("sim_1".to_owned()),
+                request_bytes: Some(412),
+            },
+            ended: "2026-11-26T17:52:08.771Z".parse().unwrap(),
+            took: millis(42),
+            phases: Phases {
+                validate: millis(1),
+                queue: millis(10),
+                worker: millis(30),
+                format: millis(1),
+            },
+            outcome: "worker_lost".to_owned(),
+            is_error: true,
+            result_bytes: Some(287),
+        }
+    }
+
+    #[test]
+    fn a_span_is_a_line_with_the_names_of_the_conventions() {
+        let mut line = serde_json::to_value(span()).unwrap();
+        line["span_id"] = "a random one".into();
+        insta::assert_json_snapshot!(line);
+    }
+
+    #[test]
+    fn calls_that_are_quick_cost_nothing_where_nobody_listens() {
+        let spans = Spans::open(&Config::default()).unwrap();
+        assert!(!spans.wants(Duration::from_millis(999)) && spans.wants(Duration::from_secs(1)));
+        let config = Config { slow_call_secs: 0.0, ..Config::default() };
+        assert!(!Spans::open(&config).unwrap().wants(Duration::MAX));
+    }
+
+    #[test]
+    fn the_file_has_every_span_once_it_is_closed_and_is_its_owner_s_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("spans.jsonl");
+        let config = Config { spans_path: path.clone(), ..Config::default() };
+        let spans = Spans::open(&config).unwrap();
+        for _ in 0..3 * BATCH / 2 {
+            spans.note(span());
+        }
+        spans.close();
+        assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 3 * BATCH / 2);
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(spans.dropped_total(), [("file", 0), ("otlp", 0)]);
+    }
+
+    #[test]
+    fn a_full_disk_costs_spans_and_they_are_counted() {
+        // Every write to it fails.
+        let config = Config { spans_path: "/dev/full".into(), ..Config::default() };
+        let spans = Spans::open(&config).unwrap();
+        for _ in 0..1000 {
+            spans.note(span());
+        }
+        spans.close();
+        let [(_, dropped), _] = spans.dropped_total();
+        assert!((900..1000).contains(&dropped), "{dropped}: all but what was left in the buffer");
+    }
 }
