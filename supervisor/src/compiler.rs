@@ -254,7 +254,7 @@ impl Compiler {
         let Launched { mut process, socket, guard: _ } = launched.map_err(Error::Start)?;
         drop(starting);
         let mut link = Link::new(socket).map_err(Error::Start)?;
-        waiting.is_served();
+        let _served = waiting.over_and_served();
         let talk = talk(&mut link, &self.pool, task, file);
         // Dropping the process kills it, however this ends.
         match tokio::time::timeout(after, talk).await {

@@ -187,7 +187,7 @@ mod tests {
         (Outbox::open("slow", pace, Slow(tell, goes_on)).unwrap(), told, go_on)
     }
 
-    const FOR_EVER: Duration = Duration::from_secs(3600);
+    const FOR_EVER: Duration = Duration::from_hours(1);
 
     #[test]
     fn a_batch_goes_when_it_is_full_or_has_waited_and_the_rest_at_the_end() {

@@ -218,6 +218,12 @@ impl From<String> for Value<'_> {
 }
 
 impl Span {
+    /// Of a call that ends now, and well.
+    pub fn ends_now(call: Call, took: Duration, phases: Phases, outcome: String) -> Self {
+        let ended = Timestamp::now();
+        Self { call, ended, took, phases, outcome, is_error: false, result_bytes: None }
+    }
+
     /// Its name, by the conventions.
     pub fn name(&self) -> String {
         format!("tools/call {}", self.call.tool)

@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use http::request::Parts;
-use jiff::Timestamp;
 use rmcp::RoleServer;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData,
@@ -122,8 +121,8 @@ impl Trail {
             // A default session is not named.
             let session_id = session_id.map(|id| id.to_string());
             call.session_id = session_id.or(call.session_id);
-            let (ended, outcome) = (Timestamp::now(), outcome.to_owned());
-            spans.note(Span { call, ended, took, phases, outcome, is_error, result_bytes });
+            let span = Span::ends_now(call, took, phases, outcome.to_owned());
+            spans.note(Span { is_error, result_bytes, ..span });
         }
     }
 }

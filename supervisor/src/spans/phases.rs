@@ -85,7 +85,7 @@ pub async fn timed<F: Future>(begun: Instant, call: F) -> F::Output {
     CALL.scope(timed, call).await
 }
 
-/// The call waits until this is dropped, unless it is told that it was asked meanwhile.
+/// The call waits until this is dropped, unless it is told otherwise meanwhile.
 #[derive(Debug)]
 #[must_use]
 pub struct Waiting(());
@@ -103,9 +103,10 @@ impl Drop for Waiting {
 }
 
 impl Waiting {
-    /// A process has the call now, as long as this is there.
-    pub fn is_served(&self) {
+    /// A process has the call from now on, until this is dropped.
+    pub fn over_and_served(self) -> Self {
         enter(Phase::Worker);
+        self
     }
 }
 
@@ -175,7 +176,7 @@ mod tests {
             of_session(&"sim_1".into());
             of_session(&"sim_2".into());
             let of_another = tokio::spawn(async { so_far(Instant::now()) }).await.unwrap();
-            let (spent, session_id) = so_far(begun + Duration::from_secs(60));
+            let (spent, session_id) = so_far(begun + Duration::from_mins(1));
             (spent, session_id, of_another)
         })
         .await;
@@ -183,7 +184,7 @@ mod tests {
         assert_eq!(session_id.as_deref(), Some("sim_1"));
         assert!(Duration::from_secs(4) < spent.worker, "{spent:?}");
         let sum: Duration = spent.named().iter().map(|(_, took)| *took).sum();
-        assert_eq!(sum, Duration::from_secs(60));
+        assert_eq!(sum, Duration::from_mins(1));
     }
 
     proptest! {

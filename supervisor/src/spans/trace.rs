@@ -31,13 +31,11 @@ impl Trace {
     /// The place below a `traceparent`. One that is none is passed over, as W3C wants it.
     pub fn below(traceparent: Option<&str>) -> Self {
         let span_id = SpanId(random());
-        match traceparent.and_then(parse) {
-            Some((id, parent_id)) => Self { id, span_id, parent_id: Some(parent_id) },
-            None => {
-                let id = TraceId((u128::from(random()) << 64) | u128::from(random()));
-                Self { id, span_id, parent_id: None }
-            }
+        if let Some((id, parent_id)) = traceparent.and_then(parse) {
+            return Self { id, span_id, parent_id: Some(parent_id) };
         }
+        let id = TraceId((u128::from(random()) << 64) | u128::from(random()));
+        Self { id, span_id, parent_id: None }
     }
 }
 
