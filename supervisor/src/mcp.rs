@@ -35,7 +35,6 @@ use rmcp::service::{RequestContext, SubscriptionContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument as _;
 
 use self::caller::Caller;
 use self::confirm::Questions;
@@ -282,13 +281,13 @@ impl ServerHandler for McpServer {
         let knows_tasks = knows_tasks(&context);
         let Caller { tenant, principal, .. } = Caller::of(&context)?;
         let trail = Trail::begin(&self.inner.listeners, &principal, &request, &context);
-        let (begun, log) = (trail.begun(), trail.log());
+        let (begun, trace_id) = trail.begun();
         let call = async {
             let answered = self.carry_out(request, context, &principal).await;
             trail.end(&answered);
             answered
         };
-        let mut response = phases::timed(begun, call).instrument(log).await?;
+        let mut response = phases::timed(begun, trace_id, call).await?;
         if let CallToolResponse::Complete(result) = &mut response {
             if knows_tasks && let Some(task) = self.as_task(&tenant, result) {
                 return Ok(task.into());

@@ -357,7 +357,7 @@ impl Spans {
     }
 }
 
-/// Once the log has it, it has its trace as well: that of the call that is going on.
+/// Its trace comes with whatever is logged in a call.
 fn log(span: &Span) {
     let Phases { validate, queue, worker, format } = span.phases;
     tracing::info!(

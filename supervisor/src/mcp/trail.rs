@@ -14,7 +14,7 @@ use crate::audit::{Audit, Entry, said};
 use crate::auth::Principal;
 use crate::metrics::Calls;
 use crate::remote::Remote;
-use crate::spans::{Call, RequestId, Span, Spans, Trace, Transport, phases};
+use crate::spans::{Call, RequestId, Span, Spans, Trace, TraceId, Transport, phases};
 
 /// Where a request came from over HTTP.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +42,7 @@ pub(super) struct Listeners {
 /// A call that has begun. One that nobody waits for any more is told of as `withdrawn`.
 pub(super) struct Trail {
     listeners: Listeners,
+    trace_id: TraceId,
     begun: Instant,
     /// What is told of it, once it is over.
     call: Option<Call>,
@@ -75,18 +76,13 @@ impl Trail {
             request_bytes: origin.map(|origin| origin.bytes),
         };
         let begun = origin.map_or_else(Instant::now, |origin| origin.at);
-        Self { listeners: listeners.clone(), begun, call: Some(call) }
+        let (listeners, trace_id) = (listeners.clone(), call.trace.id);
+        Self { listeners, trace_id, begun, call: Some(call) }
     }
 
-    /// When it began.
-    pub(super) fn begun(&self) -> Instant {
-        self.begun
-    }
-
-    /// What log lines of it begin with. Whoever has lines has this, whatever their level.
-    pub(super) fn log(&self) -> tracing::Span {
-        let Some(Call { trace, tool, .. }) = &self.call else { return tracing::Span::none() };
-        tracing::error_span!("call", trace_id = %trace.id, tool)
+    /// When it began, and the trace that it is part of.
+    pub(super) fn begun(&self) -> (Instant, TraceId) {
+        (self.begun, self.trace_id)
     }
 
     /// Tells of it, now that it is over.

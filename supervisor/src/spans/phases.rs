@@ -13,6 +13,8 @@ use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::TraceId;
+
 /// How long a call was in each phase.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Phases {
@@ -71,6 +73,7 @@ impl Clock {
 }
 
 struct Timed {
+    trace_id: TraceId,
     clock: Cell<Clock>,
     session_id: OnceCell<Arc<str>>,
 }
@@ -80,9 +83,14 @@ tokio::task_local! {
 }
 
 /// Carries out a call that has begun a moment ago, by the clock.
-pub async fn timed<F: Future>(begun: Instant, call: F) -> F::Output {
-    let timed = Timed { clock: Cell::new(Clock::new(begun)), session_id: OnceCell::new() };
-    CALL.scope(timed, call).await
+pub async fn timed<F: Future>(begun: Instant, trace_id: TraceId, call: F) -> F::Output {
+    let clock = Cell::new(Clock::new(begun));
+    CALL.scope(Timed { trace_id, clock, session_id: OnceCell::new() }, call).await
+}
+
+/// The trace of the call that is being carried out.
+pub fn trace_id() -> Option<TraceId> {
+    CALL.try_with(|timed| timed.trace_id).ok()
 }
 
 /// The call waits until this is dropped, unless it is told otherwise meanwhile.
@@ -167,7 +175,7 @@ mod tests {
     #[tokio::test]
     async fn a_call_carries_its_clock_along_and_what_it_starts_does_not() {
         let begun = Instant::now();
-        let (spent, session_id, of_another) = timed(begun, async {
+        let (spent, session_id, of_another) = timed(begun, TraceId(7), async {
             {
                 let _waiting = waiting();
                 tokio::task::yield_now().await;
@@ -175,6 +183,7 @@ mod tests {
             }
             of_session(&"sim_1".into());
             of_session(&"sim_2".into());
+            assert_eq!(trace_id(), Some(TraceId(7)));
             let of_another = tokio::spawn(async { so_far(Instant::now()) }).await.unwrap();
             let (spent, session_id) = so_far(begun + Duration::from_mins(1));
             (spent, session_id, of_another)

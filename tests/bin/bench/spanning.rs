@@ -63,7 +63,7 @@ async fn call(spans: &Spans, tenant: &Tenant, number: u32) {
         session_id: Some("sim_2580c645bd8bed098fcc85772e8896b6".to_owned()),
         request_bytes: Some(400),
     };
-    phases::timed(begun, async {
+    phases::timed(begun, call.trace.id, async {
         {
             let _waiting = phases::waiting();
         }

@@ -147,7 +147,7 @@ fn a_slow_call_is_logged_with_its_phases_and_its_trace() {
     let slow = slow.filter(|line| line["tool"] == "step_simulation").collect::<Vec<_>>();
     let [line] = slow[..] else { panic!("{told:?}") };
     assert_eq!((&line["level"], &line["session_id"]), (&json!("INFO"), &id));
-    assert_eq!(line["span"]["trace_id"], format!("{:032x}", 7));
+    assert_eq!(line["trace_id"], format!("{:032x}", 7));
     assert!(0.0 < line["worker_secs"].as_f64().unwrap());
     assert!(line["worker_secs"].as_f64() < line["secs"].as_f64());
 }
