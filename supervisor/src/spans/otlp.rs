@@ -32,7 +32,7 @@ const HEADERS_BYTES_MAX: usize = 64 << 10;
 /// Sends them, on the thread that it is moved to.
 #[derive(Debug)]
 pub(super) struct Exporter {
-    exporter: opentelemetry_otlp::SpanExporter,
+    collector: opentelemetry_otlp::SpanExporter,
     runtime: Runtime,
     within: Duration,
     scope: InstrumentationScope,
@@ -51,7 +51,7 @@ impl Exporter {
             .user_agent(concat!("simward/", env!("CARGO_PKG_VERSION")))
             .build()
             .context("there is no client for spans")?;
-        let mut exporter = opentelemetry_otlp::SpanExporter::builder()
+        let mut collector = opentelemetry_otlp::SpanExporter::builder()
             .with_http()
             .with_protocol(Protocol::HttpBinary)
             .with_http_client(client)
@@ -62,15 +62,15 @@ impl Exporter {
             .with_context(|| format!("spans cannot be sent to {endpoint}"))?;
         let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
         let resource = Resource::builder().with_service_name("simward").with_attribute(version);
-        exporter.set_resource(&resource.build());
+        collector.set_resource(&resource.build());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let scope = InstrumentationScope::builder("simward").build();
-        Ok(Self { exporter, runtime, within, scope, is_failing: false })
+        Ok(Self { collector, runtime, within, scope, is_failing: false })
     }
 
     fn send(&mut self, spans: &[Arc<Span>]) -> Result<(), String> {
         let spans = spans.iter().map(|span| data(span, &self.scope)).collect();
-        let sending = self.exporter.export(spans);
+        let sending = self.collector.export(spans);
         let sent = self.runtime.block_on(async {
             // It keeps to its time itself, but for what it waits between two attempts.
             tokio::time::timeout(self.within, sending).await
@@ -115,7 +115,7 @@ impl Sink<Arc<Span>> for Exporter {
     }
 
     fn end(self, _missing: &Missing) {
-        self.exporter.shutdown().ok();
+        self.collector.shutdown().ok();
     }
 }
 
