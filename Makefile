@@ -8,7 +8,7 @@ PREFIX ?= /usr/local
 RUSTFMT_CONFIG := --config imports_granularity=Module --config group_imports=StdExternalCrate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests release run demo dist install deb test test-package test-systemd bench \
+.PHONY: help setup setup-tests release run demo dist install deb test test-otlp test-package test-systemd bench \
 	fuzz lint fmt
 
 help: ## list the targets
@@ -54,6 +54,11 @@ test: setup setup-tests ## run all tests
 	else \
 		$(CARGO) test --workspace; \
 	fi
+
+# Its libraries take minutes more to build, so `make test` goes without.
+test-otlp: ## try what is sent to collectors of OpenTelemetry
+	$(CARGO) clippy -p simward-supervisor --all-targets --features otlp -- -D warnings
+	$(CARGO) test -p simward-supervisor --lib --features otlp -- spans config
 
 bench: setup ## measure, in release mode
 	$(CARGO) build --release --workspace --bins --examples

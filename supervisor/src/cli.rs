@@ -1,6 +1,7 @@
 //! The command line.
 
 mod generate;
+mod log;
 mod pool;
 mod table;
 mod token;
@@ -194,12 +195,12 @@ pub(crate) fn run<S: Served>(
                 anyhow::Ok(config)
             };
             let config = read()?;
-            start_log(&config)?;
+            log::start(&config)?;
             block_on(daemon::serve_http(config, print_address, extend, Box::new(read)))?;
         }
         Command::Stdio { common } => {
             let config = common.load()?;
-            start_log(&config)?;
+            log::start(&config)?;
             block_on(daemon::serve_stdio(config))?;
         }
         Command::Config { action: ConfigAction::Print { common, listen } } => {
@@ -225,21 +226,6 @@ fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Resul
     // What is left are waits for processes that were killed.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     outcome
-}
-
-fn start_log(config: &Config) -> anyhow::Result<()> {
-    use anyhow::Context as _;
-    let filter = tracing_subscriber::EnvFilter::try_new(&config.log.filter)
-        .with_context(|| format!("`log.filter` is not a filter: {}", config.log.filter))?;
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .with_writer(std::io::stderr);
-    match config.log.format {
-        Format::Human => log.init(),
-        Format::Json => log.json().flatten_event(true).init(),
-    }
-    Ok(())
 }
 
 fn print(text: &str) {

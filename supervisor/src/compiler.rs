@@ -26,6 +26,7 @@ use crate::pool::layers::Role;
 use crate::pool::process::{Exit, Process};
 use crate::pool::turns::{self, Bounds, Names, Turns};
 use crate::pool::{Pool, groups};
+use crate::spans::phases;
 use crate::tenants::Tenant;
 use crate::worker::{Link, is_of_memory};
 
@@ -246,12 +247,14 @@ impl Compiler {
             Author::Client => &self.turns,
             Author::Ourselves => &self.own_turns,
         };
+        let waiting = phases::waiting();
         let _turn = turns.enter(tenant).await?;
         let starting = self.pool.gate().enter(tenant).await?;
         let launched = self.pool.launcher().launch(self.launch()).await;
         let Launched { mut process, socket, guard: _ } = launched.map_err(Error::Start)?;
         drop(starting);
         let mut link = Link::new(socket).map_err(Error::Start)?;
+        let _served = waiting.over_and_served();
         let talk = talk(&mut link, &self.pool, task, file);
         // Dropping the process kills it, however this ends.
         match tokio::time::timeout(after, talk).await {

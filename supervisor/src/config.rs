@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    audit, auth, compiler, http, mcp, metrics, pool, renderer, runs, sessions, sources, store,
-    telemetry, uploads,
+    audit, auth, compiler, http, mcp, metrics, pool, renderer, runs, sessions, sources, spans,
+    store, telemetry, uploads,
 };
 
 /// Everything that the daemon may be told.
@@ -45,6 +45,8 @@ pub struct Config {
     pub auth: auth::Config,
     /// Who did what.
     pub audit: audit::Config,
+    /// What is told of single calls.
+    pub telemetry: spans::Config,
     /// Where models may lie in files.
     pub models: sources::Config,
     /// Files that are sent ahead of a model.
@@ -193,6 +195,7 @@ impl Config {
             ("uploads.keep_secs", self.uploads.keep_secs),
             ("http.drain_secs", self.http.drain_secs),
             ("http.legacy_idle_secs", self.http.legacy_idle_secs),
+            ("telemetry.otlp.timeout_secs", self.telemetry.otlp.timeout_secs),
         ];
         for (key, secs) in durations {
             if !(0.001..=DURATION_SECS_MAX).contains(&secs) {
@@ -231,6 +234,8 @@ impl Config {
         self.check_models()?;
         self.check_bounds()?;
         self.check_monitoring()?;
+        let unusable = |(key, problem)| Error::Unusable { key, problem };
+        self.telemetry.check().map_err(unusable)?;
         let rest_secs = self.pool.ports.rest_secs;
         if !(0.0..=DURATION_SECS_MAX).contains(&rest_secs) {
             let problem = format!("must lie between 0 and {DURATION_SECS_MAX}, and is {rest_secs}");
@@ -443,6 +448,25 @@ mod tests {
         assert!(of_tool("name = \"get_state\"\ncalls_per_sec = 0").contains("0.001 and 1e6"));
         let error = refused("[sessions]\nidle_timeout_secs = 1e8\n");
         assert!(error.contains("more than `sessions.idle_timeout_max_secs`"), "{error}");
+    }
+
+    #[test]
+    fn what_is_told_of_single_calls_is_checked() {
+        let error = refused("[telemetry]\nslow_call_secs = -1.0\n");
+        assert!(error.contains("`telemetry.slow_call_secs` must be 0 (none)"), "{error}");
+        let error = refused("[telemetry]\nspans_files_max = 0\n");
+        assert!(error.contains("`telemetry.spans_files_max` must lie between 1"), "{error}");
+        Config::parse("[telemetry]\nslow_call_secs = 0\n", "a test", &[]).unwrap();
+        let of = |text: &str| Config::parse(&format!("[telemetry.otlp]\n{text}"), "a test", &[]);
+        let local = of("endpoint = \"http://127.0.0.1:4318\"");
+        if cfg!(feature = "otlp") {
+            local.unwrap();
+            let error = of("endpoint = \"collector:4317\"").unwrap_err().to_string();
+            assert!(error.contains("must be an address"), "{error}");
+        } else {
+            let error = local.unwrap_err().to_string();
+            assert!(error.contains("built with its feature `otlp`"), "{error}");
+        }
     }
 
     #[test]

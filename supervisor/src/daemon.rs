@@ -25,6 +25,7 @@ use crate::renderer::Renderer;
 use crate::runs::Runs;
 use crate::sessions::Sessions;
 use crate::sources::Sources;
+use crate::spans::Spans;
 use crate::store::Store;
 use crate::telemetry::{Monitor, Watch};
 use crate::tenants::Tenant;
@@ -44,7 +45,7 @@ pub(crate) async fn serve_http<S: Served>(
     let endpoint = Endpoint::bind(config.http.clone(), service::socket()?).await?;
     let metrics = metrics::bind(&config.metrics).await?;
     let address = endpoint.address()?;
-    let audit = open_audit(&config)?;
+    let (audit, spans) = open_files(&config)?;
     let auth = open_door(&config, address)?;
     let folder = config.store.durable.then(|| state_dir(&config).join("store"));
     let store = Store::open(folder.as_deref(), &config.store)?;
@@ -63,10 +64,12 @@ pub(crate) async fn serve_http<S: Served>(
     }
     let history = Some(state_dir(&config));
     let monitor = measure(&config, &sessions, history.as_deref())?;
-    let behind = behind(&config, &sessions, watch, monitor.clone(), audit.clone());
+    let files = (audit.clone(), spans.clone());
+    let behind = behind(&config, &sessions, watch, monitor.clone(), files);
     let server = extend(McpServer::new(&config.mcp, behind, stop.clone()));
     if let Some(listener) = metrics {
-        let metrics = Metrics::new(server.ours().calls(), sessions.clone(), audit.clone());
+        let metrics =
+            Metrics::new(server.ours().calls(), sessions.clone(), (audit.clone(), spans.clone()));
         tokio::spawn(http::serve_pages(listener, metrics.router(), stop.clone()));
     }
     service::ready(url, sessions.clone(), stop.clone());
@@ -74,6 +77,7 @@ pub(crate) async fn serve_http<S: Served>(
     monitor.close();
     sessions.close_all().await;
     audit.close();
+    spans.close();
     tracing::info!("stopped");
     Ok(())
 }
@@ -86,22 +90,26 @@ pub(crate) async fn serve_stdio(config: Config) -> anyhow::Result<()> {
     let (sessions, watch) = open(&config, store).await?;
     let _admin = admin::serve(&place, sessions.clone(), watch.clone())?;
     let stop = stop_on_signals()?;
-    let audit = open_audit(&config)?;
+    let (audit, spans) = open_files(&config)?;
+    let files = (audit.clone(), spans.clone());
     // Several of these may have the same state folder, and nobody looks back at one that is gone.
     let monitor = measure(&config, &sessions, None)?;
-    let behind = behind(&config, &sessions, watch, monitor.clone(), audit.clone());
+    let behind = behind(&config, &sessions, watch, monitor.clone(), files);
     let server = McpServer::new(&config.mcp, behind, stop.clone());
     let served = stdio::serve(server, sessions.clone(), stop).await;
     monitor.close();
     sessions.close_all().await;
     audit.close();
+    spans.close();
     served
 }
 
-fn open_audit(config: &Config) -> anyhow::Result<Audit> {
+/// Who is told of each call.
+fn open_files(config: &Config) -> anyhow::Result<(Audit, Spans)> {
     let path = &config.audit.path;
-    Audit::open(&config.audit)
-        .with_context(|| format!("the audit cannot be written to {}", path.display()))
+    let audit = Audit::open(&config.audit)
+        .with_context(|| format!("the audit cannot be written to {}", path.display()))?;
+    Ok((audit, Spans::open(&config.telemetry)?))
 }
 
 fn measure(config: &Config, sessions: &Sessions, folder: Option<&Path>) -> anyhow::Result<Monitor> {
@@ -115,14 +123,14 @@ fn behind(
     sessions: &Sessions,
     watch: Watch,
     monitor: Monitor,
-    audit: Audit,
+    (audit, spans): (Audit, Spans),
 ) -> Behind {
     let runs = Runs::new(config.runs.clone());
     let models = Models::new(sessions.clone(), Sources::new(config.models.clone()));
     let folder = config.store.durable.then(|| state_dir(config));
     let uploads = Uploads::new(config.uploads.clone(), folder);
     let sessions = sessions.clone();
-    Behind { sessions, models, uploads, runs, watch, monitor, audit }
+    Behind { sessions, models, uploads, runs, watch, monitor, audit, spans }
 }
 
 /// Who may call. Without authentication everybody may do everything, and that is for this machine

@@ -5,8 +5,8 @@
 //! test checks it:
 //! wiring (`cli`, [`doctor`], `demo`, `daemon`, `service`, `reload`, [`config`]) → [`http`], `stdio`, [`admin`] → [`mcp`] →
 //! [`telemetry`], [`metrics`], [`terminate`], [`models`], [`pictures`], [`recordings`], [`runs`] → [`sessions`] →
-//! [`session`] → [`compiler`], [`renderer`], [`sources`], [`uploads`] → [`worker`] → [`pool`] → [`store`], [`auth`], [`audit`] →
-//! [`scenes`], [`tenants`], [`limits`], [`durations`], [`code`], `handle`, `whole`, `remote`.
+//! [`session`] → [`compiler`], [`renderer`], [`sources`], [`uploads`] → [`worker`] → [`pool`] → [`store`], [`auth`], [`audit`] → [`spans`] →
+//! [`scenes`], [`tenants`], [`limits`], [`durations`], [`code`], `handle`, `whole`, `outbox`, `remote`.
 
 #![forbid(unsafe_code)]
 
@@ -48,9 +48,12 @@ pub mod audit;
 pub mod auth;
 pub mod store;
 
+pub mod spans;
+
 pub mod code;
 pub mod durations;
 mod handle;
+mod outbox;
 pub mod remote;
 mod whole;
 pub mod limits;

@@ -42,13 +42,14 @@ use self::refusal::Refusal;
 use self::subscriptions::Subscriptions;
 pub use self::toolsets::{Config, Toolset};
 pub use self::trail::Origin;
-use self::trail::Trail;
+use self::trail::{Listeners, Trail};
 use crate::audit::Audit;
 use crate::auth::{Principal, Scope};
 use crate::metrics::Calls;
 use crate::models::Models;
 use crate::runs::Runs;
 use crate::sessions::Sessions;
+use crate::spans::{Spans, phases};
 use crate::telemetry::{Monitor, Watch};
 use crate::uploads::Uploads;
 
@@ -73,7 +74,7 @@ struct Inner {
     runs: Runs,
     models: Models,
     uploads: Uploads,
-    audit: Audit,
+    listeners: Listeners,
     monitor: Monitor,
     questions: Questions,
     watch: Watch,
@@ -102,12 +103,15 @@ pub struct Behind {
     pub monitor: Monitor,
     /// Who did what.
     pub audit: Audit,
+    /// Where the time of calls went.
+    pub spans: Spans,
 }
 
 impl McpServer {
     /// A server in front of these sessions, until `stop`.
     pub fn new(config: &Config, behind: Behind, stop: CancellationToken) -> Self {
-        let Behind { sessions, models, uploads, runs, watch, monitor, audit } = behind;
+        let Behind { sessions, models, uploads, runs, watch, monitor, audit, spans } = behind;
+        let calls = monitor.calls().clone();
         let router = tools::of(&config.toolsets);
         let introduction = introduction(&router);
         let inner = Inner {
@@ -117,7 +121,7 @@ impl McpServer {
             sessions,
             models,
             uploads,
-            audit,
+            listeners: Listeners { calls, audit, spans },
             monitor,
             questions: Questions::new(),
             runs,
@@ -149,12 +153,17 @@ impl McpServer {
 
     /// Who did what.
     pub fn audit(&self) -> &Audit {
-        &self.inner.audit
+        &self.inner.listeners.audit
+    }
+
+    /// Where the time of calls went.
+    pub fn spans(&self) -> &Spans {
+        &self.inner.listeners.spans
     }
 
     /// What is counted of calls.
     pub fn calls(&self) -> &Calls {
-        self.inner.monitor.calls()
+        &self.inner.listeners.calls
     }
 
     /// What is measured of everything.
@@ -288,10 +297,14 @@ impl ServerHandler for McpServer {
         let modern = is_modern(&context);
         let knows_tasks = knows_tasks(&context);
         let Caller { tenant, principal, .. } = Caller::of(&context)?;
-        let trail = Trail::begin(self.calls(), &self.inner.audit, &principal, &request, &context);
-        let answered = self.carry_out(request, context, &principal).await;
-        trail.end(&answered);
-        let mut response = answered?;
+        let trail = Trail::begin(&self.inner.listeners, &principal, &request, &context);
+        let (begun, trace_id) = trail.begun();
+        let call = async {
+            let answered = self.carry_out(request, context, &principal).await;
+            trail.end(&answered);
+            answered
+        };
+        let mut response = phases::timed(begun, trace_id, call).await?;
         if let CallToolResponse::Complete(result) = &mut response {
             if knows_tasks && let Some(task) = self.as_task(&tenant, result) {
                 return Ok(task.into());
@@ -389,11 +402,11 @@ impl ServerHandler for McpServer {
         let begun = Instant::now();
         let read = self.read(&caller, &request.uri).await;
         trail::note_read(
-            &self.inner.audit,
+            &self.inner.listeners.audit,
             &caller.principal,
             &request.uri,
             &context,
-            (begun.elapsed(), read.is_ok()),
+            (begun, read.is_ok()),
         );
         Ok(read?.into())
     }

@@ -28,6 +28,7 @@ use self::live::Live;
 pub use self::recent::{Pair, Recent, Tally};
 use crate::audit::Audit;
 use crate::sessions::Sessions;
+use crate::spans::Spans;
 
 /// Where metrics can be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,7 +88,7 @@ pub struct Metrics {
 
 impl Metrics {
     /// Of these.
-    pub fn new(calls: &Calls, sessions: Sessions, audit: Audit) -> Self {
+    pub fn new(calls: &Calls, sessions: Sessions, (audit, spans): (Audit, Spans)) -> Self {
         let mut registry = Registry::default();
         calls.register(&mut registry);
         let tally = sessions.pool().tally();
@@ -106,7 +107,7 @@ impl Metrics {
             "Workers that have ended, by how",
             tally.endings().clone(),
         );
-        registry.register_collector(Box::new(Live { sessions, audit }));
+        registry.register_collector(Box::new(Live { sessions, audit, spans }));
         Self { registry: Arc::new(registry) }
     }
 

@@ -13,20 +13,21 @@ use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use simward_protocol::render::Draw;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{oneshot, watch};
 
-use self::easel::{Easel, Order};
+use self::easel::{Answer, Easel, Order};
 pub use self::error::Error;
 pub use self::picture::Picture;
 use crate::pool::launcher::Launch;
 use crate::pool::process::Exit;
 use crate::pool::turns::{Bounds, Names, Turns};
 use crate::pool::{Pool, groups};
+use crate::spans::phases;
 use crate::store::Model;
 use crate::tenants::Tenant;
 
@@ -125,9 +126,14 @@ impl Renderer {
         progress: Option<watch::Sender<(u64, u64)>>,
     ) -> Result<Picture, Error> {
         let (answer, answered) = oneshot::channel();
+        let _waiting = phases::waiting();
         self.order(Order { scene, draw, progress, answer })?;
         // The session was forgotten.
-        answered.await.unwrap_or(Err(Error::Forgotten))
+        let Ok(Answer { outcome, asked }) = answered.await else { return Err(Error::Forgotten) };
+        if let Some(asked) = asked {
+            phases::served(asked, Instant::now());
+        }
+        outcome
     }
 
     /// Finds out whether anything can be drawn here; tells what a renderer says if not.

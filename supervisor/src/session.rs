@@ -51,6 +51,7 @@ use self::usage::{Asking, Usage, Using, only_looks};
 pub use self::viewers::Viewer;
 use crate::pool::accounts::Account;
 use crate::pool::ports;
+use crate::spans::phases;
 use crate::worker::{self, Ending, Options, Worker};
 
 /// Whether a session has its worker to itself.
@@ -247,6 +248,8 @@ impl Session {
         let within = self.inner.plan.call_within.max(silent);
         options.within = options.within.or(Some(within));
         let _using = Using::enter(&self.inner.usage);
+        // Until the worker says since when it was asked.
+        let _waiting = phases::waiting();
         loop {
             let (worker, slot, losses, asking) = self.worker().await?;
             if matches!(request, Request::Run(_)) {

@@ -35,6 +35,7 @@ use crate::pool::accounts::Member;
 use crate::pool::groups::Limits;
 use crate::pool::layers::Role;
 use crate::pool::{Pool, turns};
+use crate::spans::phases;
 use crate::tenants::Tenant;
 
 /// How many calls may wait for one worker.
@@ -98,7 +99,12 @@ struct Pending {
 #[expect(clippy::large_enum_variant, reason = "it is moved once, and rarely the smaller one")]
 enum Answer {
     /// The worker answered.
-    Given(Result<Reply, Fault>),
+    Given {
+        /// What.
+        outcome: Result<Reply, Fault>,
+        /// Between which moments it had the call.
+        served: (Instant, Instant),
+    },
     /// The worker ended before it was asked: the call may be made of another one.
     Unasked(Request),
 }
@@ -269,7 +275,10 @@ impl Worker {
             }
         }
         match answered.await {
-            Ok(Answer::Given(outcome)) => Ok(outcome?),
+            Ok(Answer::Given { outcome, served: (asked, answered) }) => {
+                phases::served(asked, answered);
+                Ok(outcome?)
+            }
             Ok(Answer::Unasked(request)) => Err(Error::Unasked(Box::new(request))),
             Err(_dropped) => Err(Error::Ended(self.ended().await)),
         }

@@ -70,6 +70,8 @@ mod server;
 mod shared;
 #[path = "bench/soak.rs"]
 mod soak;
+#[path = "bench/spanning.rs"]
+mod spanning;
 #[path = "bench/starting.rs"]
 mod starting;
 #[path = "bench/stats.rs"]
@@ -101,7 +103,7 @@ struct Bench {
 type Measure = fn(&Bench, &mut Report);
 
 /// The measurements, by the number of the promise that they check.
-const PARTS: [(u32, &str, Measure); 22] = [
+const PARTS: [(u32, &str, Measure); 23] = [
     (1, "sessions created and closed in sequence", starting::measure),
     (2, "memory", memory::measure),
     (3, "humanoid steps", stepping::humanoid),
@@ -124,6 +126,7 @@ const PARTS: [(u32, &str, Measure); 22] = [
     (20, "tenants, one of which floods", flooding::measure),
     (21, "conversations of the older protocol", conversing::measure),
     (22, "refusals of somebody else's handle", prying::measure),
+    (23, "spans", spanning::measure),
 ];
 
 fn main() -> ExitCode {

@@ -1,4 +1,4 @@
-//! What callers meet: an address, who may call, a certificate, the audit, the time.
+//! What callers meet: an address, who may call, a certificate, the audit, spans, the time.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -12,6 +12,7 @@ use crate::code::chain;
 use crate::config::Config;
 use crate::daemon;
 use crate::http::tls::Tls;
+use crate::spans::Spans;
 
 /// No clock that is right is before that: 2026-01-01.
 const EARLIEST: Timestamp = Timestamp::constant(1_767_225_600, 0);
@@ -32,6 +33,7 @@ pub(super) async fn look(config: &Config, findings: &mut Vec<Finding>) {
     }
     findings.extend(certificate(config));
     findings.extend(audit(config));
+    findings.extend(spans(config));
 }
 
 /// Tokens, certificates and the audit are nothing without the time.
@@ -126,6 +128,29 @@ fn audit(config: &Config) -> Option<Finding> {
         Err(error) => {
             let remedy = Some("make its folder, for the daemon's user; the daemon would not start");
             bad("audit", format!("{}: {error}", path.display()), remedy)
+        }
+    })
+}
+
+fn spans(config: &Config) -> Option<Finding> {
+    let path = &config.telemetry.spans_path;
+    let is_written = !path.as_os_str().is_empty();
+    if !is_written && !config.telemetry.otlp.is_on() {
+        return None;
+    }
+    let was_there = path.exists();
+    Some(match Spans::open(&config.telemetry) {
+        Ok(spans) => {
+            spans.close();
+            if is_written && !was_there {
+                std::fs::remove_file(path).ok();
+            }
+            good("spans", "they can be written, or sent".to_owned())
+        }
+        Err(error) => {
+            let remedy =
+                Some("see telemetry.spans_path and telemetry.otlp; the daemon would not start");
+            bad("spans", format!("{error:#}"), remedy)
         }
     })
 }

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
@@ -75,6 +76,7 @@ pub(super) async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: 
             return gate.entrance.turn_away(denied, &principal, &Peek::default(), remote);
         }
     };
+    let at = Instant::now();
     let peek = Peek::at(&bytes);
     if head.method == Method::GET || peek.listens() {
         match gate.streams.take(&principal.tenant) {
@@ -105,7 +107,7 @@ pub(super) async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: 
     let (tenant, length) = (principal.tenant.clone(), bytes.len() as u64);
     let mut request = Request::from_parts(head, Body::from(bytes));
     request.extensions_mut().insert(principal);
-    request.extensions_mut().insert(mcp::Origin { remote, bytes: length });
+    request.extensions_mut().insert(mcp::Origin { remote, bytes: length, at });
     let mut response = next.run(request).await;
     if may_open && let Some(id) = session_of(response.headers()) {
         gate.legacy.belongs_to(&id, tenant);

@@ -17,6 +17,7 @@ use super::refusal::Refusal;
 use crate::auth::Principal;
 use crate::session::Session;
 use crate::sessions::Connection;
+use crate::spans::phases;
 use crate::tenants::Tenant;
 use crate::worker::Options;
 
@@ -123,8 +124,13 @@ impl McpServer {
         caller: &Caller,
         session_id: Option<&str>,
     ) -> Result<Session, Refusal> {
+        // A default session is created at its first use.
+        let waiting = phases::waiting();
         let resolve = self.sessions().resolve(&caller.tenant, &caller.connection, session_id);
-        caller.unless_withdrawn(resolve).await
+        let session = caller.unless_withdrawn(resolve).await?;
+        drop(waiting);
+        phases::of_session(&session.plan().id);
+        Ok(session)
     }
 
     /// Asks the worker of the session that a call means.

@@ -17,12 +17,14 @@ use crate::audit::Audit;
 use crate::pool::headroom::Level;
 use crate::pool::{ports, turns};
 use crate::sessions::Sessions;
+use crate::spans::Spans;
 
 /// Reads it.
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) sessions: Sessions,
     pub(super) audit: Audit,
+    pub(super) spans: Spans,
 }
 
 impl Collector for Live {
@@ -34,6 +36,12 @@ impl Collector for Live {
             "simward_audit_dropped",
             "Lines of the audit that could not be written",
             self.audit.dropped_total(),
+        )?;
+        let dropped = self.spans.dropped_total().map(|(to, count)| ([("to", to)], count));
+        page.counters(
+            "simward_spans_dropped",
+            "Spans that could not be written to the file, or not sent to the collector",
+            dropped,
         )?;
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         page.gauges("simward_build_info", "Which simward it is", [(version, 1_u64)])?;
@@ -110,6 +118,19 @@ impl Page<'_> {
     fn counter(&mut self, name: &str, help: &str, value: impl EncodeCounterValue) -> fmt::Result {
         let encoder = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
         ConstCounter::new(value).encode(encoder)
+    }
+
+    fn counters<L: EncodeLabelSet, V: EncodeCounterValue>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl IntoIterator<Item = (L, V)>,
+    ) -> fmt::Result {
+        let mut encoder = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (labels, value) in values {
+            ConstCounter::new(value).encode(encoder.encode_family(&labels)?)?;
+        }
+        Ok(())
     }
 
     fn gauges<L: EncodeLabelSet, V: EncodeGaugeValue>(

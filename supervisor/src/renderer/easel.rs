@@ -29,7 +29,15 @@ pub(super) struct Order {
     pub(super) scene: Scene,
     pub(super) draw: Draw,
     pub(super) progress: Option<watch::Sender<(u64, u64)>>,
-    pub(super) answer: oneshot::Sender<Result<Picture, Error>>,
+    pub(super) answer: oneshot::Sender<Answer>,
+}
+
+/// What becomes of an order.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) outcome: Result<Picture, Error>,
+    /// Since when a process had it, if one had.
+    pub(super) asked: Option<Instant>,
 }
 
 /// A handle to a session's easel. Dropped, it ends the task and the process.
@@ -163,18 +171,19 @@ impl Painter {
         let Order { scene, draw, progress, mut answer } = order;
         self.leisure.set(None);
         let end = self.end.clone();
+        let mut asked = None;
         // A process that was interrupted is dropped with the work, and so is killed.
         let outcome = tokio::select! {
             biased;
             () = end.cancelled() => return,
             () = answer.closed() => return,
-            outcome = self.work(&scene, &draw, progress.as_ref()) => outcome,
+            outcome = self.work(&scene, &draw, progress.as_ref(), &mut asked) => outcome,
         };
         if let Err(error) = &outcome {
             let error = crate::code::chain(error);
             tracing::debug!(session_id = %self.session_id, error, "a picture was not drawn");
         }
-        answer.send(outcome).ok();
+        answer.send(Answer { outcome, asked }).ok();
         if self.renderer.inner.turns.counts().waiting != 0 {
             self.process = None;
         }
@@ -186,6 +195,7 @@ impl Painter {
         scene: &Scene,
         draw: &Draw,
         progress: Option<&watch::Sender<(u64, u64)>>,
+        asked: &mut Option<Instant>,
     ) -> Result<Picture, Error> {
         let after = Duration::from_secs_f64(self.renderer.inner.config.timeout_secs);
         let kept = self.process.take().filter(|open| open.key == scene.model.key);
@@ -194,6 +204,7 @@ impl Painter {
             None => self.open(scene, after).await?,
         };
         let file = picture::empty().map_err(Error::Start)?;
+        *asked = Some(Instant::now());
         let drawing = open.draw(draw, [Arc::clone(&scene.state), Arc::clone(&file)], progress);
         let drawn = match tokio::time::timeout(after, drawing).await {
             Err(_elapsed) => return Err(Error::Timeout { after }),

@@ -104,6 +104,7 @@ struct Driver {
 
 struct InFlight {
     id: u64,
+    asked: Instant,
     patience: Option<Duration>,
     /// When the worker must have answered, whatever progress it claims.
     deadline: Option<Instant>,
@@ -281,7 +282,8 @@ impl Driver {
                 self.look_at = None;
                 self.look_later();
                 // The caller may have stopped waiting.
-                call.answer.send(Answer::Given(outcome)).ok();
+                let served = (call.asked, Instant::now());
+                call.answer.send(Answer::Given { outcome, served }).ok();
             }
             FromWorker::Pong { id, vitals } => {
                 // A worker that says more than it is asked would keep its driver busy for ever.
@@ -310,6 +312,7 @@ impl Driver {
         let Options { attached, patience, within, progress, withdrawn } = options;
         let id = self.next_id;
         self.next_id += 1;
+        let asked = Instant::now();
         let frame = ToWorker::Question { id, slot, request };
         match self.link.send(&frame, attached) {
             Ok(()) => (),
@@ -326,16 +329,17 @@ impl Driver {
                 let max = simward_protocol::wire::TO_WORKER_BYTES_MAX as u64;
                 let what = "bytes of one call".to_owned();
                 let fault = Fault::LimitExceeded { what, value: max + 1, max };
-                answer.send(Answer::Given(Err(fault))).ok();
+                answer.send(Answer::Given { outcome: Err(fault), served: (asked, asked) }).ok();
                 return;
             }
             Err(error) => {
                 self.silenced(&error);
             }
         }
-        let deadline = within.map(|within| Instant::now() + within);
+        let deadline = within.map(|within| asked + within);
         self.in_flight = Some(InFlight {
             id,
+            asked,
             patience,
             deadline,
             withdrawn,

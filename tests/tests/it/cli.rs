@@ -147,6 +147,7 @@ fn the_doctor_finds_what_is_there_and_what_is_not() {
         ("http.listen=192.0.2.1:7700", "would own every session"),
         ("http.tls.key_file=/nowhere", "belong together"),
         ("audit.path=/nowhere/audit.jsonl", "/nowhere/audit.jsonl"),
+        ("telemetry.spans_path=/nowhere/spans.jsonl", "/nowhere/spans.jsonl"),
     ] {
         let (works, findings) = found(&["--set", set]);
         assert!(!works && findings.to_string().contains(problem), "{set}: {findings}");

@@ -49,6 +49,7 @@ mod service;
 mod simulation;
 mod snapshots;
 mod sources;
+mod spans;
 mod stdio;
 mod surface;
 mod targets;

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::auth;
 
 /// All samples, by name and labels.
-fn samples(daemon: &Daemon) -> BTreeMap<String, f64> {
+pub(crate) fn samples(daemon: &Daemon) -> BTreeMap<String, f64> {
     let mut http = Http::connect(daemon.metrics.unwrap()).unwrap();
     let page = http.ask("GET", "/metrics", &[], b"").unwrap();
     assert_eq!(page.status, 200);

@@ -48,7 +48,7 @@ fn no_file_outgrows_a_reader() {
 
 /// The supervisor's layers, from the edge inwards. A module may import from the layers after its
 /// own.
-const LAYERS: [&[&str]; 11] = [
+const LAYERS: [&[&str]; 12] = [
     &["cli", "doctor", "demo", "daemon", "service", "config", "reload"],
     &["http", "stdio", "admin"],
     &["mcp"],
@@ -59,7 +59,8 @@ const LAYERS: [&[&str]; 11] = [
     &["worker"],
     &["pool"],
     &["store", "auth", "audit"],
-    &["scenes", "tenants", "limits", "durations", "code", "handle", "whole", "remote"],
+    &["spans"],
+    &["scenes", "tenants", "limits", "durations", "code", "handle", "whole", "outbox", "remote"],
 ];
 
 #[test]

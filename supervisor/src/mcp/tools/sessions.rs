@@ -12,6 +12,7 @@ use crate::pool::guard::Enforcement;
 use crate::session::lifecycle::Closed;
 use crate::session::{Isolation, Session};
 use crate::sessions::Request;
+use crate::spans::phases;
 
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -161,7 +162,11 @@ impl McpServer {
         let CreateArgs { name, isolation, idle_timeout_secs, limits } = args;
         let request = Request { name, isolation, idle_timeout_secs, limits, is_default: false };
         let create = self.sessions().create(&caller.tenant, request);
-        let session = caller.unless_withdrawn(create).await?;
+        let session = {
+            let _waiting = phases::waiting();
+            caller.unless_withdrawn(create).await?
+        };
+        phases::of_session(&session.plan().id);
         session.address();
         Ok(Json(describe(&session)))
     }
