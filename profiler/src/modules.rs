@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use framehop::{ExplicitModuleSectionInfo, Module as UnwindModule, Unwinder as _};
 use object::read::ReadCache;
-use object::{Object as _, ObjectSection as _, ObjectSegment as _};
+use object::{Object as _, ObjectSection as _, ObjectSegment as _, SegmentFlags};
 use procfs::process::{MMPermissions, MMapPath, MemoryMap, Process};
 
 use crate::registers::Unwinder;
@@ -101,15 +101,20 @@ impl Modules {
         let cache = ReadCache::new(file);
         let Ok(object) = object::File::parse(&cache) else { return without };
         let offset = map.offset;
+        // What is mapped begins with a page, in which the segment before may end.
         let loaded = object.segments().find(|segment| {
             let (begin, size) = segment.file_range();
-            (begin..begin + size).contains(&offset) || begin & !0xfff == offset
+            let has_code = matches!(
+                segment.flags(),
+                SegmentFlags::Elf { p_flags } if p_flags & object::elf::PF_X != 0
+            );
+            has_code && offset < begin.saturating_add(size)
         });
         let Some(loaded) = loaded else { return without };
         let begin = loaded.file_range().0;
         let there = loaded.address().wrapping_add(offset).wrapping_sub(begin);
         let bias = range.start.wrapping_sub(there);
-        let first = object.segments().next().map_or(0, |segment| segment.address()) & !0xfff;
+        let first = object.segments().next().map_or(0, |segment| segment.address());
         let base = first.wrapping_add(bias);
         let sections = sections(&object, first);
         self.unwinder.add_module(UnwindModule::new(name.clone(), range.clone(), base, sections));
