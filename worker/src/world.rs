@@ -39,6 +39,7 @@ pub(crate) mod shared;
 pub(crate) mod simulation;
 pub(crate) mod touching;
 pub(crate) mod suspects;
+pub(crate) mod timing;
 pub(crate) mod trajectory;
 pub(crate) mod units;
 pub(crate) mod values;
@@ -57,6 +58,7 @@ pub(crate) use self::background::Due;
 use self::pace::Pace;
 use self::recording::Waiting;
 use self::simulation::Simulation;
+use self::timing::Timing;
 use crate::control::Job;
 use crate::endpoint::{Glance, Port};
 use crate::simulate::Shared;
@@ -72,6 +74,8 @@ pub(crate) struct World {
     pub(crate) runs: Vec<Background>,
     /// How those ended that ended by themselves, until somebody asks or starts another one.
     pub(crate) finished: BTreeMap<(u32, String), RunStatus>,
+    /// Whose steps are timed.
+    pub(crate) timing: Timing,
 }
 
 /// One session.
@@ -89,7 +93,8 @@ pub(crate) struct Slot {
 impl World {
     pub(crate) fn new(shared: Arc<Shared>, jobs: SyncSender<Job>) -> Self {
         let (slots, runs, finished) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
-        Self { shared, attached: Vec::new(), jobs, slots, runs, finished }
+        let timing = Timing::default();
+        Self { shared, attached: Vec::new(), jobs, slots, runs, finished, timing }
     }
 
     /// The session in a slot.
