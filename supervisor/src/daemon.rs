@@ -20,6 +20,7 @@ use crate::models::Models;
 use crate::pool::Pool;
 use crate::pool::groups::Limits;
 use crate::pool::layers::Role;
+use crate::profiles::Profiles;
 use crate::reload::{self, Reload, Reread};
 use crate::renderer::Renderer;
 use crate::runs::Runs;
@@ -107,8 +108,9 @@ fn mcp(
     let models = Models::new(sessions.clone(), Sources::new(config.models.clone()));
     let folder = config.store.durable.then(|| state_dir(config));
     let uploads = Uploads::new(config.uploads.clone(), folder);
+    let profiles = Profiles::new(sessions.pool().clone(), config.profiling.clone());
     let sessions = sessions.clone();
-    let behind = Behind { sessions, models, uploads, runs, watch, audit };
+    let behind = Behind { sessions, models, uploads, runs, profiles, watch, audit };
     McpServer::new(&config.mcp, behind, stop.clone())
 }
 

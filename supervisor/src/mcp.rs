@@ -47,6 +47,7 @@ use crate::audit::Audit;
 use crate::auth::{Principal, Scope};
 use crate::metrics::Calls;
 use crate::models::Models;
+use crate::profiles::Profiles;
 use crate::runs::Runs;
 use crate::sessions::Sessions;
 use crate::telemetry::Watch;
@@ -71,6 +72,7 @@ struct Inner {
     introduction: ServerConfig,
     sessions: Sessions,
     runs: Runs,
+    profiles: Profiles,
     models: Models,
     uploads: Uploads,
     audit: Audit,
@@ -94,6 +96,8 @@ pub struct Behind {
     pub uploads: Uploads,
     /// Long work that nobody waits for.
     pub runs: Runs,
+    /// Where time and memory go.
+    pub profiles: Profiles,
     /// What is measured of processes.
     pub watch: Watch,
     /// Who did what.
@@ -103,7 +107,7 @@ pub struct Behind {
 impl McpServer {
     /// A server in front of these sessions, until `stop`.
     pub fn new(config: &Config, behind: Behind, stop: CancellationToken) -> Self {
-        let Behind { sessions, models, uploads, runs, watch, audit } = behind;
+        let Behind { sessions, models, uploads, runs, profiles, watch, audit } = behind;
         let router = tools::of(&config.toolsets);
         let introduction = introduction(&router);
         let tools = router.list_all();
@@ -119,6 +123,7 @@ impl McpServer {
             calls,
             questions: Questions::new(),
             runs,
+            profiles,
             watch,
             subscriptions: Subscriptions::default(),
             started: Instant::now(),
@@ -138,6 +143,10 @@ impl McpServer {
 
     fn runs(&self) -> &Runs {
         &self.inner.runs
+    }
+
+    fn profiles(&self) -> &Profiles {
+        &self.inner.profiles
     }
 
     fn models(&self) -> &Models {

@@ -21,6 +21,7 @@ mod parallel;
 mod pictures;
 mod performance;
 pub(super) mod pool;
+mod profiling;
 mod recordings;
 mod runs;
 mod server;
@@ -91,6 +92,7 @@ pub(super) const FAMILIES: &[Family] = &[
     family("Pictures", Some(Toolset::Simulation), McpServer::picture_tools),
     family("Viewer", Some(Toolset::Simulation), McpServer::viewer_tools),
     family("Performance", Some(Toolset::Performance), McpServer::performance_tools),
+    family("Profiling", Some(Toolset::Profiling), McpServer::profiling_tools),
     family("Pool", Some(Toolset::Pool), McpServer::pool_tools).needs(Scope::AdministerPool),
 ];
 
