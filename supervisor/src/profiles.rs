@@ -143,8 +143,8 @@ struct JobInner {
     session_id: Option<String>,
     ask: Ask,
     begun: Instant,
-    /// Samples so far.
-    samples: watch::Receiver<u64>,
+    /// Samples or steps so far.
+    seen: watch::Receiver<u64>,
     outcome: watch::Receiver<Option<Arc<Outcome>>>,
 }
 
@@ -178,11 +178,11 @@ impl Profiles {
     /// Begins a profile. A `cpu` profile has begun when this returns, or is refused.
     pub async fn start(&self, tenant: &Tenant, target: Target, ask: Ask) -> Result<Job, Error> {
         let id = handle::new("prof_");
-        let (tell, samples) = watch::channel(0);
+        let (tell, seen) = watch::channel(0);
         let (end, outcome) = watch::channel(None);
         let session_id = target.session_id().map(str::to_owned);
         let begun = Instant::now();
-        let job = JobInner { id: id.clone(), session_id, ask, begun, samples, outcome };
+        let job = JobInner { id: id.clone(), session_id, ask, begun, seen, outcome };
         let job = Job { inner: Arc::new(job) };
         let config = &self.inner.config;
         self.table().begin(&id, tenant, target.key(), job.clone(), Instant::now(), config)?;
@@ -265,7 +265,7 @@ async fn carry_out(
     match (ask.kind, target) {
         (Kind::Memory, _) => memory::profile(target, ask.duration).await.map(Outcome::Memory),
         (Kind::Phases, Target::Session(session)) => {
-            phases::profile(session, ask.duration).await.map(Outcome::Phases)
+            phases::profile(session, ask.duration, tell).await.map(Outcome::Phases)
         }
         (Kind::Phases | Kind::Cpu, _) => Err(Error::NoSteps),
     }
@@ -303,8 +303,8 @@ impl Job {
         self.inner.begun.elapsed()
     }
 
-    fn samples(&self) -> u64 {
-        *self.inner.samples.borrow()
+    fn seen(&self) -> u64 {
+        *self.inner.seen.borrow()
     }
 
     pub(crate) fn outcome(&self) -> Option<Arc<Outcome>> {

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use simward_protocol::profiling::{Clock, ModelPhases, Phase, PhaseTimes, TimePhases};
 
+use tokio::sync::watch;
+
 use super::Error;
 use crate::session::Session;
 use crate::worker::Options;
@@ -66,7 +68,11 @@ impl Phases {
 }
 
 /// Times a session's steps.
-pub(super) async fn profile(session: &Session, duration: Duration) -> Result<Phases, Error> {
+pub(super) async fn profile(
+    session: &Session,
+    duration: Duration,
+    tell: &watch::Sender<u64>,
+) -> Result<Phases, Error> {
     let ask = |call| session.call(call, Options::default());
     let mut last = ask(TimePhases::Begin).await?;
     let until = Instant::now() + duration;
@@ -76,7 +82,10 @@ pub(super) async fn profile(session: &Session, duration: Duration) -> Result<Pha
         tokio::time::sleep(left.min(ASK_EVERY)).await;
         let is_over = left <= ASK_EVERY;
         match ask(if is_over { TimePhases::End } else { TimePhases::Look }).await {
-            Ok(times) if times.timed_secs.is_some() => last = times,
+            Ok(times) if times.timed_secs.is_some() => {
+                tell.send_replace(steps(&times));
+                last = times;
+            }
             // Another worker has taken its place.
             Ok(_) => cut_short = Some("the worker was replaced meanwhile".to_owned()),
             Err(error) => cut_short = Some(crate::code::chain(&error)),
@@ -85,6 +94,12 @@ pub(super) async fn profile(session: &Session, duration: Duration) -> Result<Pha
             return Ok(told(last, cut_short));
         }
     }
+}
+
+fn steps(times: &PhaseTimes) -> u64 {
+    let phases = times.models.iter().flat_map(|model| &model.phases);
+    let steps = phases.filter(|it| it.phase == Phase::Step).map(|it| it.count);
+    steps.fold(0, u64::saturating_add)
 }
 
 fn told(times: PhaseTimes, cut_short: Option<String>) -> Phases {

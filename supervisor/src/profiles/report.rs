@@ -124,8 +124,8 @@ pub struct Report {
     pub partial_because: Option<String>,
     /// How far it is, from 0 to 1.
     pub progress_ratio: f64,
-    /// Samples so far, of a `cpu` profile.
-    pub samples: u64,
+    /// Samples so far, or steps of a `phases` profile.
+    pub seen: u64,
     /// What came of a `cpu` profile.
     pub cpu: Option<Cpu>,
     /// What came of a `phases` profile.
@@ -225,7 +225,7 @@ impl Job {
             partial_because: None,
             // Names are looked up when the time is over.
             progress_ratio: (elapsed / whole).min(0.99),
-            samples: self.samples(),
+            seen: self.seen(),
             cpu: None,
             phases: None,
             memory: None,
@@ -237,7 +237,7 @@ impl Job {
             Outcome::Failed(error) => return Err(Error::Before(Arc::clone(error))),
             Outcome::Cpu(profile) => {
                 let (cpu, inline) = cpu(profile, self.id(), look)?;
-                (report.samples, report.cpu, text) = (profile.samples, Some(cpu), inline);
+                (report.seen, report.cpu, text) = (profile.samples, Some(cpu), inline);
                 match profile.ended {
                     Ended::InTime => None,
                     Ended::WithTheProcess => Some("the process ended meanwhile".to_owned()),
