@@ -324,7 +324,7 @@ fn a_daemon_without_its_profiler_says_so() {
 #[test]
 fn whoever_may_not_look_into_a_process_is_told_what_is_missing() {
     let folder = TempDir::new().unwrap();
-    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let program = folder.path().join("profiler");
     std::fs::copy(env!("CARGO_BIN_EXE_profiler-under-test"), &program).unwrap();
     let (mut ours, theirs) = UnixStream::pair().unwrap();
