@@ -39,9 +39,7 @@ impl Missing {
             Self::Paranoid { value } => {
                 format!("kernel.perf_event_paranoid is {value}, and this user has no CAP_PERFMON")
             }
-            Self::Filter => {
-                "a filter of system calls forbids perf_event_open".to_owned()
-            }
+            Self::Filter => "a filter of system calls forbids perf_event_open".to_owned(),
             Self::Kernel => "this kernel has no perf_event_open (CONFIG_PERF_EVENTS)".to_owned(),
             Self::Access => "the process belongs to another user, or may not be looked into, and \
                              this user lacks CAP_PERFMON or CAP_SYS_PTRACE"

@@ -160,8 +160,7 @@ mod tests {
     fn functions_beyond_the_bound_are_one() {
         let mut functions = Functions::default();
         let one = |n: usize| Function { name: format!("f{n}"), module: "m".into() };
-        let numbers: Vec<_> =
-            (0..FUNCTIONS_MAX + 5).map(|n| functions.number(one(n))).collect();
+        let numbers: Vec<_> = (0..FUNCTIONS_MAX + 5).map(|n| functions.number(one(n))).collect();
         assert_eq!(functions.number(one(3)), 3);
         assert_eq!(numbers[FUNCTIONS_MAX], numbers[FUNCTIONS_MAX + 4]);
         assert_eq!(functions.into_list().len(), FUNCTIONS_MAX + 1);

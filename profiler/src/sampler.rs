@@ -6,7 +6,7 @@
 
 mod ring;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -75,7 +75,7 @@ pub struct Sampler {
     cache: Cache,
     rings: BTreeMap<i32, Open>,
     threads: Vec<Thread>,
-    stacks: HashMap<(u32, Vec<Place>), u64>,
+    stacks: BTreeMap<(u32, Vec<Place>), u64>,
     looked: Instant,
     /// Samples are taken.
     is_running: bool,
@@ -108,7 +108,7 @@ impl Sampler {
             cache: Cache::default(),
             rings: BTreeMap::new(),
             threads: Vec::new(),
-            stacks: HashMap::new(),
+            stacks: BTreeMap::new(),
             looked: Instant::now(),
             is_running: false,
             profile: Profile::default(),
@@ -135,11 +135,11 @@ impl Sampler {
             open.ring.enable()?;
         }
         let ended = loop {
-            let passed = begun.elapsed();
-            if self.plan.duration <= passed {
+            let left = self.plan.duration.saturating_sub(begun.elapsed());
+            if left.is_zero() {
                 break Ended::InTime;
             }
-            let over = self.wait(hangup, READ_EVERY.min(self.plan.duration - passed))?;
+            let over = self.wait(hangup, READ_EVERY.min(left))?;
             self.read();
             if let Some(ended) = over {
                 break ended;
@@ -196,10 +196,7 @@ impl Sampler {
     ) -> Result<Option<Ended>, io::Error> {
         let mut asked = vec![PollFd::new(&self.end, PollFlags::IN)];
         asked.extend(hangup.as_ref().map(|hangup| PollFd::new(hangup, PollFlags::IN)));
-        let patience = Timespec {
-            tv_sec: 0,
-            tv_nsec: i64::from(patience.subsec_nanos()),
-        };
+        let patience = Timespec { tv_sec: 0, tv_nsec: i64::from(patience.subsec_nanos()) };
         match poll(&mut asked, Some(&patience)) {
             Ok(_) => (),
             Err(rustix::io::Errno::INTR) => return Ok(None),
@@ -246,7 +243,8 @@ impl Sampler {
                 ring.enable()?;
             }
             let name = task.status().map(|status| status.name).unwrap_or_default();
-            let name = name.chars().map(|char| if char.is_control() { '?' } else { char }).collect();
+            let name =
+                name.chars().map(|char| if char.is_control() { '?' } else { char }).collect();
             let number = u32::try_from(self.threads.len()).unwrap_or(u32::MAX);
             self.threads.push(Thread { tid: task.tid, name, samples: 0 });
             self.rings.insert(task.tid, Open { ring, number });

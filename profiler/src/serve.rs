@@ -51,9 +51,8 @@ fn say(socket: &mut UnixStream, news: &News) -> io::Result<()> {
 
 /// Whatever a process's memory holds, looking at it takes no more than this.
 fn keep_to_limits() -> io::Result<()> {
-    let limit = |resource, most| {
-        setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })
-    };
+    let limit =
+        |resource, most| setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) });
     limit(Resource::Core, 0)?;
     limit(Resource::Cpu, CPU_SECS_MAX)?;
     limit(Resource::As, ADDRESS_SPACE_BYTES_MAX)?;

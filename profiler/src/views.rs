@@ -11,7 +11,6 @@ pub use self::folded::{flamegraph, folded};
 pub use self::pprof::pprof;
 pub use self::speedscope::speedscope;
 pub use self::tree::{Node, Tree, tree};
-
 use crate::profile::{Function, Profile, Stack};
 
 /// What a frame is called that is a thread.
@@ -32,11 +31,8 @@ pub(crate) mod tests {
     /// Two threads; `step` calls itself, and `solve`.
     pub(crate) fn example() -> Profile {
         let function = |name: &str| Function { name: name.into(), module: "lib.so".into() };
-        let stack = |thread, frames: &[u32], samples| Stack {
-            thread,
-            frames: frames.into(),
-            samples,
-        };
+        let stack =
+            |thread, frames: &[u32], samples| Stack { thread, frames: frames.into(), samples };
         let thread = |tid, name: &str, samples| Thread { tid, name: name.into(), samples };
         Profile {
             pid: 7,

@@ -185,7 +185,8 @@ impl Profiles {
         let job = JobInner { id: id.clone(), session_id, ask, begun, seen, outcome };
         let job = Job { inner: Arc::new(job) };
         let config = &self.inner.config;
-        self.table().begin(&id, tenant, target.key(), job.clone(), Instant::now(), config)?;
+        let whose = (tenant, target.key());
+        self.table().begin(&id, whose, job.clone(), Instant::now(), config)?;
         // Whatever becomes of this call, its place is given back.
         let place = Place { profiles: self.clone(), id, end };
         let sampling = match ask.kind {

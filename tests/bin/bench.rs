@@ -50,6 +50,8 @@ mod pipe;
 mod process;
 #[path = "bench/programs.rs"]
 mod programs;
+#[path = "bench/profiling.rs"]
+mod profiling;
 #[path = "bench/reading.rs"]
 mod reading;
 #[path = "bench/recovery.rs"]
@@ -99,7 +101,7 @@ struct Bench {
 type Measure = fn(&Bench, &mut Report);
 
 /// The measurements, by the number of the promise that they check.
-const PARTS: [(u32, &str, Measure); 21] = [
+const PARTS: [(u32, &str, Measure); 22] = [
     (1, "sessions created and closed in sequence", starting::measure),
     (2, "memory", memory::measure),
     (3, "humanoid steps", stepping::humanoid),
@@ -121,6 +123,7 @@ const PARTS: [(u32, &str, Measure); 21] = [
     (19, "the same of others", echoing::among_peers),
     (20, "tenants, one of which floods", flooding::measure),
     (21, "conversations of the older protocol", conversing::measure),
+    (30, "profiles", profiling::measure),
 ];
 
 fn main() -> ExitCode {

@@ -30,8 +30,8 @@ pub fn flamegraph(profile: &Profile, title: &str) -> Result<Vec<u8>, String> {
     }
     let folded = folded(profile);
     let mut options = Options::default();
-    options.title = title.to_owned();
-    options.count_name = "samples".to_owned();
+    title.clone_into(&mut options.title);
+    "samples".clone_into(&mut options.count_name);
     let mut svg = Vec::new();
     from_lines(&mut options, folded.lines(), &mut svg).map_err(|error| error.to_string())?;
     Ok(svg)

@@ -113,7 +113,9 @@ impl Message {
 
     fn packed(&mut self, field: u64, values: &[u64]) {
         let mut packed = Self::default();
-        values.iter().for_each(|value| packed.varint(*value));
+        for value in values {
+            packed.varint(*value);
+        }
         self.message(field, &packed);
     }
 

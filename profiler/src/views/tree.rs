@@ -33,7 +33,7 @@ pub struct Node {
 struct Branch {
     own: u64,
     total: u64,
-    below: BTreeMap<u32, Branch>,
+    below: BTreeMap<u32, Self>,
 }
 
 /// The call tree, without what takes less than `ratio` of all samples: at most `max` nodes.
@@ -69,7 +69,8 @@ pub fn tree(profile: &Profile, ratio: f64, max: usize) -> Tree {
         });
         let mut below: Vec<_> = branch.below.iter().collect();
         below.sort_by_key(|(_, branch)| branch.total);
-        waiting.extend(below.into_iter().map(|(frame, below)| (depth + 1, Some(*frame), "", below)));
+        waiting
+            .extend(below.into_iter().map(|(frame, below)| (depth + 1, Some(*frame), "", below)));
     }
     out
 }

@@ -19,7 +19,7 @@ use crate::worker::Link;
 const BEGIN_WITHIN: Duration = Duration::from_secs(20);
 
 /// How long it may take after its time is over: it looks up names.
-const END_WITHIN: Duration = Duration::from_secs(60);
+const END_WITHIN: Duration = Duration::from_mins(1);
 
 /// How long one that has hung up may take to be gone.
 const EXIT_WITHIN: Duration = Duration::from_secs(1);

@@ -76,7 +76,7 @@ pub enum Error {
     BrokeProtocol,
     /// It came to nothing before.
     #[error(transparent)]
-    Before(Arc<Error>),
+    Before(Arc<Self>),
     /// It cannot be drawn.
     #[error("it could not be drawn: {0}")]
     Undrawable(String),

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use simward_protocol::profiling::{Clock, ModelPhases, Phase, PhaseTimes, TimePhases};
-
 use tokio::sync::watch;
 
 use super::Error;
@@ -25,7 +24,7 @@ pub struct Phases {
     /// What time is told by.
     pub clock: Clock,
     /// The session's models.
-    pub models: Vec<Model>,
+    pub models: Vec<Timed>,
     /// Why it is not the whole time.
     #[serde(skip)]
     pub(super) cut_short: Option<String>,
@@ -33,7 +32,7 @@ pub struct Phases {
 
 /// The phases of a model's steps.
 #[derive(Clone, Debug, PartialEq, Serialize, schemars::JsonSchema)]
-pub struct Model {
+pub struct Timed {
     /// The model.
     pub model_id: String,
     /// Steps that were timed.
@@ -43,12 +42,12 @@ pub struct Model {
     /// The phase that takes the most by itself.
     pub heaviest_phase: Option<Phase>,
     /// Its phases; what each takes by itself adds up to the step.
-    pub phases: Vec<Part>,
+    pub phases: Vec<Share>,
 }
 
 /// What a phase takes.
 #[derive(Clone, Debug, PartialEq, Serialize, schemars::JsonSchema)]
-pub struct Part {
+pub struct Share {
     /// The phase.
     pub phase: Phase,
     /// The phase that it is a part of.
@@ -63,7 +62,7 @@ pub struct Part {
 
 impl Phases {
     pub(super) fn bytes(&self) -> usize {
-        self.models.len() * (Phase::ALL.len() * size_of::<Part>() + 128)
+        self.models.len() * (Phase::ALL.len() * size_of::<Share>() + 128)
     }
 }
 
@@ -110,7 +109,7 @@ fn told(times: PhaseTimes, cut_short: Option<String>) -> Phases {
 
 /// A worker's words are not believed to be in order, or to be numbers.
 #[expect(clippy::cast_precision_loss, reason = "shares are floating point")]
-fn model(ModelPhases { model_id, phases }: ModelPhases) -> Model {
+fn model(ModelPhases { model_id, phases }: ModelPhases) -> Timed {
     let of = |phase: Phase| phases.iter().find(|it| it.phase == phase);
     let secs = |phase| of(phase).map_or(0.0, |it| it.secs.0).max(0.0);
     let steps = of(Phase::Step).map_or(0, |it| it.count);
@@ -121,8 +120,8 @@ fn model(ModelPhases { model_id, phases }: ModelPhases) -> Model {
     let own = |phase| (secs(phase) - parts(phase).map(secs).sum::<f64>()).max(0.0);
     // What is outside of steps has no part in them.
     let within = Phase::ALL.into_iter().filter(|phase| *phase != Phase::Inverse);
-    let phases: Vec<Part> = within
-        .map(|phase| Part {
+    let phases: Vec<Share> = within
+        .map(|phase| Share {
             phase,
             part_of: phase.parent(),
             step_micros: per_step(secs(phase)),
@@ -132,7 +131,7 @@ fn model(ModelPhases { model_id, phases }: ModelPhases) -> Model {
         .collect();
     let heaviest = phases.iter().max_by(|one, other| one.self_ratio.total_cmp(&other.self_ratio));
     let heaviest_phase = heaviest.filter(|part| 0.0 < part.self_ratio).map(|part| part.phase);
-    Model { model_id, steps, step_micros: per_step(whole), heaviest_phase, phases }
+    Timed { model_id, steps, step_micros: per_step(whole), heaviest_phase, phases }
 }
 
 #[cfg(test)]

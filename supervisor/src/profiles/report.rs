@@ -320,7 +320,8 @@ fn cpu(profile: &Profile, id: &str, look: Look) -> Result<(Cpu, Option<Vec<u8>>)
 
 #[expect(clippy::cast_precision_loss, reason = "shares are floating point")]
 fn busy(profile: &Profile) -> f64 {
-    let secs = profile.samples.saturating_add(profile.lost) as f64 / profile.frequency_hz.max(1) as f64;
+    let secs =
+        profile.samples.saturating_add(profile.lost) as f64 / profile.frequency_hz.max(1) as f64;
     if profile.duration_secs <= 0.0 { 0.0 } else { secs / profile.duration_secs }
 }
 

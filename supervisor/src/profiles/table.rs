@@ -33,8 +33,7 @@ impl<J: Clone> Table<J> {
     pub(super) fn begin(
         &mut self,
         id: &str,
-        tenant: &Tenant,
-        target: &str,
+        (tenant, target): (&Tenant, &str),
         job: J,
         now: Instant,
         config: &Config,
@@ -143,7 +142,7 @@ mod tests {
 
         fn begin(&mut self, id: &str, tenant: &str, target: &str) -> Result<(), Error> {
             let tenant = Tenant::named(tenant);
-            self.table.begin(id, &tenant, target, id.to_owned(), self.now, &CONFIG)
+            self.table.begin(id, (&tenant, target), id.to_owned(), self.now, &CONFIG)
         }
 
         fn end(&mut self, id: &str, bytes: usize) {

@@ -29,7 +29,7 @@ fn is_debian() -> bool {
 fn package(folder: &Path) -> std::path::PathBuf {
     let built = folder.join("built");
     fs::create_dir(&built).unwrap();
-    for program in ["simward", "simward-worker", "simward-renderer"] {
+    for program in ["simward", "simward-worker", "simward-renderer", "simward-profiler"] {
         symlink("/bin/true", built.join(program)).unwrap();
     }
     said(

@@ -248,7 +248,7 @@ fn nobody_profiles_what_is_not_his_unless_he_runs_the_machine() {
     assert_eq!(daemons.unwrap_err()["code"], "insufficient_scope");
     let own = start(&mut client(&ann), ask.clone()).unwrap();
     let named = json!({ "profile_id": own });
-    let foreign = client(&bob).tool("get_profile_results", named.clone()).unwrap_err();
+    let foreign = client(&bob).tool("get_profile_results", named).unwrap_err();
     assert_eq!(foreign["code"], "profile_unknown");
     let never = json!({ "profile_id": "prof_0" });
     let never = client(&bob).tool("get_profile_results", never).unwrap_err();

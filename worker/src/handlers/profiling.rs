@@ -24,7 +24,11 @@ impl Serve<TimePhases> for World {
 }
 
 impl Serve<MeasureMemory> for World {
-    fn serve(&mut self, slot: u32, MeasureMemory {}: MeasureMemory) -> Result<ModelMemories, Fault> {
+    fn serve(
+        &mut self,
+        slot: u32,
+        MeasureMemory {}: MeasureMemory,
+    ) -> Result<ModelMemories, Fault> {
         let models = &self.slot(slot)?.models;
         let models = models.iter().map(|(model_id, simulation)| memory(model_id, simulation));
         Ok(ModelMemories { models: models.collect() })

@@ -69,7 +69,8 @@ impl Timing {
         let ticks = now.ticks - begun.ticks;
         let secs_per_tick = if 0.0 < ticks { passed_secs / ticks } else { 0.0 };
         let models = room.models.iter();
-        let models = models.map(|(model_id, simulation)| phases(model_id, simulation, secs_per_tick));
+        let models =
+            models.map(|(model_id, simulation)| phases(model_id, simulation, secs_per_tick));
         PhaseTimes { timed_secs: Some(passed_secs), clock, models: models.collect() }
     }
 }

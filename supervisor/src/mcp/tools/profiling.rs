@@ -175,13 +175,12 @@ impl McpServer {
             let value = serde_json::to_value(&report).map_err(|_bad| Refusal::internal())?;
             return Ok(CallToolResult::structured(value));
         };
-        let more = match text {
-            Some(bytes) => ContentBlock::resource(resource_of(form, bytes, &uri)),
-            None => {
-                let name = format!("{profile_id}.{}", form.word());
-                let link = Resource::new(uri, name).with_mime_type(form.media_type());
-                ContentBlock::resource_link(link)
-            }
+        let more = if let Some(bytes) = text {
+            ContentBlock::resource(resource_of(form, bytes, &uri))
+        } else {
+            let name = format!("{profile_id}.{}", form.word());
+            let link = Resource::new(uri, name).with_mime_type(form.media_type());
+            ContentBlock::resource_link(link)
         };
         with_content(&report, more)
     }
