@@ -22,7 +22,7 @@ setup-tests: ## fetch what only the tests need (once)
 	@scripts/setup-tests
 
 release: setup
-	$(CARGO) build --release -p simward-supervisor -p simward-worker -p simward-renderer
+	$(CARGO) build --release -p simward-supervisor -p simward-worker -p simward-renderer -p simward-profiler
 
 run: release ## build, and serve
 	exec $(TARGET_DIR)/release/simward serve $(ARGS)
@@ -31,7 +31,8 @@ demo: release ## build, and show what it does
 	exec $(TARGET_DIR)/release/simward demo $(ARGS)
 
 dist: setup ## build for another place than this folder
-	SIMWARD_DIST=1 $(CARGO) build --release -p simward-supervisor -p simward-worker -p simward-renderer
+	SIMWARD_DIST=1 $(CARGO) build --release -p simward-supervisor -p simward-worker -p simward-renderer \
+	    -p simward-profiler
 
 install: ## copy what `make dist` built to PREFIX (/usr/local), below DESTDIR
 	@scripts/install $(TARGET_DIR)/release $(PREFIX) $(DESTDIR)

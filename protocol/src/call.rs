@@ -29,6 +29,7 @@ use crate::observe::{
     BodyStates, Contacts, Energy, Forces, GetBodies, GetContacts, GetEnergy, GetForces, GetSensors,
     SensorData,
 };
+use crate::profiling::{MeasureMemory, ModelMemories, PhaseTimes, TimePhases};
 use crate::recording::{
     AttachRecording, Layout, PlanRecording, RecordingAttached, RecordingStarted, RecordingStopped,
     StartRecording, StopRecording,
@@ -158,4 +159,6 @@ calls! {
     StartRecording => RecordingStarted,
     AttachRecording => RecordingAttached,
     StopRecording => RecordingStopped,
+    TimePhases => PhaseTimes,
+    MeasureMemory => ModelMemories,
 }

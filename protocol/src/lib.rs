@@ -30,6 +30,7 @@ pub mod modify;
 pub mod motion;
 pub mod named;
 pub mod observe;
+pub mod profiling;
 pub mod real;
 pub mod render;
 pub mod rollout;

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    audit, auth, compiler, http, mcp, metrics, pool, renderer, runs, sessions, sources, spans,
-    store, telemetry, uploads,
+    audit, auth, compiler, http, mcp, metrics, pool, profiles, renderer, runs, sessions, sources,
+    spans, store, telemetry, uploads,
 };
 
 /// Everything that the daemon may be told.
@@ -35,6 +35,8 @@ pub struct Config {
     pub sessions: sessions::Config,
     /// How many runs there may be, and for how long.
     pub runs: runs::Config,
+    /// How many profiles there may be, and for how long.
+    pub profiling: profiles::Config,
     /// How processes are started and watched.
     pub pool: pool::Config,
     /// What compiling a model may cost.
@@ -180,6 +182,7 @@ impl Config {
             ("sessions.call_budget_secs", self.sessions.call_budget_secs),
             ("runs.keep_secs", self.runs.keep_secs),
             ("runs.budget_secs", self.runs.budget_secs),
+            ("profiling.keep_secs", self.profiling.keep_secs),
             ("sessions.restart.window_secs", self.sessions.restart.window_secs),
             ("sessions.restart.back_off_first_secs", self.sessions.restart.back_off_first_secs),
             ("sessions.restart.back_off_max_secs", self.sessions.restart.back_off_max_secs),

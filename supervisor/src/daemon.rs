@@ -20,6 +20,7 @@ use crate::models::Models;
 use crate::pool::Pool;
 use crate::pool::groups::Limits;
 use crate::pool::layers::Role;
+use crate::profiles::Profiles;
 use crate::reload::{self, Reload, Reread};
 use crate::renderer::Renderer;
 use crate::runs::Runs;
@@ -129,8 +130,9 @@ fn behind(
     let models = Models::new(sessions.clone(), Sources::new(config.models.clone()));
     let folder = config.store.durable.then(|| state_dir(config));
     let uploads = Uploads::new(config.uploads.clone(), folder);
+    let profiles = Profiles::new(sessions.pool().clone(), config.profiling.clone());
     let sessions = sessions.clone();
-    Behind { sessions, models, uploads, runs, watch, monitor, audit, spans }
+    Behind { sessions, models, uploads, runs, profiles, watch, monitor, audit, spans }
 }
 
 /// Who may call. Without authentication everybody may do everything, and that is for this machine

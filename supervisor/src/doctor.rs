@@ -20,6 +20,7 @@ use crate::pool::Pool;
 use crate::pool::groups::Limits;
 use crate::pool::headroom::Level;
 use crate::pool::layers::Role;
+use crate::profiles::Profiles;
 use crate::renderer::{self, Renderer};
 use crate::store::Store;
 use crate::tenants::Tenant;
@@ -82,7 +83,7 @@ pub(crate) async fn run(config: Config, as_json: bool) -> anyhow::Result<ExitCod
             findings.push(control_groups(&pool));
             findings.push(room(&pool));
             findings.push(ports(&pool));
-            worker(&pool, &mut findings).await;
+            worker(&pool, &config, &mut findings).await;
             findings.push(pictures(pool, &config).await);
         }
     }
@@ -169,7 +170,7 @@ fn ports(pool: &Pool) -> Finding {
     }
 }
 
-async fn worker(pool: &Pool, findings: &mut Vec<Finding>) {
+async fn worker(pool: &Pool, config: &Config, findings: &mut Vec<Finding>) {
     let limits = Limits { memory_bytes: Some(1 << 30), cpu_ratio: Some(1.0), tasks_max: Some(64) };
     let worker = match Worker::start_anyhow(pool, &Tenant::local(), limits, None).await {
         Ok(worker) => worker,
@@ -180,12 +181,14 @@ async fn worker(pool: &Pool, findings: &mut Vec<Finding>) {
         }
     };
     let (facts, held) = (worker.facts().clone(), worker.held());
+    let profiling = profiling(pool, config, facts.pid).await;
     worker.stop().await;
     findings.push(good("worker", format!("{} starts and answers", facts.hello.engine)));
     let by: Vec<_> = held.enforcement.iter().map(|(limit, by)| format!("{limit}: {by}")).collect();
     findings.push(good("limits", by.join(", ")));
     let layers = &facts.hello.layers;
     findings.push(good("isolation", layers.join(", ")));
+    findings.push(profiling);
     for (layer, remedy) in REMEDIES {
         if !layers.iter().any(|there| there == layer) {
             let found = format!("the layer {layer} is not in force");
@@ -196,6 +199,18 @@ async fn worker(pool: &Pool, findings: &mut Vec<Finding>) {
     if !missing.is_empty() {
         let found = format!("pool.require_layers names what is not in force: {missing:?}");
         findings.push(bad("isolation", found, Some("see the layers above")));
+    }
+}
+
+/// Nobody needs a profile to simulate.
+async fn profiling(pool: &Pool, config: &Config, pid: i32) -> Finding {
+    let what = "profiling";
+    match Profiles::new(pool.clone(), config.profiling.clone()).check(pid).await {
+        Ok(()) => good(what, "a worker's processor time can be sampled".to_owned()),
+        Err(error) => {
+            let (found, remedy) = (crate::code::chain(&error), error.hint());
+            Finding { what, verdict: Verdict::Weak, found, remedy }
+        }
     }
 }
 

@@ -47,6 +47,7 @@ use crate::audit::Audit;
 use crate::auth::{Principal, Scope};
 use crate::metrics::Calls;
 use crate::models::Models;
+use crate::profiles::Profiles;
 use crate::runs::Runs;
 use crate::sessions::Sessions;
 use crate::spans::{Spans, phases};
@@ -72,6 +73,7 @@ struct Inner {
     introduction: ServerConfig,
     sessions: Sessions,
     runs: Runs,
+    profiles: Profiles,
     models: Models,
     uploads: Uploads,
     listeners: Listeners,
@@ -97,6 +99,8 @@ pub struct Behind {
     pub uploads: Uploads,
     /// Long work that nobody waits for.
     pub runs: Runs,
+    /// Where time and memory go.
+    pub profiles: Profiles,
     /// What is measured of processes.
     pub watch: Watch,
     /// What is measured of everything, over time.
@@ -110,7 +114,8 @@ pub struct Behind {
 impl McpServer {
     /// A server in front of these sessions, until `stop`.
     pub fn new(config: &Config, behind: Behind, stop: CancellationToken) -> Self {
-        let Behind { sessions, models, uploads, runs, watch, monitor, audit, spans } = behind;
+        let Behind { sessions, models, uploads, runs, profiles, watch, monitor, audit, spans } =
+            behind;
         let calls = monitor.calls().clone();
         let router = tools::of(&config.toolsets);
         let introduction = introduction(&router);
@@ -125,6 +130,7 @@ impl McpServer {
             monitor,
             questions: Questions::new(),
             runs,
+            profiles,
             watch,
             usage_watch: Watch::default(),
             subscriptions: Subscriptions::default(),
@@ -145,6 +151,10 @@ impl McpServer {
 
     fn runs(&self) -> &Runs {
         &self.inner.runs
+    }
+
+    fn profiles(&self) -> &Profiles {
+        &self.inner.profiles
     }
 
     fn models(&self) -> &Models {

@@ -50,6 +50,8 @@ mod pipe;
 mod process;
 #[path = "bench/programs.rs"]
 mod programs;
+#[path = "bench/profiling.rs"]
+mod profiling;
 #[path = "bench/prying.rs"]
 mod prying;
 #[path = "bench/reading.rs"]
@@ -103,7 +105,7 @@ struct Bench {
 type Measure = fn(&Bench, &mut Report);
 
 /// The measurements, by the number of the promise that they check.
-const PARTS: [(u32, &str, Measure); 23] = [
+const PARTS: [(u32, &str, Measure); 24] = [
     (1, "sessions created and closed in sequence", starting::measure),
     (2, "memory", memory::measure),
     (3, "humanoid steps", stepping::humanoid),
@@ -127,6 +129,7 @@ const PARTS: [(u32, &str, Measure); 23] = [
     (21, "conversations of the older protocol", conversing::measure),
     (22, "refusals of somebody else's handle", prying::measure),
     (23, "spans", spanning::measure),
+    (30, "profiles", profiling::measure),
 ];
 
 fn main() -> ExitCode {

@@ -7,6 +7,7 @@ mod model;
 mod modify;
 mod motion;
 mod observe;
+mod profiling;
 mod recording;
 mod rollout;
 mod run;

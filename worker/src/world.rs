@@ -40,6 +40,7 @@ pub(crate) mod shared;
 pub(crate) mod simulation;
 pub(crate) mod touching;
 pub(crate) mod suspects;
+pub(crate) mod timing;
 pub(crate) mod trajectory;
 pub(crate) mod units;
 pub(crate) mod values;
@@ -61,6 +62,7 @@ use self::meter::Meter;
 use self::pace::Pace;
 use self::recording::Waiting;
 use self::simulation::Simulation;
+use self::timing::Timing;
 use crate::control::Job;
 use crate::endpoint::{Glance, Port};
 use crate::simulate::Shared;
@@ -78,6 +80,8 @@ pub(crate) struct World {
     pub(crate) finished: BTreeMap<(u32, String), RunStatus>,
     /// How often it was told of other terms, as far as they are in force.
     heard: u64,
+    /// Whose steps are timed.
+    pub(crate) timing: Timing,
 }
 
 /// One session.
@@ -96,7 +100,8 @@ pub(crate) struct Slot {
 impl World {
     pub(crate) fn new(shared: Arc<Shared>, jobs: SyncSender<Job>) -> Self {
         let (slots, runs, finished) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
-        Self { shared, attached: Vec::new(), jobs, slots, runs, finished, heard: 0 }
+        let timing = Timing::default();
+        Self { shared, attached: Vec::new(), jobs, slots, runs, finished, heard: 0, timing }
     }
 
     /// Puts in force what the sessions may use from now on, if that has changed.

@@ -69,7 +69,7 @@ impl Refusal {
 
     /// Whether there is no such session, or it is not the caller's, or it has no such model.
     pub(super) fn is_of_something_missing(&self) -> bool {
-        matches!(self.code, "session_unknown" | "model_unknown" | "no_model")
+        matches!(self.code, "session_unknown" | "model_unknown" | "no_model" | "profile_unknown")
     }
 
     pub(super) fn into_response(self) -> CallToolResponse {

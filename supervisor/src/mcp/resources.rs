@@ -21,6 +21,7 @@ use super::tools::describe_session;
 use super::toolsets::Toolset;
 use crate::auth::{Principal, Scope};
 use crate::models::Form;
+use crate::profiles;
 use crate::recordings::{self, Format};
 use crate::session::{Session, is_model_id};
 use crate::telemetry::PoolStats;
@@ -57,6 +58,13 @@ pub(super) enum Address {
         /// The first row, and how many.
         rows: (Option<u64>, Option<u64>),
     },
+    /// `sim://profiles/{profile_id}.{format}`
+    Profile {
+        /// Which one.
+        profile_id: String,
+        /// In which form.
+        form: profiles::Form,
+    },
     /// `sim://{session_id}/model/{model_id}.xml`
     Model {
         /// Whose.
@@ -74,6 +82,8 @@ const STATE_TEMPLATE: &str = "sim://{session_id}/state";
 /// The template of [`Address::Recording`].
 const RECORDING_TEMPLATE: &str =
     "sim://{session_id}/recordings/{recording_id}.{format}{?first_row,rows}";
+/// The template of [`Address::Profile`].
+const PROFILE_TEMPLATE: &str = "sim://profiles/{profile_id}.{format}";
 /// The template of [`Address::Model`].
 const MODEL_TEMPLATE: &str = "sim://{session_id}/model/{model_id}.xml";
 
@@ -94,6 +104,11 @@ impl Address {
             _ => (),
         }
         let (session_id, rest) = uri.strip_prefix("sim://")?.split_once('/')?;
+        if session_id == "profiles" {
+            let (profile_id, form) = rest.rsplit_once('.')?;
+            let form = profiles::Form::named(form)?;
+            return Some(Self::Profile { profile_id: profile_id.to_owned(), form });
+        }
         let session_id = session_id.to_owned();
         match rest.split_once('/') {
             None => (rest == "state").then_some(Self::State { session_id }),
@@ -152,10 +167,14 @@ impl McpServer {
             .with_title("A model's source")
             .with_description("The source of a loaded model, as export_model_xml gives it.")
             .with_mime_type(XML);
+        let profile = ResourceTemplate::new(PROFILE_TEMPLATE, "profile")
+            .with_title("A profile")
+            .with_description("A cpu profile as txt, svg, pb (pprof) or json (speedscope).");
         let all = [
             (Toolset::Simulation, state),
             (Toolset::Editing, model),
             (Toolset::Analysis, recording),
+            (Toolset::Profiling, profile),
         ];
         let offered = all.into_iter().filter(|(toolset, _)| self.has(*toolset));
         offered.map(|(_, template)| template).collect()
@@ -184,6 +203,7 @@ impl McpServer {
             Address::State { .. } => self.has(Toolset::Simulation),
             Address::Recording { .. } => self.has(Toolset::Analysis),
             Address::Model { .. } => self.has(Toolset::Editing),
+            Address::Profile { .. } => self.has(Toolset::Profiling),
             Address::PoolStats => self.has(Toolset::Pool),
         };
         offered.then_some(address)
@@ -201,6 +221,12 @@ impl McpServer {
                 let read = recordings::read(&session, recording_id, *format, *rows);
                 let bytes = caller.unless_withdrawn(read).await?;
                 return Ok(recording(*format, bytes, uri));
+            }
+            Address::Profile { profile_id, form } => {
+                let (job, form) = (self.profiles().get(&caller.tenant, profile_id)?, *form);
+                let read = tokio::task::spawn_blocking(move || job.read(form)).await;
+                let bytes = read.map_err(|_panic| Refusal::internal())??;
+                return Ok(profile(form, bytes, uri));
             }
             Address::Sessions => {
                 let sessions = self.sessions().list(&caller.tenant);
@@ -262,6 +288,11 @@ impl McpServer {
                 let (_, model) = session.held_model(Some(model_id)).ok()?;
                 model.key.hash(&mut mark);
             }
+            // Once there is one it stays as it is.
+            Address::Profile { profile_id, .. } => {
+                let job = self.profiles().get(tenant, profile_id).ok()?;
+                job.outcome().is_some().hash(&mut mark);
+            }
             Address::PoolStats => {
                 for session in self.sessions().all() {
                     mark_session(&session, &mut mark);
@@ -285,6 +316,16 @@ pub(super) fn recording(format: Format, bytes: Vec<u8>, uri: &str) -> ResourceCo
         ResourceContents::blob(STANDARD.encode(bytes), uri)
     };
     contents.with_mime_type(format.media_type())
+}
+
+/// A profile as a resource: text as it is, anything else in base64.
+pub(super) fn profile(form: profiles::Form, bytes: Vec<u8>, uri: &str) -> ResourceContents {
+    let contents = if form.is_text() {
+        ResourceContents::text(String::from_utf8_lossy(&bytes), uri)
+    } else {
+        ResourceContents::blob(STANDARD.encode(bytes), uri)
+    };
+    contents.with_mime_type(form.media_type())
 }
 
 fn write(value: &impl Serialize) -> Result<String, Refusal> {

@@ -22,6 +22,7 @@ mod parallel;
 mod pictures;
 mod performance;
 pub(super) mod pool;
+mod profiling;
 mod recordings;
 mod runs;
 mod server;
@@ -93,6 +94,7 @@ pub(super) const FAMILIES: &[Family] = &[
     family("Viewer", Some(Toolset::Simulation), McpServer::viewer_tools),
     family("Performance", Some(Toolset::Performance), McpServer::performance_tools),
     family("Monitoring", Some(Toolset::Performance), McpServer::monitoring_tools),
+    family("Profiling", Some(Toolset::Profiling), McpServer::profiling_tools),
     family("Pool", Some(Toolset::Pool), McpServer::pool_tools).needs(Scope::AdministerPool),
 ];
 

@@ -97,8 +97,19 @@ impl Usage {
 /// Whether a call leaves everything as it is. What is not known to do so may change something:
 /// then subscribers look once too often.
 pub(super) fn only_looks(request: &Request) -> bool {
-    use Request::{DescribeModel, GetState, ListModels, Listen, SaveModel};
-    matches!(request, DescribeModel(_) | GetState(_) | ListModels(_) | Listen(_) | SaveModel(_))
+    use Request::{
+        DescribeModel, GetState, ListModels, Listen, MeasureMemory, SaveModel, TimePhases,
+    };
+    matches!(
+        request,
+        DescribeModel(_)
+            | GetState(_)
+            | ListModels(_)
+            | Listen(_)
+            | MeasureMemory(_)
+            | SaveModel(_)
+            | TimePhases(_)
+    )
 }
 
 /// A session in use, from the beginning of a call to its end.

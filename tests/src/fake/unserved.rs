@@ -5,8 +5,8 @@
 use simward_protocol::call::{Call, Serve};
 use simward_protocol::fault::Fault;
 use simward_protocol::{
-    actuation, analysis, diagnose, editing, model, modify, motion, observe, recording, rollout,
-    sweep, viewer,
+    actuation, analysis, diagnose, editing, model, modify, motion, observe, profiling, recording,
+    rollout, sweep, viewer,
 };
 
 use super::world::World;
@@ -57,4 +57,6 @@ unserved! {
     recording::StartRecording,
     recording::AttachRecording,
     recording::StopRecording,
+    profiling::TimePhases,
+    profiling::MeasureMemory,
 }

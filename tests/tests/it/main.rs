@@ -39,6 +39,7 @@ mod package;
 mod parallel;
 mod pictures;
 mod pool;
+mod profiling;
 mod quotas;
 mod recordings;
 mod recovery;

@@ -29,7 +29,7 @@ fn is_debian() -> bool {
 fn package(folder: &Path) -> std::path::PathBuf {
     let built = folder.join("built");
     fs::create_dir(&built).unwrap();
-    for program in ["simward", "simward-worker", "simward-renderer"] {
+    for program in ["simward", "simward-worker", "simward-renderer", "simward-profiler"] {
         symlink("/bin/true", built.join(program)).unwrap();
     }
     said(
@@ -66,6 +66,7 @@ fn the_package_has_all_that_a_service_and_its_operator_need() {
         "-rw-r--r-- root/root /usr/share/doc/simward/changelog.gz",
         "-rw-r--r-- root/root /usr/share/doc/simward/copyright",
         "-rw-r--r-- root/root /usr/share/doc/simward/examples/privileged.conf",
+        "-rw-r--r-- root/root /usr/share/doc/simward/examples/profiling.conf",
         "-rw-r--r-- root/root /usr/share/man/man1/simward-serve.1.gz",
     ] {
         let (mode, path) = file.split_once(" /").unwrap();

@@ -52,7 +52,7 @@ const LAYERS: [&[&str]; 12] = [
     &["cli", "doctor", "demo", "daemon", "service", "config", "reload"],
     &["http", "stdio", "admin"],
     &["mcp"],
-    &["telemetry", "metrics", "terminate", "models", "pictures", "recordings", "runs"],
+    &["telemetry", "metrics", "terminate", "models", "pictures", "profiles", "recordings", "runs"],
     &["sessions"],
     &["session"],
     &["compiler", "renderer", "sources", "uploads"],

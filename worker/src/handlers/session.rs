@@ -51,6 +51,7 @@ impl Serve<CloseSession> for World {
         self.shared.told.close(slot);
         self.runs.retain(|run| run.slot != slot);
         self.finished.retain(|(of, _), _| *of != slot);
+        self.timing.end(slot);
         self.shared.pulse.runs(!self.runs.is_empty());
         self.shared.stage.shut(slot);
         if let Some(port) = closed.port {

@@ -395,10 +395,12 @@ impl Simulation {
     fn derive(&mut self) {
         let kept = self.data.state(INTEGRATION);
         let counts = self.counts();
+        let timed = self.data.timer().clone();
         self.data.forward();
         // The lengths agree because the state came from the same data just now.
         self.data.set_state(&kept, INTEGRATION).ok();
-        // Warnings of the look itself are not the simulation's.
+        // Warnings and time of the look itself are not the simulation's.
+        *self.data.timer_mut() = timed;
         self.forget_counts();
         self.diverged = 0;
         self.counts = counts;

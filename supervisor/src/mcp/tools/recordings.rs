@@ -193,7 +193,10 @@ struct CompareArgs {
 }
 
 /// A result with something to look at beside it.
-fn with_content<T: Serialize>(result: &T, more: ContentBlock) -> Result<CallToolResult, Refusal> {
+pub(super) fn with_content<T: Serialize>(
+    result: &T,
+    more: ContentBlock,
+) -> Result<CallToolResult, Refusal> {
     let value = serde_json::to_value(result).map_err(|_bad| Refusal::internal())?;
     let mut result = CallToolResult::structured(value);
     result.content.push(more);

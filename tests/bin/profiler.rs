@@ -1,0 +1,7 @@
+//! The profiler under test.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    simward_profiler::main()
+}
