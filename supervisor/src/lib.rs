@@ -4,7 +4,7 @@
 //! process. Modules may import from those listed after them, never from those listed before, and a
 //! test checks it:
 //! wiring (`cli`, [`doctor`], `demo`, `daemon`, `service`, `reload`, [`config`]) → [`http`], `stdio`, [`admin`] → [`mcp`] →
-//! [`telemetry`], [`metrics`], [`terminate`], [`models`], [`pictures`], [`recordings`], [`runs`] → [`sessions`] →
+//! [`alerts`], [`telemetry`], [`metrics`], [`terminate`], [`models`], [`pictures`], [`recordings`], [`runs`] → [`sessions`] →
 //! [`session`] → [`compiler`], [`renderer`], [`sources`], [`uploads`] → [`worker`] → [`pool`] → [`store`], [`auth`], [`audit`] →
 //! [`scenes`], [`tenants`], [`limits`], [`code`], `handle`, `whole`, `remote`.
 
@@ -24,6 +24,7 @@ mod stdio;
 
 pub mod mcp;
 
+pub mod alerts;
 pub mod metrics;
 pub mod models;
 pub mod pictures;
