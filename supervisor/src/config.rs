@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    audit, auth, compiler, http, mcp, metrics, pool, renderer, runs, sessions, sources, store,
-    uploads,
+    alerts, audit, auth, compiler, http, mcp, metrics, pool, renderer, runs, sessions, sources,
+    store, uploads,
 };
 
 /// Everything that the daemon may be told.
@@ -49,6 +49,8 @@ pub struct Config {
     pub uploads: uploads::Config,
     /// What is kept, and how.
     pub store: store::Config,
+    /// Rules about what is measured.
+    pub alerts: alerts::Config,
 }
 
 /// What is logged, to standard error.
@@ -190,6 +192,9 @@ impl Config {
             ("render.idle_timeout_secs", self.render.idle_timeout_secs),
             ("uploads.keep_secs", self.uploads.keep_secs),
             ("http.drain_secs", self.http.drain_secs),
+            ("alerts.interval_secs", self.alerts.interval_secs),
+            ("alerts.exec_timeout_secs", self.alerts.exec_timeout_secs),
+            ("alerts.webhook.timeout_secs", self.alerts.webhook.timeout_secs),
             ("http.legacy_idle_secs", self.http.legacy_idle_secs),
         ];
         for (key, secs) in durations {
@@ -225,6 +230,8 @@ impl Config {
             }
         }
         self.check_models()?;
+        let check = self.alerts.check();
+        check.map_err(|(key, problem)| Error::Unusable { key, problem })?;
         self.check_bounds()?;
         let rest_secs = self.pool.ports.rest_secs;
         if !(0.0..=DURATION_SECS_MAX).contains(&rest_secs) {

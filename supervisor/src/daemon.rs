@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -9,6 +10,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Place};
+use crate::alerts::Alerts;
+use crate::alerts::live::Live;
 use crate::audit::Audit;
 use crate::auth::{self, Auth};
 use crate::compiler::Compiler;
@@ -49,8 +52,11 @@ pub(crate) async fn serve_http<S: Served>(
     let folder = config.store.durable.then(|| state_dir(&config).join("store"));
     let store = Store::open(folder.as_deref(), &config.store)?;
     let (sessions, watch) = open(&config, store).await?;
-    let admin = admin::serve(&place, sessions.clone(), watch.clone())?;
+    let kept = config.store.durable.then(|| state_dir(&config));
+    let alerts = open_alerts(&config, kept.as_deref(), &sessions, &audit)?;
+    let admin = admin::serve(&place, sessions.clone(), watch.clone(), alerts.clone())?;
     let stop = stop_on_signals()?;
+    let looking = tokio::spawn(alerts.clone().run(stop.clone()));
     let url = endpoint.url()?;
     let (running, tls) = (config.clone(), endpoint.tls().cloned());
     Reload { auth: auth.clone(), tls, running, reread }.on(hangups);
@@ -61,13 +67,15 @@ pub(crate) async fn serve_http<S: Served>(
         let metrics = metrics.as_ref().and_then(|listener| listener.local_addr().ok());
         announce(&address.to_string(), &url, metrics);
     }
-    let server = extend(mcp(&config, &sessions, watch, audit.clone(), &stop));
+    let server = extend(mcp(&config, &sessions, (watch, alerts), audit.clone(), &stop));
     if let Some(listener) = metrics {
         let metrics = Metrics::new(server.ours().calls(), sessions.clone(), audit.clone());
         tokio::spawn(http::serve_pages(listener, metrics.router(), stop.clone()));
     }
     service::ready(url, sessions.clone(), stop.clone());
     endpoint.serve(server, sessions.clone(), auth, stop).await;
+    // Sessions that end with the daemon are not gone.
+    looking.await.ok();
     sessions.close_all().await;
     audit.close();
     tracing::info!("stopped");
@@ -80,10 +88,14 @@ pub(crate) async fn serve_stdio(config: Config) -> anyhow::Result<()> {
     // A client's daemon keeps sessions as long as it lives, and no longer.
     let store = Store::open(None, &config.store)?;
     let (sessions, watch) = open(&config, store).await?;
-    let _admin = admin::serve(&place, sessions.clone(), watch.clone())?;
-    let stop = stop_on_signals()?;
     let audit = open_audit(&config)?;
-    let server = mcp(&config, &sessions, watch, audit.clone(), &stop);
+    let alerts = open_alerts(&config, None, &sessions, &audit)?;
+    let _admin = admin::serve(&place, sessions.clone(), watch.clone(), alerts.clone())?;
+    let stop = stop_on_signals()?;
+    let looking = CancellationToken::new();
+    let _looking = looking.clone().drop_guard();
+    tokio::spawn(alerts.clone().run(looking));
+    let server = mcp(&config, &sessions, (watch, alerts), audit.clone(), &stop);
     let served = stdio::serve(server, sessions.clone(), stop).await;
     sessions.close_all().await;
     audit.close();
@@ -96,10 +108,20 @@ fn open_audit(config: &Config) -> anyhow::Result<Audit> {
         .with_context(|| format!("the audit cannot be written to {}", path.display()))
 }
 
+fn open_alerts(
+    config: &Config,
+    folder: Option<&Path>,
+    sessions: &Sessions,
+    audit: &Audit,
+) -> anyhow::Result<Alerts> {
+    let readings = Arc::new(Live::new(sessions.clone()));
+    Alerts::open(config.alerts.clone(), folder, sessions.clone(), audit.clone(), readings)
+}
+
 fn mcp(
     config: &Config,
     sessions: &Sessions,
-    watch: Watch,
+    (watch, alerts): (Watch, Alerts),
     audit: Audit,
     stop: &CancellationToken,
 ) -> McpServer {
@@ -108,7 +130,7 @@ fn mcp(
     let folder = config.store.durable.then(|| state_dir(config));
     let uploads = Uploads::new(config.uploads.clone(), folder);
     let sessions = sessions.clone();
-    let behind = Behind { sessions, models, uploads, runs, watch, audit };
+    let behind = Behind { sessions, models, uploads, runs, watch, alerts, audit };
     McpServer::new(&config.mcp, behind, stop.clone())
 }
 

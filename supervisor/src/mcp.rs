@@ -43,6 +43,7 @@ use self::subscriptions::Subscriptions;
 pub use self::toolsets::{Config, Toolset};
 pub use self::trail::Origin;
 use self::trail::Trail;
+use crate::alerts::Alerts;
 use crate::audit::Audit;
 use crate::auth::{Principal, Scope};
 use crate::metrics::Calls;
@@ -77,6 +78,7 @@ struct Inner {
     calls: Calls,
     questions: Questions,
     watch: Watch,
+    alerts: Alerts,
     subscriptions: Subscriptions,
     started: Instant,
     /// The daemon stops.
@@ -96,6 +98,8 @@ pub struct Behind {
     pub runs: Runs,
     /// What is measured of processes.
     pub watch: Watch,
+    /// Rules about that, and what they have found.
+    pub alerts: Alerts,
     /// Who did what.
     pub audit: Audit,
 }
@@ -103,7 +107,7 @@ pub struct Behind {
 impl McpServer {
     /// A server in front of these sessions, until `stop`.
     pub fn new(config: &Config, behind: Behind, stop: CancellationToken) -> Self {
-        let Behind { sessions, models, uploads, runs, watch, audit } = behind;
+        let Behind { sessions, models, uploads, runs, watch, alerts, audit } = behind;
         let router = tools::of(&config.toolsets);
         let introduction = introduction(&router);
         let tools = router.list_all();
@@ -120,6 +124,7 @@ impl McpServer {
             questions: Questions::new(),
             runs,
             watch,
+            alerts,
             subscriptions: Subscriptions::default(),
             started: Instant::now(),
             stop,
@@ -138,6 +143,10 @@ impl McpServer {
 
     fn runs(&self) -> &Runs {
         &self.inner.runs
+    }
+
+    fn alerts(&self) -> &Alerts {
+        &self.inner.alerts
     }
 
     fn models(&self) -> &Models {

@@ -9,22 +9,22 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use self::page::Page;
+use super::error::BookError;
 use super::readings::Reading;
 use super::rule::{Owner, Rule};
 use super::state::{Effect, Input, Moment, State, Why, next};
-use crate::code::Code;
 
 /// How much there may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// Rules in all, those of the configuration left out.
     pub rules_max: usize,
-    /// Rules of one owner, those of the configuration left out.
-    pub rules_per_owner_max: usize,
+    /// Rules of one tenant.
+    pub rules_per_tenant_max: usize,
     /// Alerts that are pending or fire, of all rules.
     pub active_max: usize,
-    /// Those of one owner's rules.
-    pub active_per_owner_max: usize,
+    /// Those of one tenant's rules.
+    pub active_per_tenant_max: usize,
     /// Alerts that are over, of one owner's rules.
     pub history_per_owner_max: usize,
 }
@@ -109,43 +109,6 @@ pub struct Event {
     pub at_secs: f64,
 }
 
-/// Something that cannot be written into the book.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BookError {
-    /// There are enough rules.
-    #[error("there may be {max} rules {whose}, and there are")]
-    Full {
-        /// How many there may be.
-        max: usize,
-        /// Of whom.
-        whose: &'static str,
-    },
-    /// Only the configuration can change it.
-    #[error("the rule `{0}` stands in the server's configuration, and is changed only there")]
-    Configured(String),
-    /// There is no such rule.
-    #[error("there is no rule `{0}`")]
-    Unknown(String),
-    /// There are enough silences.
-    #[error("there may be {SILENCES_PER_OWNER_MAX} silences at a time, and there are")]
-    SilencesFull,
-}
-
-impl Code for BookError {
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Full { .. } | Self::SilencesFull => "limit_exceeded",
-            Self::Configured(_) => "rule_configured",
-            Self::Unknown(_) => "rule_unknown",
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        matches!(self, Self::Unknown(_))
-            .then(|| "get_performance_alerts lists the rules".to_owned())
-    }
-}
-
 /// The book.
 #[derive(Debug)]
 pub struct Book {
@@ -217,6 +180,15 @@ impl Book {
             Some(rule) if rule.is_configured => Err(BookError::Configured(name.to_owned())),
             Some(_) => Ok(self.take_out(&key, now_secs)),
         }
+    }
+
+    /// Takes a change back that could not be written down.
+    pub fn put_back(&mut self, key: Key, before: Option<Arc<Rule>>) {
+        match before {
+            Some(rule) => self.rules.insert(key, rule),
+            None => self.rules.remove(&key),
+        };
+        self.is_new = true;
     }
 
     /// Tells nobody of something for a while.
@@ -486,10 +458,11 @@ impl Book {
     }
 
     fn has_room(&self, owner: &Owner) -> Result<(), BookError> {
-        let Bounds { rules_max, rules_per_owner_max, .. } = self.bounds;
+        let Bounds { rules_max, rules_per_tenant_max, .. } = self.bounds;
         let others = || self.rules.values().filter(|rule| !rule.is_configured);
-        if rules_per_owner_max <= others().filter(|rule| rule.owner == *owner).count() {
-            return Err(BookError::Full { max: rules_per_owner_max, whose: "of one owner" });
+        let own = others().filter(|rule| rule.owner == *owner).count();
+        if *owner != Owner::Fleet && rules_per_tenant_max <= own {
+            return Err(BookError::Full { max: rules_per_tenant_max, whose: "of one tenant" });
         }
         if rules_max <= others().count() {
             return Err(BookError::Full { max: rules_max, whose: "in all" });
@@ -499,7 +472,7 @@ impl Book {
 
     fn has_room_for_another(&self, owner: &Owner) -> bool {
         let own = self.counts.get(owner).copied().unwrap_or_default();
-        own < self.bounds.active_per_owner_max
+        (*owner == Owner::Fleet || own < self.bounds.active_per_tenant_max)
             && self.counts.values().sum::<usize>() < self.bounds.active_max
     }
 }

@@ -137,18 +137,33 @@ pub enum Why {
     RuleRemoved,
 }
 
+impl Why {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Over => "over",
+            Self::NoData => "no_data",
+            Self::Gone => "gone",
+            Self::RuleChanged => "rule_changed",
+            Self::RuleRemoved => "rule_removed",
+        }
+    }
+}
+
 /// Decides what follows from a look.
 pub fn next(state: State, input: Input, at: Moment, terms: &Terms) -> (State, Vec<Effect>) {
     match (state, meaning(input, terms.no_data)) {
         (State::Firing(firing), Meaning::Ends(why)) => resolve(firing, why),
         (_, Meaning::Ends(_)) => (State::Inactive, Vec::new()),
 
-        (State::Inactive, Meaning::Holds) => pend(at.now_secs, at, terms),
+        (State::Inactive, Meaning::Holds | Meaning::Assumed) => pend(at.now_secs, at, terms),
         (State::Inactive, Meaning::Lingers | Meaning::Over(_) | Meaning::Unknown) => {
             (State::Inactive, Vec::new())
         }
 
-        (State::Pending { since_secs }, Meaning::Holds) => pend(since_secs, at, terms),
+        (State::Pending { since_secs }, Meaning::Holds | Meaning::Assumed) => {
+            pend(since_secs, at, terms)
+        }
         (State::Pending { .. }, Meaning::Lingers | Meaning::Over(_)) => {
             (State::Inactive, Vec::new())
         }
@@ -160,7 +175,8 @@ pub fn next(state: State, input: Input, at: Moment, terms: &Terms) -> (State, Ve
             let (firing, mut effects) = tell(firing, at, terms);
             (State::Firing(act(firing, at, &mut effects)), effects)
         }
-        (State::Firing(firing), Meaning::Lingers) => {
+        // Nothing is done about what nobody has seen.
+        (State::Firing(firing), Meaning::Lingers | Meaning::Assumed) => {
             let (firing, effects) = tell(Firing { calm_since_secs: None, ..firing }, at, terms);
             (State::Firing(firing), effects)
         }
@@ -176,6 +192,8 @@ pub fn next(state: State, input: Input, at: Moment, terms: &Terms) -> (State, Ve
 #[derive(Clone, Copy, Debug)]
 enum Meaning {
     Holds,
+    /// Nobody has seen it, and the rule says that it holds then.
+    Assumed,
     /// No reason to fire, and none to stop.
     Lingers,
     Over(Why),
@@ -185,7 +203,8 @@ enum Meaning {
 
 fn meaning(input: Input, no_data: NoData) -> Meaning {
     match (input, no_data) {
-        (Input::Holds, _) | (Input::NoData, NoData::Alert) => Meaning::Holds,
+        (Input::Holds, _) => Meaning::Holds,
+        (Input::NoData, NoData::Alert) => Meaning::Assumed,
         (Input::Band, _) => Meaning::Lingers,
         (Input::Calm, _) => Meaning::Over(Why::Over),
         (Input::NoData, NoData::Ok) => Meaning::Over(Why::NoData),

@@ -10,6 +10,7 @@
 )]
 
 mod actuation;
+mod alerts;
 mod analysis;
 mod editing;
 mod lean;
@@ -91,6 +92,7 @@ pub(super) const FAMILIES: &[Family] = &[
     family("Pictures", Some(Toolset::Simulation), McpServer::picture_tools),
     family("Viewer", Some(Toolset::Simulation), McpServer::viewer_tools),
     family("Performance", Some(Toolset::Performance), McpServer::performance_tools),
+    family("Alerts", Some(Toolset::Performance), McpServer::alert_tools),
     family("Pool", Some(Toolset::Pool), McpServer::pool_tools).needs(Scope::AdministerPool),
 ];
 

@@ -102,7 +102,8 @@ impl Watch {
         Processes { processes }
     }
 
-    fn look_at(&self, sessions: &[Session]) -> Vec<ProcessReport> {
+    /// The same at once, for whoever may wait for files.
+    pub(crate) fn look_at(&self, sessions: &[Session]) -> Vec<ProcessReport> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = HashMap::with_capacity(sessions.len());
         let reports = sessions.iter().map(|session| report(session, &last, &mut next)).collect();

@@ -9,9 +9,9 @@ const METRICS: [MetricInfo; 1] =
 
 const BOUNDS: Bounds = Bounds {
     rules_max: 5,
-    rules_per_owner_max: 3,
+    rules_per_tenant_max: 3,
     active_max: 6,
-    active_per_owner_max: 4,
+    active_per_tenant_max: 4,
     history_per_owner_max: 3,
 };
 
