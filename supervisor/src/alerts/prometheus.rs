@@ -105,7 +105,8 @@ fn entry(yaml: &mut String, rule: &Rule) {
     let expression = expression(&rule.question(), rule.operator, rule.value);
     // Writing to a string does not fail. A text in JSON is one in YAML.
     let mut line = |indent: usize, key: &str, value: String| {
-        writeln!(yaml, "{:indent$}{key}: {value}", "").ok();
+        let gap = if value.is_empty() { "" } else { " " };
+        writeln!(yaml, "{:indent$}{key}:{gap}{value}", "").ok();
     };
     line(6, "- alert", quoted(&rule.name));
     line(8, "expr", quoted(&expression));

@@ -75,6 +75,7 @@ fn no_tool_says_that_it_did_something_where_there_is_nothing() {
         "create_session",
         "fork_session",
         "get_loaded_models",
+        "get_performance_alerts",
         "get_process_pool_stats",
         "get_resource_usage",
         "get_server_info",

@@ -52,7 +52,7 @@ const LAYERS: [&[&str]; 11] = [
     &["cli", "doctor", "demo", "daemon", "service", "config", "reload"],
     &["http", "stdio", "admin"],
     &["mcp"],
-    &["telemetry", "metrics", "terminate", "models", "pictures", "recordings", "runs"],
+    &["alerts", "telemetry", "metrics", "terminate", "models", "pictures", "recordings", "runs"],
     &["sessions"],
     &["session"],
     &["compiler", "renderer", "sources", "uploads"],
