@@ -3,16 +3,25 @@
 //! Its owner was told before: by the alert, which says when, by `get_session_info`, and by the audit.
 
 use super::rule::{Action, Owner, Rule};
+use super::state::Input;
 use crate::code::chain;
 use crate::session::lifecycle::{Closed, State};
 use crate::session::{AwakeError, Session};
 use crate::sessions::Sessions;
+
+/// The metric that is looked at once more before anything is done.
+const IDLE: &str = "session_idle_secs";
 
 /// Does it. Tells what was done, or why not yet.
 pub(super) async fn act(sessions: &Sessions, rule: &Rule, id: &str) -> Result<String, String> {
     let Some(session) = find(sessions, &rule.owner, id) else {
         return Ok("gone already".to_owned());
     };
+    // Somebody may have used it since it was looked at.
+    let is_idle = || rule.judge(Some(session.idle().as_secs_f64())) == Input::Holds;
+    if rule.selection.metric == IDLE && !is_idle() {
+        return Err("it is in use again".to_owned());
+    }
     match rule.action {
         None | Some(Action::Warn) => Ok("warned".to_owned()),
         Some(Action::Hibernate) => match session.hibernate().await {
@@ -56,7 +65,7 @@ async fn unused(session: &Session) -> Result<(), String> {
 
 fn reason(rule: &Rule) -> Closed {
     match (rule.selection.metric.as_str(), &rule.owner) {
-        ("session_idle_secs", _) => Closed::Idle,
+        (IDLE, _) => Closed::Idle,
         ("session_age_secs", _) => Closed::Aged,
         (_, Owner::Tenant(_)) => Closed::ByOwner,
         (_, Owner::Fleet) => Closed::Terminated,

@@ -29,6 +29,13 @@ pub struct Listing {
     pub notices_failed_total: u64,
 }
 
+impl Listing {
+    /// Whether anything has fired, or was about to.
+    pub fn is_of_anything(&self) -> bool {
+        !self.alerts.is_empty() || !self.history.is_empty()
+    }
+}
+
 impl Alerts {
     /// What there is to tell.
     pub fn list(&self, seen: &Seen, filter: &Filter) -> Listing {

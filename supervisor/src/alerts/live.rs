@@ -14,8 +14,8 @@ const SAMPLES_MAX: usize = 120;
 /// Series that are remembered. What is more is looked at, and has no past.
 const SERIES_MAX: usize = 20_000;
 
-/// Two looks closer than this are one.
-const LOOK_SECS: f64 = 0.4;
+/// Two looks closer than this are one: those of one round.
+const LOOK_SECS: f64 = 0.05;
 
 const SESSION: &[&str] = &["session_id", "tenant"];
 

@@ -110,7 +110,9 @@ fn entry(yaml: &mut String, rule: &Rule) {
     };
     line(6, "- alert", quoted(&rule.name));
     line(8, "expr", quoted(&expression));
-    line(8, "for", duration(rule.for_secs));
+    if 0.0 < rule.for_secs {
+        line(8, "for", duration(rule.for_secs));
+    }
     if 0.0 < rule.keep_firing_secs {
         line(8, "keep_firing_for", duration(rule.keep_firing_secs));
     }
@@ -153,6 +155,19 @@ fn duration(secs: f64) -> String {
     if millis % 1000.0 == 0.0 { format!("{}s", millis / 1000.0) } else { format!("{millis}ms") }
 }
 
+/// A duration of Prometheus's in seconds, to the millisecond.
+fn secs(text: Option<&str>) -> Result<f64, String> {
+    let text = text.map_or("0", str::trim);
+    let secs = match text.parse::<f64>() {
+        Ok(secs) => secs,
+        // Prometheus takes it here, and nowhere else.
+        Err(_) if text == "0s" => 0.0,
+        Err(_) => promql_parser::util::parse_duration(text)?.as_secs_f64(),
+    };
+    let millis = (secs * 1000.0).round();
+    if millis.is_finite() { Ok(millis / 1000.0) } else { Err(format!("`{text}` is no duration")) }
+}
+
 #[derive(Debug, Deserialize)]
 struct File {
     #[serde(default)]
@@ -187,10 +202,6 @@ impl Entry {
     fn read(self) -> Result<(Spec, Vec<String>), String> {
         let Some(name) = self.alert else { return Err("it records, and alerts of nothing".into()) };
         let (selection, operator, value) = expression::read(&self.expr)?;
-        let secs = |text: Option<String>| {
-            let parsed = text.map(|text| promql_parser::util::parse_duration(&text));
-            parsed.transpose().map(|held| held.unwrap_or_default().as_secs_f64())
-        };
         let (mut severity, mut runbook, mut lost) = (Severity::default(), None, Vec::new());
         for (key, value) in self.labels {
             match (key.as_str(), value.as_str()) {
@@ -215,8 +226,8 @@ impl Entry {
             operator,
             value,
             epsilon: Some(0.0),
-            for_secs: Some(secs(self.held)?),
-            keep_firing_secs: Some(secs(self.keep_firing_for)?),
+            for_secs: Some(secs(self.held.as_deref())?),
+            keep_firing_secs: Some(secs(self.keep_firing_for.as_deref())?),
             severity,
             no_data: NoData::Ok,
             runbook,

@@ -138,7 +138,7 @@ fn a_session_that_is_drained_is_closed_only_once_its_simulation_is_over() {
     let mut client = daemon.client();
     let id = session(&mut client);
     client.tool("create_scene", json!({ "session_id": id, "scene": "pendulum" })).unwrap();
-    client.tool("run_simulation", json!({ "session_id": id })).unwrap();
+    client.tool("run_simulation", json!({ "session_id": id, "duration_secs": 3600 })).unwrap();
     let asked = json!({ "age_secs": 0.1, "action": "drain", "grace_secs": 1 });
     client.tool("enable_auto_cleanup", asked).unwrap();
     let tried = wait_for("a try", || {

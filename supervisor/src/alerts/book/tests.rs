@@ -1,3 +1,5 @@
+//! Rules, what they find, silences and bounds, across restarts.
+
 use proptest::prelude::*;
 
 use super::*;

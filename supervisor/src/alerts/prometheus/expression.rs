@@ -18,7 +18,10 @@ pub(super) fn read(text: &str) -> Result<(Selection, Operator, f64), String> {
     if BYTES_MAX < text.len() {
         return Err(format!("its expression has more than {BYTES_MAX} bytes"));
     }
-    let parsed = parse(text).map_err(|error| format!("its expression is none: {error}"))?;
+    // It panics at durations that are longer than a duration can be.
+    let parsed = std::panic::catch_unwind(|| parse(text))
+        .unwrap_or_else(|_panic| Err("a number in it is too large".to_owned()));
+    let parsed = parsed.map_err(|error| format!("its expression is none: {error}"))?;
     let Expr::Binary(binary) = bare(&parsed) else {
         return Err("it is not one selection compared with one number".to_owned());
     };

@@ -1,3 +1,5 @@
+//! What of rules Prometheus and we can say to each other.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -106,6 +108,24 @@ fn what_is_no_file_of_rules_is_refused() {
     let deep = format!("load > {}1{}", "(".repeat(900), ")".repeat(900));
     let nested = format!("groups:\n  - rules:\n      - alert: a\n        expr: {deep}\n");
     assert_eq!(read(&nested).unwrap().rules.len(), 1);
+}
+
+#[test]
+fn durations_that_cannot_be_are_refused_and_break_nothing() {
+    for held in ["-1", "nan", "inf", "1e300s", "x", "-5m", "99999999999999999999y"] {
+        let yaml = format!(
+            "groups:\n  - rules:\n      - alert: a\n        expr: load > 1\n        for: {held}\n"
+        );
+        let read = read(&yaml).unwrap();
+        let spec = read.rules.into_iter().next();
+        let rule = spec.map(|spec| Rule::new(Owner::Fleet, spec, &METRICS));
+        assert!(rule.is_none_or(|rule| rule.is_err()), "{held}");
+    }
+    for window in ["1e400", "-1", "nan", "inf", "99999999999999999999y", "0s", "1ms"] {
+        expression::read(&format!("avg_over_time(load[{window}]) > 1")).unwrap_err();
+    }
+    assert_eq!(secs(Some("0")), Ok(0.0));
+    assert_eq!(secs(Some("1h1s")), Ok(3601.0));
 }
 
 proptest! {

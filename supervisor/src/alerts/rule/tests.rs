@@ -1,3 +1,5 @@
+//! What a rule may be, and what values mean to it.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Every cell of the table, and what holds whatever happens.
+
 use std::fmt::Write as _;
 
 use proptest::prelude::*;

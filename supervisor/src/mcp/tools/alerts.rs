@@ -4,7 +4,7 @@ use rmcp::handler::server::wrapper::{Json, Parameters};
 use rmcp::{tool, tool_router};
 use serde::{Deserialize, Serialize};
 
-use crate::alerts::report::{Filter, RuleReport};
+use crate::alerts::report::{Filter, RuleReport, Seen};
 use crate::alerts::rule::{Action, Owner, Severity, Spec};
 use crate::alerts::{Cleanup, Listing};
 use crate::auth::Scope;
@@ -12,6 +12,7 @@ use crate::mcp::McpServer;
 use crate::mcp::caller::Caller;
 use crate::mcp::refusal::Refusal;
 use crate::mcp::resources::seen_by;
+use crate::sessions;
 
 /// The most rules that one call sets or removes.
 const RULES_MAX: usize = 20;
@@ -172,8 +173,17 @@ impl McpServer {
         Parameters(args): Parameters<AlertsArgs>,
     ) -> Result<Json<Listing>, Refusal> {
         let AlertsArgs { rule, session_id, severity, max } = args;
-        let filter = Filter { rule, session_id, severity, max };
-        Ok(Json(self.alerts().list(&seen_by(&caller.principal), &filter)))
+        let seen = seen_by(&caller.principal);
+        let filter = Filter { rule, session_id: session_id.clone(), severity: None, max };
+        let listing = self.alerts().list(&seen, &Filter { severity, ..filter.clone() });
+        // What is told of a session that is gone is told; of one that never was, nothing is.
+        if let Some(id) = session_id
+            && !self.alerts().list(&seen, &Filter { rule: None, ..filter }).is_of_anything()
+            && !self.sees_session(&caller, &id)
+        {
+            return Err(sessions::Error::Unknown(id.chars().take(80).collect()).into());
+        }
+        Ok(Json(listing))
     }
 
     /// Hibernate, drain or close sessions that nobody uses or that are old, or only warn. A notice
@@ -201,6 +211,17 @@ impl McpServer {
         let cleanup = Cleanup { idle_secs, age_secs, action, grace_secs };
         let rules = self.alerts().clean_up(&owner, enabled.then_some(cleanup)).await?;
         Ok(Json(CleanupRules { rules }))
+    }
+}
+
+impl McpServer {
+    /// Whether there is a session of that handle, for the caller. Looking is no use of it.
+    fn sees_session(&self, caller: &Caller, id: &str) -> bool {
+        let sessions = match seen_by(&caller.principal) {
+            Seen::All => self.sessions().all(),
+            Seen::Of(_) => self.sessions().list(&caller.tenant),
+        };
+        sessions.iter().any(|session| *session.plan().id == *id)
     }
 }
 
