@@ -116,7 +116,9 @@ impl Alerts {
         let (book, acts) = (Mutex::new(book), Semaphore::new(ACTS_MAX));
         let writing = tokio::sync::Mutex::new(());
         let inner = Inner { config, book, readings, sessions, desk, document, writing, acts };
-        events.iter().for_each(|event| inner.desk.tell(event));
+        for event in &events {
+            inner.desk.tell(event);
+        }
         Ok(Self { inner: Arc::new(inner) })
     }
 

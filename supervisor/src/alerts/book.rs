@@ -16,6 +16,7 @@ use super::state::{Effect, Input, Moment, State, Why, next};
 
 /// How much there may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_field_names, reason = "limits end so everywhere")]
 pub struct Bounds {
     /// Rules in all, those of the configuration left out.
     pub rules_max: usize,

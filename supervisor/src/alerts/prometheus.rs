@@ -61,7 +61,7 @@ pub fn write<'a>(rules: impl IntoIterator<Item = &'a Rule>) -> Exported {
         count += 1;
     }
     if count == 0 {
-        yaml = "groups: []\n".to_owned();
+        "groups: []\n".clone_into(&mut yaml);
     }
     Exported { yaml, left_out }
 }

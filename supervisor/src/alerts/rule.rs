@@ -265,7 +265,7 @@ impl Rule {
     pub fn new(owner: Owner, spec: Spec, metrics: &[MetricInfo]) -> Result<Self, RuleError> {
         let (metric, aggregate) = meant(&spec.metric, &owner);
         let name = spec.name.unwrap_or_else(|| spec.metric.clone());
-        let epsilon = spec.epsilon.unwrap_or(1e-9 * spec.value.abs().max(1.0));
+        let epsilon = spec.epsilon.unwrap_or_else(|| 1e-9 * spec.value.abs().max(1.0));
         let selection = Selection {
             metric: metric.to_owned(),
             aggregate: spec.aggregate.unwrap_or(aggregate),

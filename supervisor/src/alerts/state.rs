@@ -31,6 +31,7 @@ pub enum State {
 /// An alert that fires.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "units are last in names everywhere")]
 pub struct Firing {
     /// Since when the condition holds.
     pub since_secs: f64,

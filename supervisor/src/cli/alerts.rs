@@ -1,13 +1,14 @@
 //! `simward alerts`: a running daemon's rules, and what they have found.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::print;
 use super::table::table;
@@ -145,14 +146,16 @@ impl Daemon {
     }
 }
 
+/// A rule that is written in one line.
+#[derive(Debug, Deserialize)]
+struct Line {
+    rule: Spec,
+}
+
 /// A rule as it is written in one line, or its name.
 fn spec(text: &str) -> anyhow::Result<Spec> {
     if !text.contains('=') {
         return Ok(Spec { name: Some(text.to_owned()), ..Spec::default() });
-    }
-    #[derive(serde::Deserialize)]
-    struct Line {
-        rule: Spec,
     }
     let line: Line = toml::from_str(&format!("rule = {{ {text} }}")).context("it is no rule")?;
     Ok(line.rule)
@@ -196,7 +199,8 @@ fn listing(listing: &Listing) -> String {
         text += &self::silence(silence);
     }
     if listing.items_cut != 0 {
-        text += &format!("{} entries more\n", listing.items_cut);
+        // Writing to a string does not fail.
+        writeln!(text, "{} entries more", listing.items_cut).ok();
     }
     text
 }
@@ -281,7 +285,7 @@ fn imported(imported: &Imported) -> String {
         ("left out", &imported.left_out),
     ] {
         for line in lines {
-            text += &format!("{what}: {line}\n");
+            writeln!(text, "{what}: {line}").ok();
         }
     }
     text
@@ -301,6 +305,6 @@ mod tests {
         let line = spec("metric = \"cpu\", value = 0.8, for_secs = 5.0").unwrap();
         assert_eq!((line.metric.as_str(), line.value, line.for_secs), ("cpu", 0.8, Some(5.0)));
         assert_eq!(spec("processor busy").unwrap().name.as_deref(), Some("processor busy"));
-        assert!(spec("metrik = \"cpu\"").is_err());
+        spec("metrik = \"cpu\"").unwrap_err();
     }
 }

@@ -146,7 +146,7 @@ impl McpServer {
         }
         let seat = Seats::take(self, &tenant, 1)?;
         let ended = CancellationToken::new();
-        let key = (tenant.clone(), conversation, uri.clone());
+        let key = (tenant, conversation, uri.clone());
         if let Some(before) =
             self.inner.subscriptions.table().legacy.insert(key.clone(), ended.clone())
         {

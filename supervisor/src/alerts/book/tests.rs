@@ -158,7 +158,7 @@ fn the_configuration_s_rules_are_its_own() {
     book.configure(vec![fleet("one"), fleet("two")], 0.0);
     let taken = book.set(fleet("one"), 0.0);
     assert_eq!(taken, Err(BookError::Configured("one".to_owned())));
-    assert!(book.remove(&Owner::Fleet, "one", 0.0).is_err());
+    book.remove(&Owner::Fleet, "one", 0.0).unwrap_err();
     look(&mut book, &[reading("ann", "sim_1", 0.9)], 1.0);
     let mut book = reopen(&book);
     let ended = book.configure(vec![fleet("two")], 2.0);

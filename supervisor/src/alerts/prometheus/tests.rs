@@ -99,11 +99,11 @@ groups:
 
 #[test]
 fn what_is_no_file_of_rules_is_refused() {
-    assert!(read("groups: 3").is_err());
-    assert!(read("groups:\n  - rules:\n      - alert: a\n        exprr: b").is_err());
-    assert!(read(&"x".repeat(TEXT_BYTES_MAX + 1)).is_err());
+    read("groups: 3").unwrap_err();
+    read("groups:\n  - rules:\n      - alert: a\n        exprr: b").unwrap_err();
+    read(&"x".repeat(TEXT_BYTES_MAX + 1)).unwrap_err();
     let many = "      - alert: a\n        expr: load > 1\n".repeat(RULES_MAX + 1);
-    assert!(read(&format!("groups:\n  - name: a\n    rules:\n{many}")).is_err());
+    read(&format!("groups:\n  - name: a\n    rules:\n{many}")).unwrap_err();
     assert_eq!(read("groups: []").unwrap(), Read::default());
     let deep = format!("load > {}1{}", "(".repeat(900), ")".repeat(900));
     let nested = format!("groups:\n  - rules:\n      - alert: a\n        expr: {deep}\n");
