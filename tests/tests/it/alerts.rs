@@ -1,5 +1,6 @@
 //! Rules: they fire, are told, survive the daemon, and act on real workers, notice first.
 
+use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -285,9 +286,11 @@ fn take(listener: &TcpListener, status: &str) -> Value {
     let mut mac = Hmac::<Sha256>::new_from_slice(b"hush").unwrap();
     mac.update(format!("{time}.").as_bytes());
     mac.update(&body);
-    let expected: String =
-        mac.finalize().into_bytes().iter().map(|it| format!("{it:02x}")).collect();
-    assert_eq!(signature, format!("sha256={expected}"));
+    let mut expected = "sha256=".to_owned();
+    for byte in mac.finalize().into_bytes() {
+        write!(expected, "{byte:02x}").unwrap();
+    }
+    assert_eq!(signature, expected);
     let answer = format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
     reader.get_mut().write_all(answer.as_bytes()).unwrap();
     serde_json::from_slice(&body).unwrap()
