@@ -3,6 +3,7 @@
 //! One JSON request on a line, one JSON answer on a line. The socket's folder belongs to the
 //! daemon's user alone, and every peer is checked besides.
 
+mod alerts;
 pub mod client;
 mod place;
 
@@ -17,14 +18,16 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::sync::Semaphore;
 
+pub use self::alerts::{AskAlerts, Imported};
 pub use self::place::{Place, default_state_dir, find};
+use crate::alerts::Alerts;
 use crate::code::{Code, chain};
 use crate::sessions::Sessions;
 use crate::telemetry::{PoolStats, Watch};
 use crate::terminate::{Target, restart, terminate};
 
 /// What an operator asks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]
 pub enum Ask {
     /// The pool at a glance.
@@ -40,6 +43,11 @@ pub enum Ask {
     Restart {
         /// A session's handle, or a process id.
         id: String,
+    },
+    /// Rules and alerts.
+    Alerts {
+        /// What of them.
+        about: AskAlerts,
     },
 }
 
@@ -68,13 +76,18 @@ const PEERS_MAX: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Serves operators until the returned guard is dropped.
-pub fn serve(place: &Place, sessions: Sessions, watch: Watch) -> anyhow::Result<Serving> {
+pub fn serve(
+    place: &Place,
+    sessions: Sessions,
+    watch: Watch,
+    alerts: Alerts,
+) -> anyhow::Result<Serving> {
     let path = place.socket();
     let listener = std::os::unix::net::UnixListener::bind(path)
         .with_context(|| format!("could not open the socket {}", path.display()))?;
     listener.set_nonblocking(true)?;
     let listener = Listener::try_from(std::os::fd::OwnedFd::from(listener))?;
-    let task = tokio::spawn(accept(listener, sessions, watch));
+    let task = tokio::spawn(accept(listener, Behind { sessions, watch, alerts }));
     Ok(Serving { task, path: path.to_owned() })
 }
 
@@ -99,7 +112,15 @@ impl Drop for Serving {
     }
 }
 
-async fn accept(listener: Listener, sessions: Sessions, watch: Watch) {
+/// What operators ask about.
+#[derive(Clone, Debug)]
+struct Behind {
+    sessions: Sessions,
+    watch: Watch,
+    alerts: Alerts,
+}
+
+async fn accept(listener: Listener, behind: Behind) {
     let room = std::sync::Arc::new(Semaphore::new(PEERS_MAX));
     loop {
         let Ok(stream) = listener.accept().await else {
@@ -108,9 +129,9 @@ async fn accept(listener: Listener, sessions: Sessions, watch: Watch) {
         };
         // Others wait in the backlog.
         let Ok(place) = std::sync::Arc::clone(&room).acquire_owned().await else { return };
-        let (sessions, watch) = (sessions.clone(), watch.clone());
+        let behind = behind.clone();
         tokio::spawn(async move {
-            if let Err(error) = serve_peer(stream, &sessions, &watch).await {
+            if let Err(error) = serve_peer(stream, &behind).await {
                 tracing::debug!(error = format!("{error:#}"), "an operator's request failed");
             }
             drop(place);
@@ -118,7 +139,7 @@ async fn accept(listener: Listener, sessions: Sessions, watch: Watch) {
     }
 }
 
-async fn serve_peer(stream: Stream, sessions: &Sessions, watch: &Watch) -> anyhow::Result<()> {
+async fn serve_peer(stream: Stream, behind: &Behind) -> anyhow::Result<()> {
     let credentials = stream.inner().peer_cred().context("the peer has no credentials")?;
     let own = nix::unistd::geteuid().as_raw();
     anyhow::ensure!(
@@ -135,7 +156,7 @@ async fn serve_peer(stream: Stream, sessions: &Sessions, watch: &Watch) -> anyho
             return Ok(());
         }
         let answer = match serde_json::from_slice::<Ask>(&line) {
-            Ok(ask) => carry_out(ask, sessions, watch).await?,
+            Ok(ask) => carry_out(ask, behind).await?,
             Err(error) => {
                 let (code, message) = ("invalid_request".to_owned(), error.to_string());
                 Answer::Refused { code, message }
@@ -147,7 +168,8 @@ async fn serve_peer(stream: Stream, sessions: &Sessions, watch: &Watch) -> anyho
     }
 }
 
-async fn carry_out(ask: Ask, sessions: &Sessions, watch: &Watch) -> anyhow::Result<Answer> {
+async fn carry_out(ask: Ask, behind: &Behind) -> anyhow::Result<Answer> {
+    let Behind { sessions, watch, alerts } = behind;
     Ok(Answer::Ok(match ask {
         Ask::Stats => serde_json::to_value(PoolStats::look(watch, sessions).await)?,
         Ask::List => serde_json::to_value(watch.look(sessions).await)?,
@@ -159,6 +181,7 @@ async fn carry_out(ask: Ask, sessions: &Sessions, watch: &Watch) -> anyhow::Resu
             Ok(restarted) => serde_json::to_value(restarted)?,
             Err(error) => return Ok(refused(&error)),
         },
+        Ask::Alerts { about } => return alerts::carry_out(about, alerts).await,
     }))
 }
 

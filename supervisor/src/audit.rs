@@ -1,5 +1,5 @@
-//! Who did what: one line of JSON for each call of a tool, each reading of a resource, and each caller
-//! that was turned away.
+//! Who did what: one line of JSON for each call of a tool, each reading of a resource, each caller
+//! that was turned away, and each alert.
 //! Never what a call carried.
 //!
 //! Callers hand a line over and go on. Where the thread that writes them cannot keep up, lines are
@@ -48,8 +48,8 @@ const TEXT_CHARS_MAX: usize = 128;
 pub struct Entry {
     /// When it ended.
     pub at: Timestamp,
-    /// `call` of a tool, `read` of a resource, `upload` of a file, or `denied` for one that was not let
-    /// in.
+    /// `call` of a tool, `read` of a resource, `upload` of a file, `denied` for one that was not let
+    /// in, or `alert` for what became of one.
     pub event: &'static str,
     /// Whose call it was.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,6 +69,9 @@ pub struct Entry {
     /// The session that it named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session_id: Option<String>,
+    /// The rule that is broken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
     /// `ok`, or why not: a refusal's code, or an HTTP status.
     pub outcome: String,
     /// How long it took, in milliseconds.
@@ -96,6 +99,7 @@ impl Entry {
             tool: None,
             resource: None,
             session_id: None,
+            rule: None,
             outcome: outcome.to_owned(),
             millis: 0.0,
             request_bytes: None,

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod alerts;
 mod generate;
 mod log;
 mod pool;
@@ -57,6 +58,8 @@ enum Command {
     },
     /// Look at a running daemon's processes, and end them.
     Pool(pool::PoolArgs),
+    /// Look at a running daemon's alerts, and at the rules behind them.
+    Alerts(alerts::AlertsArgs),
     /// Make, list and revoke the tokens with which clients call over HTTP.
     Token(token::TokenArgs),
     /// Try everything that the daemon needs, and say how to mend what is missing.
@@ -212,6 +215,7 @@ pub(crate) fn run<S: Served>(
             print(&config.to_toml());
         }
         Command::Pool(args) => pool::run(args)?,
+        Command::Alerts(args) => alerts::run(args)?,
         Command::Token(args) => token::run(args)?,
         Command::Doctor { common, json } => return block_on(doctor::run(common.load()?, json)),
         Command::Demo(args) => return block_on(demo::run(args)),

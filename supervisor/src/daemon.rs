@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -9,6 +10,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Place};
+use crate::alerts::Alerts;
+use crate::alerts::live::Live;
 use crate::audit::Audit;
 use crate::auth::{self, Auth};
 use crate::compiler::Compiler;
@@ -51,8 +54,12 @@ pub(crate) async fn serve_http<S: Served>(
     let folder = config.store.durable.then(|| state_dir(&config).join("store"));
     let store = Store::open(folder.as_deref(), &config.store)?;
     let (sessions, watch) = open(&config, store).await?;
-    let admin = admin::serve(&place, sessions.clone(), watch.clone())?;
+    let kept = config.store.durable.then(|| state_dir(&config));
+    let monitor = measure(&config, &sessions, Some(&state_dir(&config)))?;
+    let alerts = open_alerts(&config, kept.as_deref(), &monitor, &sessions, &audit)?;
+    let admin = admin::serve(&place, sessions.clone(), watch.clone(), alerts.clone())?;
     let stop = stop_on_signals()?;
+    let looking = tokio::spawn(alerts.clone().run(stop.clone()));
     let url = endpoint.url()?;
     let (running, tls) = (config.clone(), endpoint.tls().cloned());
     Reload { auth: auth.clone(), tls, running, reread }.on(hangups);
@@ -63,10 +70,8 @@ pub(crate) async fn serve_http<S: Served>(
         let metrics = metrics.as_ref().and_then(|listener| listener.local_addr().ok());
         announce(&address.to_string(), &url, metrics);
     }
-    let history = Some(state_dir(&config));
-    let monitor = measure(&config, &sessions, history.as_deref())?;
     let files = (audit.clone(), spans.clone());
-    let behind = behind(&config, &sessions, watch, monitor.clone(), files);
+    let behind = behind(&config, &sessions, (watch, monitor.clone(), alerts), files);
     let server = extend(McpServer::new(&config.mcp, behind, stop.clone()));
     if let Some(listener) = metrics {
         let metrics =
@@ -75,6 +80,8 @@ pub(crate) async fn serve_http<S: Served>(
     }
     service::ready(url, sessions.clone(), stop.clone());
     endpoint.serve(server, sessions.clone(), auth, stop).await;
+    // Sessions that end with the daemon are not gone.
+    looking.await.ok();
     monitor.close();
     sessions.close_all().await;
     audit.close();
@@ -89,13 +96,17 @@ pub(crate) async fn serve_stdio(config: Config) -> anyhow::Result<()> {
     // A client's daemon keeps sessions as long as it lives, and no longer.
     let store = Store::open(None, &config.store)?;
     let (sessions, watch) = open(&config, store).await?;
-    let _admin = admin::serve(&place, sessions.clone(), watch.clone())?;
-    let stop = stop_on_signals()?;
     let (audit, spans) = open_files(&config)?;
-    let files = (audit.clone(), spans.clone());
     // Several of these may have the same state folder, and nobody looks back at one that is gone.
     let monitor = measure(&config, &sessions, None)?;
-    let behind = behind(&config, &sessions, watch, monitor.clone(), files);
+    let alerts = open_alerts(&config, None, &monitor, &sessions, &audit)?;
+    let _admin = admin::serve(&place, sessions.clone(), watch.clone(), alerts.clone())?;
+    let stop = stop_on_signals()?;
+    let looking = CancellationToken::new();
+    let _looking = looking.clone().drop_guard();
+    tokio::spawn(alerts.clone().run(looking));
+    let files = (audit.clone(), spans.clone());
+    let behind = behind(&config, &sessions, (watch, monitor.clone(), alerts), files);
     let server = McpServer::new(&config.mcp, behind, stop.clone());
     let served = stdio::serve(server, sessions.clone(), stop).await;
     monitor.close();
@@ -119,11 +130,21 @@ fn measure(config: &Config, sessions: &Sessions, folder: Option<&Path>) -> anyho
         .context("the measuring cannot begin")
 }
 
+fn open_alerts(
+    config: &Config,
+    folder: Option<&Path>,
+    monitor: &Monitor,
+    sessions: &Sessions,
+    audit: &Audit,
+) -> anyhow::Result<Alerts> {
+    let readings = Arc::new(Live::new(monitor.clone()));
+    Alerts::open(config.alerts.clone(), folder, sessions.clone(), audit.clone(), readings)
+}
+
 fn behind(
     config: &Config,
     sessions: &Sessions,
-    watch: Watch,
-    monitor: Monitor,
+    (watch, monitor, alerts): (Watch, Monitor, Alerts),
     (audit, spans): (Audit, Spans),
 ) -> Behind {
     let runs = Runs::new(config.runs.clone());
@@ -132,7 +153,7 @@ fn behind(
     let uploads = Uploads::new(config.uploads.clone(), folder);
     let profiles = Profiles::new(sessions.pool().clone(), config.profiling.clone());
     let sessions = sessions.clone();
-    Behind { sessions, models, uploads, runs, profiles, watch, monitor, audit, spans }
+    Behind { sessions, models, uploads, runs, profiles, watch, monitor, alerts, audit, spans }
 }
 
 /// Who may call. Without authentication everybody may do everything, and that is for this machine

@@ -4,7 +4,7 @@
 //! process. Modules may import from those listed after them, never from those listed before, and a
 //! test checks it:
 //! wiring (`cli`, [`doctor`], `demo`, `daemon`, `service`, `reload`, [`config`]) → [`http`], `stdio`, [`admin`] → [`mcp`] →
-//! [`telemetry`], [`metrics`], [`terminate`], [`models`], [`pictures`], [`recordings`], [`runs`], [`profiles`] → [`sessions`] →
+//! [`alerts`], [`telemetry`], [`metrics`], [`terminate`], [`models`], [`pictures`], [`recordings`], [`runs`], [`profiles`] → [`sessions`] →
 //! [`session`] → [`compiler`], [`renderer`], [`sources`], [`uploads`] → [`worker`] → [`pool`] → [`store`], [`auth`], [`audit`] → [`spans`] →
 //! [`scenes`], [`tenants`], [`limits`], [`durations`], [`code`], `handle`, `whole`, `outbox`, `remote`.
 
@@ -24,6 +24,7 @@ mod stdio;
 
 pub mod mcp;
 
+pub mod alerts;
 pub mod metrics;
 pub mod models;
 pub mod pictures;

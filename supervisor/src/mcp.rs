@@ -5,6 +5,7 @@ mod completion;
 mod confirm;
 #[cfg(test)]
 mod document;
+mod handler;
 mod instructions;
 mod long;
 mod prompts;
@@ -24,25 +25,20 @@ use futures::FutureExt as _;
 use rmcp::handler::server::router::tool::ToolRouter;
 use rmcp::handler::server::tool::ToolCallContext;
 use rmcp::model::{
-    CacheScope, CallToolRequestParams, CallToolResponse, CancelTaskParams, CompleteRequestParams,
-    CompleteResult, DiscoverResult, GetPromptRequestParams, GetPromptResponse, GetTaskParams,
-    GetTaskResult, Implementation, ListPromptsResult, ListResourceTemplatesResult,
-    ListResourcesResult, ListToolsResult, PaginatedRequestParams, ProtocolVersion,
-    ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig,
-    SubscribeRequestParams, SubscriptionFilter, Tool, UnsubscribeRequestParams, UpdateTaskParams,
+    CacheScope, CallToolRequestParams, CallToolResponse, Implementation, ProtocolVersion,
+    ServerCapabilities, ServerConfig,
 };
-use rmcp::service::{RequestContext, SubscriptionContext};
-use rmcp::{ErrorData, RoleServer, ServerHandler};
-use serde_json::json;
+use rmcp::service::RequestContext;
+use rmcp::{ErrorData, RoleServer};
 use tokio_util::sync::CancellationToken;
 
-use self::caller::Caller;
 use self::confirm::Questions;
 use self::refusal::Refusal;
 use self::subscriptions::Subscriptions;
 pub use self::toolsets::{Config, Toolset};
+use self::trail::Listeners;
 pub use self::trail::Origin;
-use self::trail::{Listeners, Trail};
+use crate::alerts::Alerts;
 use crate::audit::Audit;
 use crate::auth::{Principal, Scope};
 use crate::metrics::Calls;
@@ -50,7 +46,7 @@ use crate::models::Models;
 use crate::profiles::Profiles;
 use crate::runs::Runs;
 use crate::sessions::Sessions;
-use crate::spans::{Spans, phases};
+use crate::spans::Spans;
 use crate::telemetry::{Monitor, Watch};
 use crate::uploads::Uploads;
 
@@ -82,6 +78,7 @@ struct Inner {
     watch: Watch,
     /// What tenants were last told that they use.
     usage_watch: Watch,
+    alerts: Alerts,
     subscriptions: Subscriptions,
     started: Instant,
     /// The daemon stops.
@@ -105,6 +102,8 @@ pub struct Behind {
     pub watch: Watch,
     /// What is measured of everything, over time.
     pub monitor: Monitor,
+    /// Rules about that, and what they have found.
+    pub alerts: Alerts,
     /// Who did what.
     pub audit: Audit,
     /// Where the time of calls went.
@@ -114,8 +113,18 @@ pub struct Behind {
 impl McpServer {
     /// A server in front of these sessions, until `stop`.
     pub fn new(config: &Config, behind: Behind, stop: CancellationToken) -> Self {
-        let Behind { sessions, models, uploads, runs, profiles, watch, monitor, audit, spans } =
-            behind;
+        let Behind {
+            sessions,
+            models,
+            uploads,
+            runs,
+            profiles,
+            watch,
+            monitor,
+            alerts,
+            audit,
+            spans,
+        } = behind;
         let calls = monitor.calls().clone();
         let router = tools::of(&config.toolsets);
         let introduction = introduction(&router);
@@ -133,6 +142,7 @@ impl McpServer {
             profiles,
             watch,
             usage_watch: Watch::default(),
+            alerts,
             subscriptions: Subscriptions::default(),
             started: Instant::now(),
             stop,
@@ -155,6 +165,10 @@ impl McpServer {
 
     fn profiles(&self) -> &Profiles {
         &self.inner.profiles
+    }
+
+    fn alerts(&self) -> &Alerts {
+        &self.inner.alerts
     }
 
     fn models(&self) -> &Models {
@@ -267,190 +281,10 @@ async fn unless_it_panics(
     })
 }
 
-impl ServerHandler for McpServer {
-    fn get_info(&self) -> ServerConfig {
-        self.inner.introduction.clone()
-    }
-
-    fn get_tool(&self, name: &str) -> Option<Tool> {
-        self.inner.router.get(name).cloned()
-    }
-
-    async fn discover(
-        &self,
-        _context: RequestContext<RoleServer>,
-    ) -> Result<DiscoverResult, ErrorData> {
-        let versions = self.supported_protocol_versions().into_owned();
-        Ok(DiscoverResult::from_server_info(versions, self.get_info())
-            .with_ttl_ms(LISTS_TTL_MILLIS)
-            .with_cache_scope(CacheScope::Public))
-    }
-
-    async fn list_tools(
-        &self,
-        _request: Option<PaginatedRequestParams>,
-        context: RequestContext<RoleServer>,
-    ) -> Result<ListToolsResult, ErrorData> {
-        let principal = Caller::of(&context)?.principal;
-        let mut tools = self.inner.router.list_all();
-        tools.retain(|tool| tools::scope_of(&tool.name).is_none_or(|scope| principal.may(scope)));
-        Ok(ListToolsResult { tools, ..Default::default() }
-            .with_ttl_ms(LISTS_TTL_MILLIS)
-            .with_cache_scope(shared_by(&principal)))
-    }
-
-    async fn call_tool(
-        &self,
-        request: CallToolRequestParams,
-        context: RequestContext<RoleServer>,
-    ) -> Result<CallToolResponse, ErrorData> {
-        let modern = is_modern(&context);
-        let knows_tasks = knows_tasks(&context);
-        let Caller { tenant, principal, .. } = Caller::of(&context)?;
-        let trail = Trail::begin(&self.inner.listeners, &principal, &request, &context);
-        let (begun, trace_id) = trail.begun();
-        let call = async {
-            let answered = self.carry_out(request, context, &principal).await;
-            trail.end(&answered);
-            answered
-        };
-        let mut response = phases::timed(begun, trace_id, call).await?;
-        if let CallToolResponse::Complete(result) = &mut response {
-            if knows_tasks && let Some(task) = self.as_task(&tenant, result) {
-                return Ok(task.into());
-            }
-            if modern {
-                let info = json!({ "name": "simward", "version": env!("CARGO_PKG_VERSION") });
-                let meta = result.meta.get_or_insert_default();
-                meta.insert("io.modelcontextprotocol/serverInfo".into(), info);
-            }
-        }
-        Ok(response)
-    }
-
-    async fn get_task(
-        &self,
-        request: GetTaskParams,
-        context: RequestContext<RoleServer>,
-    ) -> Result<GetTaskResult, ErrorData> {
-        self.task(&Caller::of(&context)?.tenant, &request.task_id)
-    }
-
-    async fn cancel_task(
-        &self,
-        request: CancelTaskParams,
-        context: RequestContext<RoleServer>,
-    ) -> Result<(), ErrorData> {
-        self.task_run(&Caller::of(&context)?.tenant, &request.task_id)?.cancel();
-        Ok(())
-    }
-
-    /// No task of ours asks for anything, and answers that nothing asked for are passed over.
-    async fn update_task(
-        &self,
-        request: UpdateTaskParams,
-        context: RequestContext<RoleServer>,
-    ) -> Result<(), ErrorData> {
-        self.task_run(&Caller::of(&context)?.tenant, &request.task_id).map(drop)
-    }
-
-    async fn list_prompts(
-        &self,
-        _request: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
-    ) -> Result<ListPromptsResult, ErrorData> {
-        Ok(ListPromptsResult { prompts: Self::prompts(), ..Default::default() }
-            .with_ttl_ms(LISTS_TTL_MILLIS)
-            .with_cache_scope(CacheScope::Public))
-    }
-
-    async fn get_prompt(
-        &self,
-        request: GetPromptRequestParams,
-        _context: RequestContext<RoleServer>,
-    ) -> Result<GetPromptResponse, ErrorData> {
-        Ok(self.prompt(&request)?.into())
-    }
-
-    async fn complete(
-        &self,
-        request: CompleteRequestParams,
-        context: RequestContext<RoleServer>,
-    ) -> Result<CompleteResult, ErrorData> {
-        self.completion(&Caller::of(&context)?, request).await
-    }
-
-    async fn list_resources(
-        &self,
-        _request: Option<PaginatedRequestParams>,
-        context: RequestContext<RoleServer>,
-    ) -> Result<ListResourcesResult, ErrorData> {
-        let principal = Caller::of(&context)?.principal;
-        let resources = self.resources(&principal);
-        Ok(ListResourcesResult { resources, ..Default::default() }
-            .with_ttl_ms(LISTS_TTL_MILLIS)
-            .with_cache_scope(shared_by(&principal)))
-    }
-
-    async fn list_resource_templates(
-        &self,
-        _request: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
-    ) -> Result<ListResourceTemplatesResult, ErrorData> {
-        let resource_templates = self.resource_templates();
-        Ok(ListResourceTemplatesResult { resource_templates, ..Default::default() }
-            .with_ttl_ms(LISTS_TTL_MILLIS)
-            .with_cache_scope(CacheScope::Public))
-    }
-
-    async fn read_resource(
-        &self,
-        request: ReadResourceRequestParams,
-        context: RequestContext<RoleServer>,
-    ) -> Result<ReadResourceResponse, ErrorData> {
-        let caller = Caller::of(&context)?;
-        let begun = Instant::now();
-        let read = self.read(&caller, &request.uri).await;
-        trail::note_read(
-            &self.inner.listeners.audit,
-            &caller.principal,
-            &request.uri,
-            &context,
-            (begun, read.is_ok()),
-        );
-        Ok(read?.into())
-    }
-
-    fn accepted_subscription_filter(
-        &self,
-        requested: &SubscriptionFilter,
-    ) -> Option<SubscriptionFilter> {
-        Some(self.grant(requested))
-    }
-
-    async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
-        self.tell_listener(&context).await
-    }
-
-    async fn subscribe(
-        &self,
-        request: SubscribeRequestParams,
-        context: RequestContext<RoleServer>,
-    ) -> Result<(), ErrorData> {
-        self.subscribe_conversation(request.uri, &context)
-    }
-
-    async fn unsubscribe(
-        &self,
-        request: UnsubscribeRequestParams,
-        context: RequestContext<RoleServer>,
-    ) -> Result<(), ErrorData> {
-        self.unsubscribe_conversation(request.uri, &context)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -20,6 +20,7 @@
 //! Everything here waits for files. Tasks call it through [`Store::run`].
 
 pub(crate) mod checkpoints;
+pub(crate) mod document;
 mod files;
 mod models;
 mod record;

@@ -19,13 +19,14 @@ use super::caller::Caller;
 use super::refusal::Refusal;
 use super::tools::describe_session;
 use super::toolsets::Toolset;
+use crate::alerts::LISTED_MAX;
+use crate::alerts::report::{Filter, Seen};
 use crate::auth::{Principal, Scope};
 use crate::models::Form;
 use crate::profiles;
 use crate::recordings::{self, Format};
 use crate::session::{Session, is_model_id};
 use crate::telemetry::PoolStats;
-use crate::tenants::Tenant;
 
 /// The longest resource, in bytes.
 const RESOURCE_BYTES_MAX: usize = 4 << 20;
@@ -74,6 +75,8 @@ pub(super) enum Address {
     },
     /// `pool://stats`
     PoolStats,
+    /// `performance://alerts`
+    Alerts,
 }
 
 /// The template of [`Address::State`].
@@ -101,6 +104,7 @@ impl Address {
         match uri {
             "sim://sessions" => return Some(Self::Sessions),
             "pool://stats" => return Some(Self::PoolStats),
+            "performance://alerts" => return Some(Self::Alerts),
             _ => (),
         }
         let (session_id, rest) = uri.strip_prefix("sim://")?.split_once('/')?;
@@ -148,8 +152,15 @@ impl McpServer {
             .with_title("The process pool")
             .with_description("The pool at a glance, as get_process_pool_stats tells it.")
             .with_mime_type(JSON);
-        let all =
-            [(Scope::Use, true, sessions), (Scope::AdministerPool, self.has(Toolset::Pool), stats)];
+        let alerts = Resource::new("performance://alerts", "alerts")
+            .with_title("Alerts")
+            .with_description("What is wrong now, as get_performance_alerts tells it.")
+            .with_mime_type(JSON);
+        let all = [
+            (Scope::Use, true, sessions),
+            (Scope::AdministerPool, self.has(Toolset::Pool), stats),
+            (Scope::Use, self.has(Toolset::Performance), alerts),
+        ];
         let seen = all.into_iter().filter(|(scope, is_on, _)| *is_on && principal.may(*scope));
         seen.map(|(_, _, resource)| resource).collect()
     }
@@ -205,6 +216,7 @@ impl McpServer {
             Address::Model { .. } => self.has(Toolset::Editing),
             Address::Profile { .. } => self.has(Toolset::Profiling),
             Address::PoolStats => self.has(Toolset::Pool),
+            Address::Alerts => self.has(Toolset::Performance),
         };
         offered.then_some(address)
     }
@@ -242,6 +254,11 @@ impl McpServer {
                 return Ok(ResourceContents::text(xml, uri).with_mime_type(XML));
             }
             Address::PoolStats => write(&PoolStats::look(&self.inner.watch, self.sessions()).await),
+            Address::Alerts => {
+                let filter = Filter { max: LISTED_MAX, ..Filter::default() };
+                let listing = self.alerts().list(&seen_by(&caller.principal), &filter);
+                write(&json!({ "alerts": listing.alerts, "items_cut": listing.items_cut }))
+            }
         };
         Ok(ResourceContents::text(text?, uri).with_mime_type(JSON))
     }
@@ -265,7 +282,8 @@ impl McpServer {
 
     /// A number that is another one once a resource has changed; nothing if it does not exist.
     /// Looking is no use of a session.
-    pub(super) fn mark(&self, tenant: &Tenant, address: &Address) -> Option<u64> {
+    pub(super) fn mark(&self, principal: &Principal, address: &Address) -> Option<u64> {
+        let tenant = &principal.tenant;
         let mut mark = DefaultHasher::new();
         match address {
             Address::Sessions => {
@@ -293,6 +311,7 @@ impl McpServer {
                 let job = self.profiles().get(tenant, profile_id).ok()?;
                 job.outcome().is_some().hash(&mut mark);
             }
+            Address::Alerts => self.alerts().mark(&seen_by(principal)).hash(&mut mark),
             Address::PoolStats => {
                 for session in self.sessions().all() {
                     mark_session(&session, &mut mark);
@@ -300,6 +319,15 @@ impl McpServer {
             }
         }
         Some(mark.finish())
+    }
+}
+
+/// Whose alerts somebody sees.
+pub(super) fn seen_by(principal: &Principal) -> Seen {
+    if principal.may(Scope::AdministerPool) {
+        Seen::All
+    } else {
+        Seen::Of(principal.tenant.to_string())
     }
 }
 

@@ -120,7 +120,7 @@ impl McpServer {
         let watched = uris.into_iter().filter_map(|uri| self.watch(&principal, uri)).collect();
         let ear = Ear::Listener(context.sink().clone());
         let telling = async {
-            self.tell_of_changes(&tenant, watched, &ear).await;
+            self.tell_of_changes(&principal, watched, &ear).await;
             // Whether it goes on listening to nothing is the client's affair.
             std::future::pending::<()>().await;
         };
@@ -146,7 +146,7 @@ impl McpServer {
         }
         let seat = Seats::take(self, &tenant, 1)?;
         let ended = CancellationToken::new();
-        let key = (tenant.clone(), conversation, uri.clone());
+        let key = (tenant, conversation, uri.clone());
         if let Some(before) =
             self.inner.subscriptions.table().legacy.insert(key.clone(), ended.clone())
         {
@@ -158,7 +158,7 @@ impl McpServer {
             let _seat = seat;
             let ear = Ear::Conversation(peer.clone());
             tokio::select! {
-                () = server.tell_of_changes(&tenant, watched, &ear) => (),
+                () = server.tell_of_changes(&principal, watched, &ear) => (),
                 () = hung_up(&peer) => (),
                 () = ended.cancelled() => return,
                 () = server.inner.stop.cancelled() => (),
@@ -184,20 +184,20 @@ impl McpServer {
 
     fn watch(&self, principal: &Principal, uri: String) -> Option<Watched> {
         let address = self.address(&uri).filter(|address| principal.may(address.scope()))?;
-        let mark = self.mark(&principal.tenant, &address);
+        let mark = self.mark(principal, &address);
         Some(Watched { uri, address, mark })
     }
 
     /// Tells of changes until nobody hears, or nothing is left to change. That a
     /// resource is gone is its last change.
-    async fn tell_of_changes(&self, tenant: &Tenant, mut watched: Vec<Watched>, ear: &Ear) {
+    async fn tell_of_changes(&self, principal: &Principal, mut watched: Vec<Watched>, ear: &Ear) {
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         watched.retain(|watched| watched.mark.is_some());
         while !watched.is_empty() {
             look.tick().await;
             for watched in &mut watched {
-                let mark = self.mark(tenant, &watched.address);
+                let mark = self.mark(principal, &watched.address);
                 if mark != watched.mark {
                     watched.mark = mark;
                     if !ear.tell(&watched.uri).await {

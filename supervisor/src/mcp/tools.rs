@@ -10,6 +10,7 @@
 )]
 
 mod actuation;
+mod alerts;
 mod analysis;
 mod editing;
 mod lean;
@@ -94,6 +95,7 @@ pub(super) const FAMILIES: &[Family] = &[
     family("Viewer", Some(Toolset::Simulation), McpServer::viewer_tools),
     family("Performance", Some(Toolset::Performance), McpServer::performance_tools),
     family("Monitoring", Some(Toolset::Performance), McpServer::monitoring_tools),
+    family("Alerts", Some(Toolset::Performance), McpServer::alert_tools),
     family("Profiling", Some(Toolset::Profiling), McpServer::profiling_tools),
     family("Pool", Some(Toolset::Pool), McpServer::pool_tools).needs(Scope::AdministerPool),
 ];

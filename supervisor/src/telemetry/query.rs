@@ -5,10 +5,12 @@
 //! answer, and the answer says how much of it has.
 
 mod gather;
+mod recent;
 
 use serde::{Deserialize, Serialize};
 
 use self::gather::Bin;
+pub use self::recent::{Lately, Recent};
 use super::history;
 use super::measured::Measured;
 use super::metric::{Metric, Scope, Unit};
@@ -348,6 +350,13 @@ fn column(
         values,
         coverage_ratio,
     })
+}
+
+impl Recent {
+    /// What is made of the values.
+    pub fn value(&self, metric: &Metric, aggregate: Aggregate) -> Option<f64> {
+        self.bin.value(metric, aggregate)
+    }
 }
 
 impl Bin {

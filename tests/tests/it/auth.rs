@@ -125,7 +125,7 @@ fn a_token_sees_and_does_what_its_scopes_allow() {
         "{challenge}"
     );
     let stats = user.ask("resources/list", None, json!({}));
-    assert_eq!(stats["result"]["resources"].as_array().unwrap().len(), 1, "{stats}");
+    assert_eq!(stats["result"]["resources"].as_array().unwrap().len(), 2, "{stats}");
     let read = json!({ "uri": "pool://stats" });
     assert_eq!(user.request("resources/read", Some("pool://stats"), read).status, 403);
     // An administrator sees everybody's processes, and may end them.

@@ -180,7 +180,7 @@ fn every_command_has_a_manual_page_and_every_shell_completes_it() {
     assert!(made.status.success(), "{}", text(&made.stderr));
     let read = |path: &str| std::fs::read_to_string(folder.path().join(path)).unwrap();
     let shells = ["simward.bash", "simward.fish", "_simward"].map(|it| format!("completions/{it}"));
-    for command in ["serve", "stdio", "config", "pool", "token", "doctor", "demo"] {
+    for command in ["serve", "stdio", "config", "pool", "alerts", "token", "doctor", "demo"] {
         let page = read(&format!("man/simward-{command}.1"));
         assert!(page.contains(&format!("simward\\-{command}")), "{page}");
         assert!(shells.iter().all(|shell| read(shell).contains(command)), "{command}");

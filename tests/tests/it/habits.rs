@@ -78,6 +78,7 @@ fn no_tool_says_that_it_did_something_where_there_is_nothing() {
         "fork_session",
         "get_loaded_models",
         "get_memory_usage",
+        "get_performance_alerts",
         "get_performance_metrics",
         "get_process_pool_stats",
         "get_resource_usage",

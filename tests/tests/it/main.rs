@@ -6,6 +6,7 @@
 #![expect(clippy::needless_pass_by_value, reason = "arguments are written in place")]
 
 mod actuation;
+mod alerts;
 mod analysis;
 mod auth;
 mod browser;

@@ -4,6 +4,7 @@ use rmcp::handler::server::wrapper::{Json, Parameters};
 use rmcp::{tool, tool_router};
 use serde::{Deserialize, Serialize};
 
+use crate::alerts::report::AlertReport;
 use crate::limits::Limits;
 use crate::mcp::McpServer;
 use crate::mcp::caller::Caller;
@@ -122,6 +123,9 @@ pub(in crate::mcp) struct SessionInfo {
     restarts: u64,
     /// How the last lost simulator process ended.
     last_ending: Option<String>,
+    /// What is going to be done to it by a rule, and when; told by get_session_info.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notices: Vec<AlertReport>,
 }
 
 #[derive(Debug, Serialize, schemars::JsonSchema)]
@@ -209,7 +213,8 @@ impl McpServer {
         if args.open_port {
             session.open_port(self.sessions().pool().ports()).await?;
         }
-        Ok(Json(describe(&session)))
+        let notices = self.alerts().notices(&session.plan().id);
+        Ok(Json(SessionInfo { notices, ..describe(&session) }))
     }
 
     /// Copy a session with its models in their exact state, to try several things from the same
@@ -324,5 +329,6 @@ pub(in crate::mcp) fn describe(session: &Session) -> SessionInfo {
         idle_secs,
         restarts: status.restarts,
         last_ending: status.last_ending.as_ref().map(ToString::to_string),
+        notices: Vec::new(),
     }
 }

@@ -43,6 +43,15 @@ impl Summary {
         summary
     }
 
+    /// Of the same value, so many times.
+    fn same(value: f32, times: usize) -> Self {
+        if !value.is_finite() {
+            return Self::default();
+        }
+        let count = u32::try_from(times).unwrap_or(u32::MAX);
+        Self { min: value, max: value, sum: f64::from(value) * f64::from(count), count }
+    }
+
     /// Of the values of both.
     pub fn add(&mut self, other: Self) {
         if other.count == 0 {
@@ -130,6 +139,35 @@ impl Ring {
         self.open.iter().rev().copied().chain(closed)
     }
 
+    /// What is left of the values of the seconds from `first` back to `last`, both counted from the
+    /// newest, which is 0.
+    pub fn summary(&self, first: usize, last: usize) -> Summary {
+        let mut summary = Summary::default();
+        let mut back = 0;
+        let open = self.open.iter().rev().copied().enumerate();
+        let inside = |place: &usize| (first..=last).contains(place);
+        summary.add(Summary::of(open.filter(|(place, _)| inside(place)).map(|(_, value)| value)));
+        back += self.open.len();
+        for block in self.closed.iter().rev() {
+            if last < back {
+                break;
+            }
+            let (begin, end) = (first.max(back), last.min(back + BLOCK_SECS - 1));
+            if begin <= end {
+                summary.add(match block {
+                    Block::Same(value) => Summary::same(*value, end - begin + 1),
+                    // The newest second of a block stands last in it.
+                    Block::Each(values) => {
+                        let newest = back + BLOCK_SECS - 1;
+                        Summary::of(values[newest - end..=newest - begin].iter().copied())
+                    }
+                });
+            }
+            back += BLOCK_SECS;
+        }
+        summary
+    }
+
     /// What it takes, in bytes.
     pub fn bytes(&self) -> usize {
         let each = self.closed.iter().filter(|block| matches!(block, Block::Each(_))).count();
@@ -164,6 +202,27 @@ mod tests {
             for (back, kept) in kept.iter().enumerate() {
                 prop_assert_eq!(*kept, value(seconds - 1 - back));
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_summary_is_that_of_the_values(
+            seconds in 1_usize..4000, first in 0_usize..200, span in 0_usize..3800, step in 1_usize..200,
+        ) {
+            let mut ring = Ring::default();
+            for second in 0..seconds {
+                // Some minutes change and some do not.
+                ring.push(second % BLOCK_SECS, (second / step) as f32);
+                if second % BLOCK_SECS == BLOCK_SECS - 1 {
+                    ring.close();
+                }
+            }
+            let last = first + span;
+            let values = ring.newest_first().enumerate();
+            let meant = values.filter(|(place, _)| (first..=last).contains(place));
+            let expected = Summary::of(meant.map(|(_, value)| value));
+            prop_assert_eq!(ring.summary(first, last), expected);
         }
     }
 

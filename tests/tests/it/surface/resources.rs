@@ -56,7 +56,7 @@ fn resources_are_listed_with_templates_and_do_not_change_with_what_a_client_does
     let before = list(&mut client)["result"].clone();
     let uris: Vec<_> =
         before["resources"].as_array().unwrap().iter().map(|it| it["uri"].clone()).collect();
-    assert_eq!(uris, ["sim://sessions", "pool://stats"]);
+    assert_eq!(uris, ["sim://sessions", "pool://stats", "performance://alerts"]);
     session(&mut client);
     assert_eq!(list(&mut client)["result"], before);
     let templates = client.ask("resources/templates/list", None, json!({}));

@@ -1,0 +1,73 @@
+//! What is done to a session about which a rule fires, in the ways that there are anyway.
+//!
+//! Its owner was told before: by the alert, which says when, by `get_session_info`, and by the audit.
+
+use super::rule::{Action, Owner, Rule};
+use super::state::Input;
+use crate::code::chain;
+use crate::session::lifecycle::{Closed, State};
+use crate::session::{AwakeError, Session};
+use crate::sessions::Sessions;
+
+/// The metric that is looked at once more before anything is done.
+const IDLE: &str = "session_idle_secs";
+
+/// Does it. Tells what was done, or why not yet.
+pub(super) async fn act(sessions: &Sessions, rule: &Rule, id: &str) -> Result<String, String> {
+    let Some(session) = find(sessions, &rule.owner, id) else {
+        return Ok("gone already".to_owned());
+    };
+    // Somebody may have used it since it was looked at.
+    let is_idle = || rule.judge(Some(session.idle().as_secs_f64())) == Input::Holds;
+    if rule.selection.metric == IDLE && !is_idle() {
+        return Err("it is in use again".to_owned());
+    }
+    match rule.action {
+        None | Some(Action::Warn) => Ok("warned".to_owned()),
+        Some(Action::Hibernate) => match session.hibernate().await {
+            Ok(()) => Ok("hibernated".to_owned()),
+            Err(error) => Err(chain(&error)),
+        },
+        Some(Action::Drain) => {
+            unused(&session).await?;
+            session.close(reason(rule)).await;
+            Ok("drained and closed".to_owned())
+        }
+        Some(Action::Close) => {
+            session.close(reason(rule)).await;
+            Ok("closed".to_owned())
+        }
+    }
+}
+
+/// Finding it is no use of it.
+fn find(sessions: &Sessions, owner: &Owner, id: &str) -> Option<Session> {
+    let is_meant = |session: &Session| {
+        let plan = session.plan();
+        let is_own = match owner {
+            Owner::Fleet => true,
+            Owner::Tenant(tenant) => plan.tenant.to_string() == *tenant,
+        };
+        *plan.id == *id && is_own && !session.is_closed()
+    };
+    sessions.all().into_iter().find(is_meant)
+}
+
+/// Sees to it that nobody uses a session: it sleeps, or has no worker that it could use.
+async fn unused(session: &Session) -> Result<(), String> {
+    match session.hibernate().await {
+        Ok(()) | Err(AwakeError::State(State::Parked | State::Waiting | State::Closing(_))) => {
+            Ok(())
+        }
+        Err(error) => Err(chain(&error)),
+    }
+}
+
+fn reason(rule: &Rule) -> Closed {
+    match (rule.selection.metric.as_str(), &rule.owner) {
+        (IDLE, _) => Closed::Idle,
+        ("session_age_secs", _) => Closed::Aged,
+        (_, Owner::Tenant(_)) => Closed::ByOwner,
+        (_, Owner::Fleet) => Closed::Terminated,
+    }
+}
