@@ -52,8 +52,7 @@ fn result(schema: &JsonObject) -> JsonObject {
     let defs = schema.get("$defs").and_then(Value::as_object);
     if let Some(Value::Object(fields)) = schema.get("properties") {
         let fields = fields.iter().map(|(name, field)| {
-            let (kind, nullable) = kind(field, defs, REFERENCES_MAX);
-            (name.clone(), Value::Object(with_null(kind, nullable)))
+            (name.clone(), Value::Object(kind(field, defs, REFERENCES_MAX)))
         });
         brief.insert("properties".to_owned(), Value::Object(fields.collect()));
     }
@@ -63,37 +62,23 @@ fn result(schema: &JsonObject) -> JsonObject {
 /// How many references are followed to find out what a field is.
 const REFERENCES_MAX: usize = 4;
 
-/// What a field is, and whether it may be null.
-fn kind(field: &Value, defs: Option<&JsonObject>, depth: usize) -> (JsonObject, bool) {
+/// What a field is. Of one that may be null nothing is told: strict clients warn of two types.
+fn kind(field: &Value, defs: Option<&JsonObject>, depth: usize) -> JsonObject {
     let Some(field) = field.as_object().filter(|_| depth != 0) else {
-        return (JsonObject::new(), false);
+        return JsonObject::new();
     };
     if let Some(name) = field.get("$ref").and_then(Value::as_str) {
         let name = name.trim_start_matches("#/$defs/");
         let meant = defs.and_then(|defs| defs.get(name)).unwrap_or(&Value::Null);
         return kind(meant, defs, depth - 1);
     }
-    if let Some(Value::Array(choices)) = field.get("anyOf") {
-        let (nulls, others): (Vec<_>, Vec<_>) =
-            choices.iter().partition(|choice| choice.get("type") == Some(&json!("null")));
-        return match others.as_slice() {
-            [one] => (kind(one, defs, depth - 1).0, !nulls.is_empty()),
-            _ => (JsonObject::new(), false),
-        };
+    let may_be_null = field.get("type").is_some_and(Value::is_array);
+    if may_be_null || field.contains_key("anyOf") {
+        return JsonObject::new();
     }
     let mut field = field.clone();
     join_choices(&mut field);
     field.retain(|word, _| ["type", "enum"].contains(&word.as_str()));
-    (field, false)
-}
-
-fn with_null(mut field: JsonObject, nullable: bool) -> JsonObject {
-    if nullable && let Some(kind) = field.get_mut("type") {
-        *kind = json!([kind.clone(), "null"]);
-        if let Some(Value::Array(texts)) = field.get_mut("enum") {
-            texts.push(Value::Null);
-        }
-    }
     field
 }
 
