@@ -395,9 +395,12 @@ pub fn rounded(value: f64) -> f64 {
     }
     #[expect(clippy::cast_possible_truncation, reason = "an exponent")]
     let digits = 3 - value.abs().log10().floor() as i32;
-    let scale = 10.0_f64.powi(digits.clamp(-300, 300));
-    let scaled = (value * scale).round() / scale;
-    if scaled.is_finite() { scaled } else { value }
+    // What is nearly nothing, or nearly everything, has no room for a factor.
+    if !(-290..=290).contains(&digits) {
+        return value;
+    }
+    let scale = 10.0_f64.powi(digits);
+    (value * scale).round() / scale
 }
 
 #[cfg(test)]

@@ -183,8 +183,8 @@ impl Point {
 /// Durations are kept for stretches of so many seconds.
 pub const LAP_SECS: usize = 10;
 
-/// Stretches of durations that are kept: an hour.
-const LAPS_MAX: usize = 360;
+/// Stretches of durations that are kept: as many whole minutes as of gauges, and the current one.
+const LAPS_MAX: usize = 61 * 60 / LAP_SECS + 1;
 
 /// The last hour of a histogram.
 #[derive(Clone, Debug, Default)]

@@ -70,8 +70,7 @@ struct ToolsArgs {
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct HistoryArgs {
-    /// Names, such as `steps_per_sec`, `real_time_factor`, `step_secs`, `cpu_ratio`, `resident_bytes`,
-    /// `calls_per_sec`; a wrong one is answered with those that there are.
+    /// Names, such as `steps_per_sec` or `step_secs`; a wrong one is answered with those that there are.
     metrics: Vec<String>,
     /// Of what.
     #[serde(default = "tenant")]
@@ -88,8 +87,8 @@ struct HistoryArgs {
     /// The time of a value; else chosen.
     #[serde(default)]
     step_secs: Option<i64>,
-    #[serde(default)]
     /// What a value is of its time.
+    #[serde(default)]
     aggregate: Aggregate,
     /// The most values of a column.
     #[serde(default = "points")]
@@ -303,8 +302,7 @@ impl McpServer {
         Ok(Json(apart(look).await?))
     }
 
-    /// Measurements over time, as columns: of seconds for an hour, minutes for a week, hours for a
-    /// year.
+    /// Measurements over time: seconds for an hour, minutes for a week, hours for a year.
     #[tool(
         title = "Performance history",
         annotations(

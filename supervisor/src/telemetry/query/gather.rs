@@ -48,8 +48,9 @@ impl Measured {
             let table = self.table();
             let track = table.track(subject);
             if let Some((track, now)) = track.zip(table.now_secs()) {
+                let begin = begin_secs(&table, track);
                 for (metric, bins) in metrics.iter().zip(&mut gathered) {
-                    of_memory(track, metric.id, now, grid, bins);
+                    of_memory(track, metric.id, (begin, now), grid, bins);
                 }
             }
             // What is in memory of a subject is so from whole minutes on.
@@ -76,7 +77,7 @@ impl Measured {
         let scope = subject.scope();
         for metric in scope.gauges().chain(scope.histograms()) {
             let mut bin = [Bin::default()];
-            of_memory(track, metric.id, now, grid, &mut bin);
+            of_memory(track, metric.id, (i64::MIN, now), grid, &mut bin);
             let [Bin { summary, durations }] = bin;
             if summary.count != 0 {
                 point.gauges.push((metric.id, summary));
@@ -138,7 +139,8 @@ fn begin_secs(table: &Table, track: &Track) -> i64 {
     minute - i64::try_from(track.minutes() * 60).unwrap_or(0)
 }
 
-fn of_memory(track: &Track, id: Id, now: i64, grid: Grid, bins: &mut [Bin]) {
+/// What is in memory from `begin` on, before which the history is asked.
+fn of_memory(track: &Track, id: Id, (begin, now): (i64, i64), grid: Grid, bins: &mut [Bin]) {
     if let Some(ring) = track.ring(id) {
         // The newest second of the ring, which may be behind if the subject is gone.
         let newest = now - now.rem_euclid(60) + i64::try_from(ring.open_len()).unwrap_or(0) - 1;
@@ -156,7 +158,7 @@ fn of_memory(track: &Track, id: Id, now: i64, grid: Grid, bins: &mut [Bin]) {
     let newest = now - now.rem_euclid(lap);
     for (back, durations) in (0_i64..).zip(track.laps(id)) {
         let at = newest - back * lap;
-        if at + lap <= grid.from {
+        if at + lap <= grid.from || at < begin {
             break;
         }
         // A stretch that began before what was asked for belongs to its beginning.
