@@ -1,7 +1,11 @@
-//! Values of a subject, from wherever they are, sorted into stretches of time.
+//! Values of subjects, from wherever they are, sorted into stretches of time.
 
+use std::collections::HashMap;
+use std::time::Instant;
+
+use super::{Error, Sight};
 use crate::durations::Durations;
-use crate::telemetry::history::{self, Range, Tier};
+use crate::telemetry::history::{History, Points, Range, Tier};
 use crate::telemetry::measured::Measured;
 use crate::telemetry::metric::{Id, Metric};
 use crate::telemetry::series::{LAP_SECS, Point, Subject, Summary, Table, Track};
@@ -14,11 +18,11 @@ pub(super) struct Bin {
 }
 
 /// Stretches of time of the same length, one after the other.
-#[derive(Clone, Copy)]
-struct Grid {
-    from: i64,
-    step: i64,
-    bins: usize,
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Grid {
+    pub(super) from: i64,
+    pub(super) step: i64,
+    pub(super) bins: usize,
 }
 
 impl Grid {
@@ -27,57 +31,87 @@ impl Grid {
         (place < self.bins).then_some(place)
     }
 
-    fn end(&self) -> i64 {
+    pub(super) fn end(&self) -> i64 {
         self.from + self.step * i64::try_from(self.bins).unwrap_or(0)
     }
 }
 
+/// Subjects whose past is looked up at a time: what waits to be laid into columns is read once for
+/// all of them.
+const AT_A_TIME: usize = 64;
+
 impl Measured {
-    /// The values of a subject's metrics, by metric.
+    /// Hands over the values of each subject, by metric.
     pub(super) fn gather(
+        &self,
+        subjects: &[Subject],
+        metrics: &[&'static Metric],
+        grid: Grid,
+        deadline: Instant,
+        mut take: impl FnMut(&Subject, Vec<Vec<Bin>>),
+    ) -> Result<(), Error> {
+        for some in subjects.chunks(AT_A_TIME) {
+            let mut all: Vec<(Vec<Vec<Bin>>, i64)> =
+                some.iter().map(|subject| self.of_memory(subject, metrics, grid)).collect();
+            if let Some(history) = self.history() {
+                let until: HashMap<&Subject, i64> = some
+                    .iter()
+                    .zip(&all)
+                    .map(|(subject, (_, begin))| (subject, *begin.min(&grid.end())))
+                    .filter(|(_, until)| grid.from < *until)
+                    .collect();
+                for (subject, points) in past(history, &until, grid)? {
+                    let place = some.iter().position(|of| *of == subject);
+                    let Some((bins, _)) = place.and_then(|place| all.get_mut(place)) else {
+                        continue;
+                    };
+                    for (at, point) in points {
+                        add(&point, at, metrics, grid, bins);
+                    }
+                }
+            }
+            for (subject, (bins, _)) in some.iter().zip(all) {
+                take(subject, bins);
+            }
+            if deadline < Instant::now() {
+                return Err(Error::TooLong);
+            }
+        }
+        Ok(())
+    }
+
+    /// What is in memory of a subject, and from when on everything is.
+    fn of_memory(
         &self,
         subject: &Subject,
         metrics: &[&'static Metric],
-        from: i64,
-        step: i64,
-        bins: usize,
-    ) -> Result<Vec<Vec<Bin>>, history::Error> {
-        let grid = Grid { from, step, bins };
-        let mut gathered = vec![vec![Bin::default(); bins]; metrics.len()];
-        let begin = {
-            let table = self.table();
-            let track = table.track(subject);
-            if let Some((track, now)) = track.zip(table.now_secs()) {
-                let begin = begin_secs(&table, track);
-                for (metric, bins) in metrics.iter().zip(&mut gathered) {
-                    of_memory(track, metric.id, (begin, now), grid, bins);
-                }
-            }
-            // What is in memory of a subject is so from whole minutes on.
-            track.map_or(i64::MAX, |track| begin_secs(&table, track))
+        grid: Grid,
+    ) -> (Vec<Vec<Bin>>, i64) {
+        let mut gathered = vec![vec![Bin::default(); grid.bins]; metrics.len()];
+        let table = self.table();
+        let Some((track, now)) = table.track(subject).zip(table.now_secs()) else {
+            return (gathered, i64::MAX);
         };
-        let until = begin.min(grid.end());
-        let Some(history) = self.history().filter(|_| grid.from < until) else {
-            return Ok(gathered);
-        };
-        for (tier, range) in kept(history, subject, grid.step, grid.from..until)? {
-            for (at, point) in history.points(subject, tier, range)? {
-                add(&point, at, metrics, grid, &mut gathered);
-            }
+        let begin = begin_secs(&table, track);
+        for (metric, bins) in metrics.iter().zip(&mut gathered) {
+            of_track(track, metric.id, (begin, now), grid, bins);
         }
-        Ok(gathered)
+        (gathered, begin)
     }
 
-    /// What is in memory of a subject's last seconds, put together.
-    pub fn recent(&self, subject: &Subject, secs: i64) -> Point {
-        let table = self.table();
+    /// What is in memory of a subject's last seconds, put together, for whoever sees so much.
+    pub fn recent(&self, subject: &Subject, secs: i64, sight: &Sight) -> Point {
         let mut point = Point::default();
+        if !self.shown_to(sight)(subject) {
+            return point;
+        }
+        let table = self.table();
         let Some((track, now)) = table.track(subject).zip(table.now_secs()) else { return point };
         let grid = Grid { from: now + 1 - secs, step: secs.max(1), bins: 1 };
         let scope = subject.scope();
         for metric in scope.gauges().chain(scope.histograms()) {
             let mut bin = [Bin::default()];
-            of_memory(track, metric.id, (i64::MIN, now), grid, &mut bin);
+            of_track(track, metric.id, (i64::MIN, now), grid, &mut bin);
             let [Bin { summary, durations }] = bin;
             if summary.count != 0 {
                 point.gauges.push((metric.id, summary));
@@ -96,27 +130,40 @@ impl Measured {
     }
 }
 
-/// Which part of a stretch of time is read from where.
-fn kept(
-    history: &history::History,
-    subject: &Subject,
-    step: i64,
-    range: Range,
-) -> Result<Vec<(Tier, Range)>, history::Error> {
+/// What is kept of subjects until what is in memory of each begins.
+fn past(
+    history: &History,
+    until: &HashMap<&Subject, i64>,
+    grid: Grid,
+) -> Result<Vec<(Subject, Points)>, Error> {
+    let Some(last) = until.values().max() else { return Ok(Vec::new()) };
     let hour = Tier::Hours.step_secs();
-    if step < hour {
-        // Minutes; and where there are none any more, hours.
-        let oldest =
-            history.points(subject, Tier::Minutes, range.clone())?.first().map(|(at, _)| *at);
-        let oldest = oldest.unwrap_or(range.end);
-        let whole = oldest - oldest.rem_euclid(hour);
-        return Ok(vec![(Tier::Hours, range.start..whole), (Tier::Minutes, oldest..range.end)]);
+    let subjects: Vec<&Subject> = until.keys().copied().collect();
+    let mut all = Vec::new();
+    // Whole hours where they will do; and where there are no minutes any more.
+    let hours_until = if grid.step < hour {
+        *last - Tier::Minutes.keep_secs()
+    } else {
+        *last - last.rem_euclid(hour)
+    };
+    let mut hours_end: HashMap<Subject, i64> = HashMap::new();
+    for (subject, mut points) in history.points(&subjects, Tier::Hours, grid.from..hours_until)? {
+        // An hour that reaches into what is in memory would count twice.
+        let end = until.get(&subject).copied().unwrap_or(grid.from);
+        points.retain(|(at, _)| at + hour <= end);
+        if let Some((at, _)) = points.last() {
+            hours_end.insert(subject.clone(), at + hour);
+        }
+        all.push((subject, points));
     }
-    // An hour that reaches into what is in memory would count twice.
-    let hours = range.start..range.end - range.end.rem_euclid(hour);
-    let last = history.points(subject, Tier::Hours, hours)?.last().map(|(at, _)| *at + hour);
-    let whole = last.unwrap_or(range.start);
-    Ok(vec![(Tier::Hours, range.start..whole), (Tier::Minutes, whole..range.end)])
+    for (subject, mut points) in history.points(&subjects, Tier::Minutes, grid.from..*last)? {
+        let begin = hours_end.get(&subject).copied().unwrap_or(grid.from);
+        let end = until.get(&subject).copied().unwrap_or(grid.from);
+        let range: Range = begin..end;
+        points.retain(|(at, _)| range.contains(at));
+        all.push((subject, points));
+    }
+    Ok(all)
 }
 
 fn add(point: &Point, at: i64, metrics: &[&'static Metric], grid: Grid, into: &mut [Vec<Bin>]) {
@@ -140,7 +187,7 @@ fn begin_secs(table: &Table, track: &Track) -> i64 {
 }
 
 /// What is in memory from `begin` on, before which the history is asked.
-fn of_memory(track: &Track, id: Id, (begin, now): (i64, i64), grid: Grid, bins: &mut [Bin]) {
+fn of_track(track: &Track, id: Id, (begin, now): (i64, i64), grid: Grid, bins: &mut [Bin]) {
     if let Some(ring) = track.ring(id) {
         // The newest second of the ring, which may be behind if the subject is gone.
         let newest = now - now.rem_euclid(60) + i64::try_from(ring.open_len()).unwrap_or(0) - 1;
