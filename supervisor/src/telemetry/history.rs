@@ -10,6 +10,7 @@
 
 mod chunk;
 mod file;
+mod subjects;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
