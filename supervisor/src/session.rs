@@ -95,7 +95,7 @@ struct Inner {
     /// Held while the port is opened.
     opening: tokio::sync::Mutex<()>,
     /// Held by whoever changes its limits.
-    limiting: tokio::sync::Mutex<()>,
+    limiting: Arc<tokio::sync::Mutex<()>>,
     /// Held by whoever puts one model in another one's place, and shared by those who need a model
     /// to stay what it is between two calls.
     changing: tokio::sync::RwLock<()>,

@@ -122,7 +122,8 @@ async fn watch_steps(
             return Ok(timed);
         }
         match subject.ask(TimePhases::Look).await {
-            Ok(times) => timed = told(times, subject),
+            Ok(times) if times.timed_secs.is_some() => timed = told(times, subject),
+            Ok(_) => return Ok(Phases { cut_short: Some(ENDED.to_owned()), ..timed }),
             Err(error) => return Ok(Phases { cut_short: Some(why(&error)), ..timed }),
         }
         tell.send_replace(timed.steps());

@@ -127,8 +127,13 @@ impl Session {
         given: Limits,
         allow: impl FnOnce(&Limits) -> Allowed + Send + 'static,
     ) -> Result<Limited, LimitsError> {
+        // One at a time: whoever does not wait for this begins nothing.
+        let alone = Arc::clone(&self.inner.limiting).lock_owned().await;
         let session = self.clone();
-        let change = async move { session.change_limits(&given, allow).await };
+        let change = async move {
+            let _alone = alone;
+            session.change_limits(&given, allow).await
+        };
         tokio::spawn(change).await.map_err(|_panic| LimitsError::Interrupted)?
     }
 
@@ -137,7 +142,6 @@ impl Session {
         given: &Limits,
         allow: impl FnOnce(&Limits) -> Allowed,
     ) -> Result<Limited, LimitsError> {
-        let _alone = self.inner.limiting.lock().await;
         let asked = self.holdings().record().limits.with(given);
         let allowed = allow(&asked);
         let plan = &self.inner.plan;
