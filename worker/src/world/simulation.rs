@@ -332,11 +332,12 @@ impl Simulation {
         counts
     }
 
-    /// Brings the model back to its initial state, or to a keyframe.
+    /// Brings the model back to its initial state, or to a keyframe. What was timed stays so.
     pub(crate) fn reset(&mut self, keyframe: Option<usize>) -> Result<(), Fault> {
         self.counts = self.counts();
         self.diverged = 0;
         self.changed = true;
+        let timed = self.data.timer().clone();
         match keyframe {
             None => self.data.reset(),
             Some(index) => self
@@ -344,6 +345,7 @@ impl Simulation {
                 .reset_keyframe(index)
                 .map_err(|error| Fault::ModelUnreadable { detail: cut(error.to_string()) })?,
         }
+        *self.data.timer_mut() = timed;
         Ok(())
     }
 
