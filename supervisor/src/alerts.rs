@@ -299,3 +299,23 @@ fn read(document: &Document) -> anyhow::Result<Option<Page>> {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_damaged_is_put_aside_and_what_cannot_be_read_stays_and_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        let document = Document { path, head: HEAD, bytes_max: FILE_BYTES_MAX };
+        assert_eq!(read(&document).unwrap(), None);
+        std::fs::write(&document.path, "nonsense").unwrap();
+        assert_eq!(read(&document).unwrap(), None);
+        assert!(!document.path.exists());
+        // It is there, and no file.
+        std::fs::create_dir(&document.path).unwrap();
+        read(&document).unwrap_err();
+        assert!(document.path.is_dir());
+    }
+}
