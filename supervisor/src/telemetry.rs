@@ -12,7 +12,7 @@ mod monitor;
 mod processes;
 pub mod query;
 pub mod reports;
-mod rhythm;
+pub(crate) mod rhythm;
 mod sampler;
 pub mod series;
 mod stats;

@@ -455,6 +455,11 @@ impl Table {
         self.tracks.get(subject)
     }
 
+    /// Every subject's from that one on, in order.
+    pub fn tracks_from(&self, first: &Subject) -> impl Iterator<Item = (&Subject, &Track)> {
+        self.tracks.range(first..)
+    }
+
     /// Every subject's.
     pub fn tracks(&self) -> impl Iterator<Item = (&Subject, &Track)> {
         self.tracks.iter()
