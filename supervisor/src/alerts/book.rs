@@ -259,8 +259,7 @@ impl Book {
     /// was told of, soon what nobody was.
     pub fn is_news(&self, steady_secs: f64) -> bool {
         let Changes { last, last_told, written, written_at_secs } = self.changes;
-        written < last_told
-            || written < last && WRITE_AFTER_SECS <= steady_secs - written_at_secs
+        written < last_told || written < last && WRITE_AFTER_SECS <= steady_secs - written_at_secs
     }
 
     /// The book was written down as it was after that change.

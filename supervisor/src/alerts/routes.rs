@@ -205,7 +205,11 @@ impl Desk {
         for (route, queue) in self.queues.iter().filter(|(route, _)| is_route(route)) {
             if !queue.push(Arc::clone(&notice)) {
                 self.lost.dropped.fetch_add(1, Ordering::Relaxed);
-                tracing::warn!(route, rule = event.rule.name, "a notice was dropped: too many wait");
+                tracing::warn!(
+                    route,
+                    rule = event.rule.name,
+                    "a notice was dropped: too many wait"
+                );
             }
         }
     }

@@ -218,12 +218,8 @@ fn a_part_is_the_operators_and_the_last_of_it_for_what_is_critical() {
     let all = [sessions("ann"), sessions("bob"), sessions("cy")].concat();
     look(&mut book, &all, 1.0);
     assert_eq!(book.active().count(), 6, "of eight");
-    let fleet = |name, severity| Rule {
-        owner: Owner::Fleet,
-        for_secs: 0.0,
-        severity,
-        ..rule("", name)
-    };
+    let fleet =
+        |name, severity| Rule { owner: Owner::Fleet, for_secs: 0.0, severity, ..rule("", name) };
     book.set(fleet("warns", Severity::Warning), 2.0).unwrap();
     look(&mut book, &all, 2.0);
     assert_eq!(book.active().count(), 7);
@@ -240,9 +236,8 @@ fn the_operators_rules_find_no_more_of_one_tenant_than_one_of_its_own_could() {
         (0..9).map(|number| reading("ann", &format!("sim_{number}"), 0.9)).collect();
     all.push(reading("bob", "sim_1", 0.9));
     look(&mut book, &all, 1.0);
-    let about = |tenant: &str| {
-        book.active().filter(|(_, labels, _)| labels["tenant"] == tenant).count()
-    };
+    let about =
+        |tenant: &str| book.active().filter(|(_, labels, _)| labels["tenant"] == tenant).count();
     assert_eq!((about("ann"), about("bob")), (4, 1));
     assert_eq!(book.left_out_total(), 5);
 }

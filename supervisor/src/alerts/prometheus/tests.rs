@@ -27,24 +27,26 @@ fn rule(metric: &str, spec: Spec) -> Rule {
 
 #[test]
 fn what_is_written_is_what_prometheus_reads() {
-    let loud = rule("session_steps_per_sec", Spec {
-        name: Some("it's \"loud\"".to_owned()),
-        value: 0.8,
-        clear_value: Some(0.7),
-        for_secs: Some(300.0),
-        keep_firing_secs: Some(1.5),
-        severity: Severity::Critical,
-        action: Some(Action::Close),
-        runbook: Some("look: there".to_owned()),
-        labels: [("session_id".to_owned(), "sim_1".to_owned())].into(),
-        ..Spec::default()
-    });
+    let loud = rule(
+        "session_steps_per_sec",
+        Spec {
+            name: Some("it's \"loud\"".to_owned()),
+            value: 0.8,
+            clear_value: Some(0.7),
+            for_secs: Some(300.0),
+            keep_firing_secs: Some(1.5),
+            severity: Severity::Critical,
+            action: Some(Action::Close),
+            runbook: Some("look: there".to_owned()),
+            labels: [("session_id".to_owned(), "sim_1".to_owned())].into(),
+            ..Spec::default()
+        },
+    );
     let of = |metric: &str, name: &str, aggregate| {
         let (name, aggregate) = (Some(name.to_owned()), Some(aggregate));
         rule(metric, Spec { name, aggregate, value: 1.0, no_data: NoData::Ok, ..Spec::default() })
     };
-    let equal =
-        Rule { operator: Operator::Eq, ..of("session_step_secs", "equal", Aggregate::P95) };
+    let equal = Rule { operator: Operator::Eq, ..of("session_step_secs", "equal", Aggregate::P95) };
     let slow = of("session_step_secs", "slow", Aggregate::P95);
     let mean = of("session_step_secs", "mean", Aggregate::Avg);
     let more = of("session_steps_per_sec", "more", Aggregate::Increase);

@@ -116,6 +116,7 @@ fn behind(open_len: usize, now: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::levels::Levels;
     use crate::telemetry::series::{Sample, Table};
 
     #[test]
@@ -129,9 +130,9 @@ mod tests {
             Subject::of(Scope::Session, Some("ann"), "sim_2").unwrap(),
             Subject::of(Scope::Session, Some("bob"), "sim_3").unwrap(),
         ];
-        let mut table = Table::new(10);
-        table.note(1000, subjects.iter().map(|it| (it.clone(), Sample::default())).collect());
-        let measured = Measured::new(table, None);
+        let mut table = Table::new(10, 10);
+        table.note(1000, 1, subjects.iter().map(|it| (it.clone(), Sample::default())).collect());
+        let measured = Measured::new(table, Levels::default(), None);
         let ann = Tenant::named("ann");
         for (scope, owner, expected) in [
             (Scope::Fleet, None, &subjects[..1]),
@@ -145,7 +146,7 @@ mod tests {
             let found: Vec<_> = lately.all.into_iter().map(|recent| recent.subject).collect();
             assert_eq!(found, expected);
         }
-        let nothing = Measured::new(Table::new(1), None);
+        let nothing = Measured::new(Table::new(1, 1), Levels::default(), None);
         assert!(nothing.lately((Scope::Fleet, None), Id::Cpu, 60, |_| true).is_none());
     }
 }
