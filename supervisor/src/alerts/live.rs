@@ -217,6 +217,7 @@ impl Live {
             let told = told.filter(|(subject, _)| meant.has(subject));
             told.map(|(subject, value)| (labels_of(&subject), value)).collect::<BTreeMap<_, _>>()
         };
+        #[expect(clippy::single_match_else, reason = "both ways weigh the same")]
         let all = match seen.metric {
             Some(metric) => read(metric, then_aggregate(metric, selection.aggregate)),
             None => {
@@ -286,6 +287,13 @@ impl Readings for Live {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::float_cmp,
+    reason = "numbers of a test are small, and exact where they are compared"
+)]
 mod tests {
     use super::*;
 

@@ -165,8 +165,13 @@ mod tests {
 
     #[test]
     fn it_is_told_how_often_a_rule_would_have_fired_and_when() {
-        let spec =
-            Spec { metric: "load".into(), value: 0.5, for_secs: Some(20.0), ..Spec::default() };
+        let spec = Spec {
+            metric: "load".into(),
+            value: 0.5,
+            for_secs: Some(20.0),
+            cooldown_secs: Some(60.0),
+            ..Spec::default()
+        };
         let rule = Rule::new(Owner::Fleet, spec, &METRICS).unwrap();
         let trial = replay(rule, &Written, (0.0, 400.0), 10.0);
         assert_eq!((trial.looks, trial.looks_with_data, trial.fired_total), (41, 36, 2));

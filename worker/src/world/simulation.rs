@@ -1,7 +1,7 @@
 //! One model and its data.
 
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
@@ -126,7 +126,7 @@ impl Simulation {
     }
 
     /// Counts its steps from now on.
-    pub(crate) fn count_with(&mut self, meter: &Arc<Meter>, model_id: &str) {
+    pub(crate) fn count_with(&mut self, meter: &Rc<Meter>, model_id: &str) {
         self.counter = Some(Counter::new(meter, model_id, &self.data, &self.counts()));
     }
 

@@ -37,6 +37,7 @@ struct Told {
     owner: Owner,
     rule: String,
     labels: Labels,
+    #[expect(clippy::struct_field_names, reason = "files have it under this name")]
     told_at_secs: f64,
 }
 

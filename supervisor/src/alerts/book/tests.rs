@@ -302,7 +302,8 @@ fn what_is_not_used_after_a_restart_is_not_gone_yet() {
     };
     let fire = || {
         let mut book = Book::new(BOUNDS);
-        let fleet = Rule { owner: Owner::Fleet, for_secs: 0.0, ..rule("", "fails") };
+        let cooldown_secs = 604_800.0;
+        let fleet = Rule { owner: Owner::Fleet, for_secs: 0.0, cooldown_secs, ..rule("", "fails") };
         book.set(fleet, 0.0).unwrap();
         assert_eq!(look(&mut book, &[tool(0.9)], 1.0), [Effect::Fired]);
         reopen(&book)

@@ -169,9 +169,10 @@ proptest! {
         ),
         for_millis in 0..1_000_000_u32,
     ) {
-        let (metric, aggregate, window_secs) = match is_duration {
-            true => ("session_step_secs", Aggregate::P99, 60),
-            false => ("session_steps_per_sec", aggregate, window_secs),
+        let (metric, aggregate, window_secs) = if is_duration {
+            ("session_step_secs", Aggregate::P99, 60)
+        } else {
+            ("session_steps_per_sec", aggregate, window_secs)
         };
         let before = rule(metric, Spec {
             name: Some(name),

@@ -146,13 +146,13 @@ impl McpServer {
     ) -> Result<Json<ResourceLimits>, Refusal> {
         let LimitsArgs { session_id, memory_bytes, cpu_ratio, step_rate, models } = args;
         let given = Limits { memory_bytes, cpu_ratio, step_rate, models };
-        if given == Limits::default() {
-            return Err(Refusal::argument("give at least one limit".to_owned()));
-        }
         let session = match &session_id {
             Some(id) if caller.principal.may(Scope::AdministerPool) => self.sessions().find(id)?,
             id => self.session(&caller, id.as_deref()).await?,
         };
+        if given == Limits::default() {
+            return Err(Refusal::argument("give at least one limit".to_owned()));
+        }
         let limited = self.sessions().limit(&session, given).await?;
         Ok(Json(ResourceLimits::of(session.plan().id.to_string(), &limited)))
     }

@@ -1,5 +1,14 @@
 //! Time is what a test says it is.
 
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_wrap,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::float_cmp,
+    reason = "numbers of a test are small, and exact where they are compared"
+)]
+
 use super::*;
 use crate::durations::Durations;
 use crate::telemetry::metric::Id;
@@ -222,7 +231,7 @@ fn a_file_of_another_layout_is_left_alone() {
     let error = File::open(&path, BOUNDS).unwrap_err();
     assert!(matches!(error, Error::Layout(77)), "{error}");
     std::fs::write(&path, "no database at all, and long enough to be looked at").unwrap();
-    assert!(File::open(&path, BOUNDS).is_err());
+    File::open(&path, BOUNDS).unwrap_err();
 }
 
 #[test]

@@ -201,7 +201,7 @@ fn of_track(track: &Track, id: Id, (begin, now): (i64, i64), grid: Grid, bins: &
             }
         }
     }
-    let lap = LAP_SECS as i64;
+    let lap = LAP_SECS;
     let newest = now - now.rem_euclid(lap);
     for (back, durations) in (0_i64..).zip(track.laps(id)) {
         let at = newest - back * lap;

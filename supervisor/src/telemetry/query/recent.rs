@@ -26,9 +26,6 @@ pub struct Lately {
     pub all: Vec<Recent>,
 }
 
-/// A session that was not measured for so long is gone.
-const GONE_AFTER_SECS: i64 = 20;
-
 impl Measured {
     /// One metric of every subject of a scope, and of an owner, that is meant, over the last seconds;
     /// of one that is there and was not measured, nothing is known. Nothing at all before the first
@@ -43,7 +40,8 @@ impl Measured {
         let table = self.table();
         let now_secs = table.now_secs()?;
         let is_there = |track: &Track| {
-            scope != Scope::Session || now_secs - GONE_AFTER_SECS <= track.last_secs()
+            // Every session that there is was measured in the last second.
+            scope != Scope::Session || now_secs <= track.last_secs()
         };
         let first = first(scope, owner);
         let meant = table
@@ -100,7 +98,7 @@ fn look(track: &Track, id: Id, now: i64, window_secs: i64) -> (Bin, Option<f64>)
         }
         return (bin, newest);
     }
-    let lap = LAP_SECS as i64;
+    let lap = LAP_SECS;
     let laps = usize::try_from((window_secs + lap - 1) / lap).unwrap_or(0);
     for durations in track.laps(id).take(laps.max(1)) {
         bin.durations.add(durations);
