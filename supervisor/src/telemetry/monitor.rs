@@ -15,7 +15,7 @@ use super::history::{self, Bounds, History};
 use super::levels::{Level, Levels};
 use super::measured::Measured;
 use super::rhythm::Rhythm;
-use super::sampler::Sampler;
+use super::sampler::{Sampler, Stretch};
 use super::series::{Subject, Table};
 use super::totals::Totals;
 use crate::metrics::{Calls, Pair};
@@ -121,32 +121,34 @@ impl Monitor {
     }
 
     fn measure(&self, mut sampler: Sampler, mut rhythm: Rhythm, stopped: &Receiver<()>) {
-        let mut due = Instant::now();
+        let mut last = None;
         loop {
             let cost = thread_secs();
-            self.measure_once(&mut sampler, rhythm.interval().as_secs_f64());
-            rhythm.took(thread_secs() - cost);
             let now = Instant::now();
-            // What was missed is not made up for.
-            due = (due + rhythm.interval()).max(now);
-            match stopped.recv_timeout(due - now) {
+            let passed = last.replace(now).map(|last| now - last);
+            self.measure_once(&mut sampler, passed, rhythm.interval());
+            rhythm.took(thread_secs() - cost);
+            match stopped.recv_timeout(pause(since_epoch(), rhythm.interval())) {
                 Err(RecvTimeoutError::Timeout) => (),
                 Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
-    fn measure_once(&self, sampler: &mut Sampler, interval_secs: f64) {
+    fn measure_once(&self, sampler: &mut Sampler, passed: Option<Duration>, interval: Duration) {
         let levels = self.levels().clone();
-        let taken = sampler.take(&levels, interval_secs);
-        self.totals().add(&taken.calls);
-        #[expect(clippy::cast_possible_truncation, reason = "seconds between two samples")]
-        let span_secs = taken.passed_secs.round() as i64;
-        let minutes = {
-            let mut table = self.measured().table();
-            let second = table.second(unix_secs());
-            table.note(second, span_secs, taken.samples)
+        let secs = passed.unwrap_or(interval).as_secs_f64().max(1e-3);
+        let at_secs = i64::try_from(since_epoch().as_secs()).unwrap_or(i64::MAX);
+        // Nobody else adds to the table.
+        let places = self.measured().table().places(at_secs, secs);
+        let stretch = Stretch {
+            secs,
+            places: f64::from(places.count),
+            interval_secs: interval.as_secs_f64(),
         };
+        let taken = sampler.take(&levels, stretch);
+        self.totals().add(&taken.calls);
+        let minutes = self.measured().table().note(places, taken.samples);
         if minutes.is_empty() {
             return;
         }
@@ -224,7 +226,30 @@ fn thread_secs() -> f64 {
     time.map_or(0.0, |time| std::time::Duration::from(time).as_secs_f64())
 }
 
-fn unix_secs() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// How long to wait for the next sample: they are taken in the middle of a second, so that none falls
+/// into its neighbour and each has its own. What was missed is not made up for.
+fn pause(since_epoch: Duration, interval: Duration) -> Duration {
+    const MIDDLE: Duration = Duration::from_millis(500);
+    let second = Duration::from_secs(since_epoch.as_secs());
+    (second + interval + MIDDLE) - since_epoch
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_are_taken_in_the_middle_of_a_second() {
+        for (now, interval, expected) in
+            [(10_500, 1, 11_500), (10_501, 1, 11_500), (11_020, 1, 12_500), (11_990, 4, 15_500)]
+        {
+            let now = Duration::from_millis(now);
+            let then = now + pause(now, Duration::from_secs(interval));
+            assert_eq!(then, Duration::from_millis(expected));
+        }
+    }
 }

@@ -9,7 +9,6 @@ mod processes;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Instant;
 
 use simward_protocol::meter::{BUCKETS, Head, Timing, histogram};
 
@@ -25,7 +24,7 @@ use crate::sessions::Sessions;
 use crate::store::Model;
 use crate::tenants::Tenant;
 
-/// Takes samples. It has a clock of its own only for rates.
+/// Takes samples. It has no clock of its own.
 #[derive(Debug)]
 pub(super) struct Sampler {
     sessions: Sessions,
@@ -34,7 +33,6 @@ pub(super) struct Sampler {
     processes: Processes,
     seen: HashMap<Arc<str>, Seen>,
     losses: u64,
-    last: Option<Instant>,
     /// Nothing was measured before this sample: what was counted until now is no difference.
     begins: bool,
 }
@@ -57,11 +55,21 @@ struct Counted {
     buckets: Box<[u64; BUCKETS]>,
 }
 
-/// What a sample tells beside the values.
+/// The time since the last sample.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stretch {
+    /// How long it was, by a clock that nobody sets: what shares of it are reckoned by.
+    pub(super) secs: f64,
+    /// How many seconds of the series it fills: what is counted is spread over them, so that they add
+    /// up to it again, whenever exactly the sample was taken.
+    pub(super) places: f64,
+    /// How long it was to be.
+    pub(super) interval_secs: f64,
+}
+
+/// What a sample tells.
 #[derive(Debug, Default)]
 pub(super) struct Taken {
-    /// Over how many seconds.
-    pub(super) passed_secs: f64,
     pub(super) samples: Vec<(Subject, Sample)>,
     pub(super) calls: BTreeMap<Pair, Tally>,
 }
@@ -104,16 +112,12 @@ impl Sampler {
             processes: Processes::default(),
             seen: HashMap::new(),
             losses: 0,
-            last: None,
             begins: false,
         }
     }
 
     /// Takes a sample of all of which anybody wants one.
-    pub(super) fn take(&mut self, levels: &Levels, interval_secs: f64) -> Taken {
-        let now = Instant::now();
-        let last = self.last.replace(now);
-        let passed_secs = last.map_or(interval_secs, |last| (now - last).as_secs_f64()).max(1e-3);
+    pub(super) fn take(&mut self, levels: &Levels, stretch: Stretch) -> Taken {
         let mut sums = Sums::default();
         for id in SUMS {
             sums.fleet.set(id, 0.0);
@@ -124,28 +128,28 @@ impl Sampler {
             // Whatever is counted meanwhile is of no second of the series.
             self.seen.clear();
             self.begins = true;
-            return Taken { passed_secs, samples, calls: self.calls.recent().take() };
+            return Taken { samples, calls: self.calls.recent().take() };
         }
         for session in self.sessions.all() {
             let id = Arc::clone(&session.plan().id);
             let level = levels.of(&session.plan().tenant, &id);
             still_there.insert(Arc::clone(&id));
-            let sample = self.session(&session, level, passed_secs, &mut sums);
+            let sample = self.session(&session, level, stretch, &mut sums);
             samples.push((Subject::Session(session.plan().tenant.clone(), id), sample));
         }
         self.begins = false;
         self.seen.retain(|id, _| still_there.contains(id));
         self.processes.forget_gone();
         let calls = self.calls.recent().take();
-        Self::calls(&calls, passed_secs, &mut sums);
-        self.fleet(&mut sums.fleet, passed_secs, interval_secs);
+        Self::calls(&calls, stretch, &mut sums);
+        self.fleet(&mut sums.fleet, stretch);
         let Sums { fleet, tenants, models, tools, .. } = sums;
         samples.extend(tenants.into_iter().map(|(tenant, of)| (Subject::Tenant(tenant), of)));
         let model = |((tenant, model), of)| (Subject::Model(tenant, model), of);
         samples.extend(models.into_iter().map(model));
         samples.extend(tools.into_iter().map(|(tool, of)| (Subject::Tool(tool), of)));
         samples.push((Subject::Fleet, fleet));
-        Taken { passed_secs, samples, calls }
+        Taken { samples, calls }
     }
 
     /// Of one session; adds it to what it is part of.
@@ -153,7 +157,7 @@ impl Sampler {
         &mut self,
         session: &Session,
         level: Level,
-        passed_secs: f64,
+        stretch: Stretch,
         sums: &mut Sums,
     ) -> Sample {
         let plan = session.plan();
@@ -169,7 +173,7 @@ impl Sampler {
         let mut is_first = false;
         if let Some((worker, _)) = &worker {
             let facts = worker.facts();
-            if let Some(look) = self.processes.look(facts.pid, facts.started, passed_secs) {
+            if let Some(look) = self.processes.look(facts.pid, facts.started, stretch.secs) {
                 is_first = sums.pids.insert(facts.pid);
                 sample.set(Id::Cpu, look.cpu_ratio);
                 sample.set(Id::Memory, look.resident_bytes);
@@ -183,7 +187,7 @@ impl Sampler {
         let seen = seen.or_insert_with(|| Seen::since(if begins { losses } else { 0 }));
         self.losses += losses.saturating_sub(seen.losses);
         seen.losses = losses;
-        seen.count_steps(meter, (level, !begins), passed_secs, &mut sample);
+        seen.count_steps(meter, (level, !begins), stretch, &mut sample);
         let tenant = sums.tenants.entry(plan.tenant.clone()).or_default();
         // Sessions that share a worker have its processor time and its memory once.
         let gauges: &[Id] = &SUMS;
@@ -206,12 +210,12 @@ impl Sampler {
     }
 
     /// Of the calls since the last sample.
-    fn calls(calls: &BTreeMap<Pair, Tally>, passed_secs: f64, sums: &mut Sums) {
+    fn calls(calls: &BTreeMap<Pair, Tally>, stretch: Stretch, sums: &mut Sums) {
         for ((tenant, tool), tally) in calls {
             let of_tool = sums.tools.entry(Arc::clone(tool)).or_default();
-            add_calls(of_tool, tally, passed_secs);
+            add_calls(of_tool, tally, stretch);
             let of_tenant = sums.tenants.entry(tenant.clone()).or_default();
-            add_calls(of_tenant, tally, passed_secs);
+            add_calls(of_tenant, tally, stretch);
         }
         for id in SUMS_OF_CALLS {
             sums.fleet.set(id, 0.0);
@@ -222,8 +226,8 @@ impl Sampler {
     }
 
     /// Of the machine and the daemon.
-    fn fleet(&mut self, fleet: &mut Sample, passed_secs: f64, interval_secs: f64) {
-        self.machine.look(fleet, passed_secs);
+    fn fleet(&mut self, fleet: &mut Sample, stretch: Stretch) {
+        self.machine.look(fleet, stretch.secs);
         let pool = self.sessions.pool();
         let (ports, turns) = (pool.ports().counts(), pool.gate().counts());
         let free = ports.total.saturating_sub(ports.leased + ports.resting);
@@ -232,8 +236,8 @@ impl Sampler {
         fleet.set(Id::Workers, count(self.processes.len()));
         #[expect(clippy::cast_precision_loss, reason = "a count of calls")]
         fleet.set(Id::CallsInFlight, self.calls.in_flight() as f64);
-        fleet.set(Id::Losses, rate(std::mem::take(&mut self.losses), passed_secs));
-        fleet.set(Id::TelemetryInterval, interval_secs);
+        fleet.set(Id::Losses, rate(std::mem::take(&mut self.losses), stretch.places));
+        fleet.set(Id::TelemetryInterval, stretch.interval_secs);
     }
 }
 
@@ -248,7 +252,7 @@ impl Seen {
         &mut self,
         meter: Option<Meter>,
         (level, is_new): (Level, bool),
-        passed_secs: f64,
+        Stretch { secs: passed_secs, places, .. }: Stretch,
         sample: &mut Sample,
     ) {
         sample.set(Id::Steps, 0.0);
@@ -280,10 +284,10 @@ impl Seen {
         }
         let nanos = head.step_nanos_total.saturating_sub(before.step_nanos_total);
         let warnings = head.warnings_total.saturating_sub(before.warnings_total);
-        sample.set(Id::Steps, rate(steps, passed_secs));
+        sample.set(Id::Steps, rate(steps, places));
         sample.set(Id::RealTime, secs / passed_secs);
         sample.set(Id::Busy, rate(nanos, passed_secs * 1e9).min(1.0));
-        sample.set(Id::Warnings, rate(warnings, passed_secs).min(STEPS_PER_SEC_MAX));
+        sample.set(Id::Warnings, rate(warnings, places).min(STEPS_PER_SEC_MAX));
         let slices = head.slices_total.saturating_sub(before.slices_total);
         if slices != 0 {
             let iterations =
@@ -342,11 +346,11 @@ fn timing(level: Level) -> Timing {
     }
 }
 
-fn add_calls(sample: &mut Sample, tally: &Tally, passed_secs: f64) {
-    sample.add(Id::Calls, rate(tally.calls, passed_secs));
-    sample.add(Id::Errors, rate(tally.errors, passed_secs));
-    sample.add(Id::BytesIn, rate(tally.request_bytes, passed_secs));
-    sample.add(Id::BytesOut, rate(tally.result_bytes, passed_secs));
+fn add_calls(sample: &mut Sample, tally: &Tally, Stretch { places, .. }: Stretch) {
+    sample.add(Id::Calls, rate(tally.calls, places));
+    sample.add(Id::Errors, rate(tally.errors, places));
+    sample.add(Id::BytesIn, rate(tally.request_bytes, places));
+    sample.add(Id::BytesOut, rate(tally.result_bytes, places));
     sample.observe(Id::CallTime, &tally.durations);
 }
 

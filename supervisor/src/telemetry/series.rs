@@ -319,8 +319,25 @@ pub struct Table {
     turned_away_total: u64,
 }
 
-/// The longest time that one sample stands for.
-const SPAN_SECS_MAX: i64 = 60;
+/// Consecutive seconds that a sample is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Places {
+    /// The last of them, since 1970.
+    pub last_secs: i64,
+    /// How many they are.
+    pub count: u8,
+}
+
+#[cfg(test)]
+impl Places {
+    /// So many seconds, until and with that one.
+    pub fn until(last_secs: i64, count: u8) -> Self {
+        Self { last_secs, count }
+    }
+}
+
+/// The longest time that one sample stands for, in seconds.
+const SPAN_SECS_MAX: f64 = 60.0;
 
 /// A subject that was not measured for so long is forgotten.
 const FORGET_AFTER_SECS: i64 = 3600;
@@ -339,22 +356,23 @@ impl Table {
         }
     }
 
-    /// The second that samples are to be of which are taken at that moment: seconds only go on,
-    /// whatever is done to the clock.
-    pub fn second(&self, at_secs: i64) -> i64 {
-        self.now_secs.map_or(at_secs, |last| at_secs.max(last + 1))
+    /// The seconds that samples are of which are taken at that moment, so long after the last ones:
+    /// all that are free until then. Seconds only go on, whatever is done to the clock.
+    pub fn places(&self, at_secs: i64, passed_secs: f64) -> Places {
+        let Some(now_secs) = self.now_secs else { return Places { last_secs: at_secs, count: 1 } };
+        let last_secs = at_secs.max(now_secs + 1);
+        let free = u8::try_from(last_secs - now_secs).unwrap_or(u8::MAX);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded")]
+        let passed = passed_secs.ceil().clamp(1.0, SPAN_SECS_MAX) as u8;
+        Places { last_secs, count: free.min(passed) }
     }
 
-    /// Adds what was measured over so many seconds until one that [`Self::second`] has given: values
-    /// are means of that time, and those of each of its seconds. Tells of the minutes that are over.
-    pub fn note(
-        &mut self,
-        at_secs: i64,
-        span_secs: i64,
-        mut samples: Vec<(Subject, Sample)>,
-    ) -> Vec<Minute> {
-        let first = at_secs + 1 - span_secs.clamp(1, SPAN_SECS_MAX);
-        let first = self.now_secs.map_or(at_secs, |last| first.max(last + 1));
+    /// Adds what was measured over some seconds: values are means of that time, and those of each of
+    /// its seconds. Tells of the minutes that are over.
+    pub fn note(&mut self, places: Places, mut samples: Vec<(Subject, Sample)>) -> Vec<Minute> {
+        let at_secs = places.last_secs;
+        let first = at_secs + 1 - i64::from(places.count.max(1));
+        let first = self.now_secs.map_or(first, |last| first.max(last + 1));
         let mut over = Vec::new();
         for second in first..=at_secs {
             over.extend(self.go_on_to(second));

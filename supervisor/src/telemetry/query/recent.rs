@@ -115,7 +115,7 @@ fn behind(open_len: usize, now: i64) -> i64 {
 mod tests {
     use super::*;
     use crate::telemetry::levels::Levels;
-    use crate::telemetry::series::{Sample, Table};
+    use crate::telemetry::series::{Places, Sample, Table};
 
     #[test]
     fn only_what_is_of_the_scope_and_of_the_owner_is_looked_at() {
@@ -129,7 +129,10 @@ mod tests {
             Subject::of(Scope::Session, Some("bob"), "sim_3").unwrap(),
         ];
         let mut table = Table::new(10, 10);
-        table.note(1000, 1, subjects.iter().map(|it| (it.clone(), Sample::default())).collect());
+        table.note(
+            Places::until(1000, 1),
+            subjects.iter().map(|it| (it.clone(), Sample::default())).collect(),
+        );
         let measured = Measured::new(table, Levels::default(), None);
         let ann = Tenant::named("ann");
         for (scope, owner, expected) in [

@@ -13,7 +13,7 @@ use super::*;
 use crate::telemetry::history::{Bounds, History};
 use crate::telemetry::levels::{Level, Levels};
 use crate::telemetry::metric::Id;
-use crate::telemetry::series::{Sample, Table};
+use crate::telemetry::series::{Places, Sample, Table};
 
 const HOUR: i64 = 3600;
 
@@ -49,7 +49,7 @@ fn measured(seconds: i64, folder: Option<&tempfile::TempDir>) -> Measured {
             (Subject::Tenant(acme()), sample.clone()),
             (Subject::Fleet, sample),
         ];
-        let minutes = measured.table().note(BEGIN + second, 1, samples);
+        let minutes = measured.table().note(Places::until(BEGIN + second, 1), samples);
         for minute in minutes {
             // Whoever writes is waited for.
             while let Some(history) = measured.history() {

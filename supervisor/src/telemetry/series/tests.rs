@@ -28,10 +28,11 @@ fn session(name: &str) -> Subject {
 fn a_minute_is_told_of_when_it_is_over() {
     let mut table = Table::new(10, 10);
     for second in 0..60 {
-        let told = table.note(120 + second, 1, vec![(session("a"), sample(1.0, 1000))]);
+        let told =
+            table.note(Places::until(120 + second, 1), vec![(session("a"), sample(1.0, 1000))]);
         assert_eq!(told, []);
     }
-    let told = table.note(180, 1, vec![(session("a"), sample(3.0, 1000))]);
+    let told = table.note(Places::until(180, 1), vec![(session("a"), sample(3.0, 1000))]);
     assert_eq!(told.len(), 1);
     assert_eq!(told[0].begin_secs, 120);
     let (subject, point) = &told[0].points[0];
@@ -47,10 +48,21 @@ fn a_minute_is_told_of_when_it_is_over() {
 #[test]
 fn seconds_go_on_when_the_clock_is_set_back() {
     let mut table = Table::new(10, 10);
-    assert_eq!(table.second(1000), 1000);
-    table.note(1000, 1, vec![(session("a"), sample(1.0, 1000))]);
-    assert_eq!(table.second(400), 1001);
-    assert_eq!(table.second(2000), 2000);
+    assert_eq!(table.places(1000, 1.0), Places::until(1000, 1));
+    table.note(Places::until(1000, 1), vec![(session("a"), sample(1.0, 1000))]);
+    assert_eq!(table.places(400, 1.0), Places::until(1001, 1));
+    assert_eq!(table.places(2000, 1000.0), Places::until(2000, 60));
+}
+
+#[test]
+fn no_second_is_left_out_and_none_is_invented() {
+    let mut table = Table::new(10, 10);
+    table.note(Places::until(1000, 1), vec![]);
+    // Late by a little, and by much; in the same second again; and a clock that was set ahead.
+    assert_eq!(table.places(1001, 1.003), Places::until(1001, 1));
+    assert_eq!(table.places(1002, 1.7), Places::until(1002, 2));
+    assert_eq!(table.places(1000, 0.4), Places::until(1001, 1));
+    assert_eq!(table.places(4600, 1.0), Places::until(4600, 1));
 }
 
 #[test]
@@ -59,16 +71,16 @@ fn there_is_never_more_than_there_may_be() {
     let samples = |names: &[&str]| {
         names.iter().map(|name| (session(name), sample(1.0, 1000))).collect::<Vec<_>>()
     };
-    table.note(1000, 1, samples(&["a", "b", "c"]));
+    table.note(Places::until(1000, 1), samples(&["a", "b", "c"]));
     assert_eq!((table.tracks().count(), table.turned_away_total()), (2, 1));
     // What was not measured for an hour makes room.
     let mut at = 1000;
     while at < 1000 + 2 * FORGET_AFTER_SECS {
         at += 30;
-        table.note(at, 1, samples(&["a"]));
+        table.note(Places::until(at, 1), samples(&["a"]));
     }
     assert_eq!(table.tracks().count(), 1);
-    table.note(at + 1, 1, samples(&["a", "d"]));
+    table.note(Places::until(at + 1, 1), samples(&["a", "d"]));
     assert!(table.track(&session("d")).is_some());
 }
 
@@ -77,8 +89,8 @@ fn one_tenant_leaves_room_for_the_others() {
     let mut table = Table::new(10, 3);
     let of = |tenant: &str, name: &str| Subject::Session(Tenant::named(tenant), name.into());
     let many = (0..9).map(|number| (of("greedy", &number.to_string()), sample(1.0, 1000)));
-    table.note(1000, 1, many.collect());
-    table.note(1001, 1, vec![(of("modest", "a"), sample(1.0, 1000))]);
+    table.note(Places::until(1000, 1), many.collect());
+    table.note(Places::until(1001, 1), vec![(of("modest", "a"), sample(1.0, 1000))]);
     assert!(table.track(&of("modest", "a")).is_some());
     assert_eq!((table.tracks().count(), table.turned_away_total()), (4, 6));
 }
@@ -86,8 +98,8 @@ fn one_tenant_leaves_room_for_the_others() {
 #[test]
 fn a_sample_of_several_seconds_stands_for_each_of_them() {
     let mut table = Table::new(10, 10);
-    table.note(1000, 1, vec![(session("a"), sample(1.0, 1000))]);
-    table.note(1016, 16, vec![(session("a"), sample(2.0, 1000))]);
+    table.note(Places::until(1000, 1), vec![(session("a"), sample(1.0, 1000))]);
+    table.note(Places::until(1016, 16), vec![(session("a"), sample(2.0, 1000))]);
     let track = table.track(&session("a")).unwrap();
     let summary = track.ring(Id::Cpu).unwrap().summary(0, 59);
     assert_eq!((summary.count, summary.sum), (17, 33.0));
@@ -98,7 +110,7 @@ fn a_sample_of_several_seconds_stands_for_each_of_them() {
 #[test]
 fn what_is_forgotten_is_still_there_to_be_measured() {
     let mut table = Table::new(10, 10);
-    table.note(1000, 1, vec![(session("a"), sample(1.0, 1000))]);
+    table.note(Places::until(1000, 1), vec![(session("a"), sample(1.0, 1000))]);
     assert_eq!(table.forget(|subject| subject.name() == "a"), 1);
     let track = table.track(&session("a")).unwrap();
     assert_eq!((track.last_secs(), track.ring(Id::Cpu).unwrap().len()), (1000, 0));
@@ -108,8 +120,8 @@ fn what_is_forgotten_is_still_there_to_be_measured() {
 #[test]
 fn a_long_gap_is_no_work() {
     let mut table = Table::new(2, 2);
-    table.note(1000, 1, vec![(session("a"), sample(1.0, 1000))]);
-    let told = table.note(1_000_000_000, 1, vec![(session("a"), sample(1.0, 1000))]);
+    table.note(Places::until(1000, 1), vec![(session("a"), sample(1.0, 1000))]);
+    let told = table.note(Places::until(1_000_000_000, 1), vec![(session("a"), sample(1.0, 1000))]);
     assert!(told.len() <= 61);
     assert_eq!(table.track(&session("a")).unwrap().ring(Id::Cpu).unwrap().len() % 60, 41);
 }
@@ -117,9 +129,10 @@ fn a_long_gap_is_no_work() {
 #[test]
 fn points_add_up() {
     let mut table = Table::new(2, 2);
-    table.note(59, 1, vec![(session("a"), sample(1.0, 1000))]);
-    let mut one = table.note(119, 1, vec![(session("a"), sample(3.0, 2000))]).remove(0);
-    let two = table.note(120, 1, vec![]).remove(0);
+    table.note(Places::until(59, 1), vec![(session("a"), sample(1.0, 1000))]);
+    let mut one =
+        table.note(Places::until(119, 1), vec![(session("a"), sample(3.0, 2000))]).remove(0);
+    let two = table.note(Places::until(120, 1), vec![]).remove(0);
     one.points[0].1.add(&two.points[0].1);
     let (_, point) = &one.points[0];
     assert_eq!(point.gauges[0].1, Summary { min: 1.0, max: 3.0, sum: 4.0, count: 2 });
