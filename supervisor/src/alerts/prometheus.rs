@@ -1,7 +1,7 @@
 //! Rules as Prometheus has them, so that nobody is locked in: those of ours that it can express, and
 //! those of its that we can.
 //!
-//! Metrics have `simward_` before their names there. What is lost on the way is said by its name; what
+//! Metrics have `simward_` before their names there, and units are written out. What is lost on the way is said by its name; what
 //! would mean something else is refused.
 
 mod expression;
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::readings::{Aggregate, Selection};
 use super::rule::{Operator, Owner, Rule, Severity, Spec};
 use super::state::NoData;
+use crate::telemetry::metric::in_base_units;
 
 /// What metrics have before their names in Prometheus.
 pub const PREFIX: &str = "simward_";
@@ -130,7 +131,7 @@ fn expression(selection: &Selection, operator: Operator, value: f64) -> String {
     let matchers = labels.iter().map(|(key, value)| format!("{key}={}", quoted(value)));
     let matchers = matchers.collect::<Vec<_>>().join(",");
     let braces = if matchers.is_empty() { matchers } else { format!("{{{matchers}}}") };
-    let series = format!("{PREFIX}{metric}{braces}");
+    let series = format!("{PREFIX}{}{braces}", in_base_units(metric));
     let window = format!("{series}[{window_secs}s]");
     let left = match aggregate {
         Aggregate::Last => series,

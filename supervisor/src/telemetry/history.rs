@@ -8,6 +8,7 @@
 //! The file is a record of what was, not of what is: if it cannot be written, samples are lost and
 //! counted, and nothing else.
 
+mod archive;
 mod chunk;
 mod file;
 
@@ -17,6 +18,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+pub use self::archive::Archive;
 pub use self::file::Error;
 use self::file::File;
 use super::metric::Scope;
@@ -153,6 +155,14 @@ impl History {
         if !matches!(sent, Some(Ok(()))) {
             self.inner.counts.dropped.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Keeps minutes, one after the other, however long that takes.
+    pub fn keep_all(&self, minutes: impl IntoIterator<Item = Minute>) -> Result<(), Error> {
+        let sender = self.inner.minutes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let sender = sender.ok_or(Error::Closed)?;
+        let send = |minute| sender.send(Order::Keep(minute));
+        minutes.into_iter().try_for_each(send).map_err(|_closed| Error::Closed)
     }
 
     /// Forgets what there is of some subjects; tells how many. Waits for the disk.

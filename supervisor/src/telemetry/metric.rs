@@ -81,6 +81,19 @@ pub enum Unit {
     PerSecond,
 }
 
+impl Unit {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Count => "count",
+            Self::Ratio => "ratio",
+            Self::Bytes => "bytes",
+            Self::Seconds => "seconds",
+            Self::PerSecond => "per_second",
+        }
+    }
+}
+
 /// One thing that is measured.
 #[derive(Debug)]
 pub struct Metric {
@@ -113,6 +126,36 @@ impl Metric {
     pub fn is_gauge(&self) -> bool {
         self.id.is_gauge()
     }
+
+    /// What Prometheus is told it is called, of subjects of a scope: with that in the name, unless
+    /// there is no other.
+    pub fn exposed(&self, scope: Scope) -> String {
+        let name = in_base_units(self.name);
+        if self.scopes == [Scope::Fleet] {
+            format!("simward_{name}")
+        } else {
+            format!("simward_{scope}_{name}")
+        }
+    }
+}
+
+/// Endings of names, here and where Prometheus reads them: there units are written out.
+const ENDINGS: [(&str, &str); 2] = [("_per_sec", "_per_second"), ("_secs", "_seconds")];
+
+/// A name as Prometheus has it.
+pub fn in_base_units(name: &str) -> String {
+    let ending = |(ours, theirs): (&str, &str)| {
+        name.strip_suffix(ours).map(|begin| format!("{begin}{theirs}"))
+    };
+    ENDINGS.into_iter().find_map(ending).unwrap_or_else(|| name.to_owned())
+}
+
+/// A name of Prometheus's as we have it.
+pub fn from_base_units(name: &str) -> String {
+    let ending = |(ours, theirs): (&str, &str)| {
+        name.strip_suffix(theirs).map(|begin| format!("{begin}{ours}"))
+    };
+    ENDINGS.into_iter().find_map(ending).unwrap_or_else(|| name.to_owned())
 }
 
 macro_rules! metrics {
@@ -198,6 +241,23 @@ mod tests {
             assert!(!metric.scopes.is_empty() && metric.what.ends_with('.'), "{}", metric.name);
         }
         assert_eq!(Metric::nearest("cpu"), "cpu_ratio");
+    }
+
+    #[test]
+    fn prometheus_has_a_name_for_each_that_leads_back_to_it() {
+        let mut names = Vec::new();
+        for metric in METRICS {
+            assert_eq!(from_base_units(&in_base_units(metric.name)), metric.name);
+            names.extend(metric.scopes.iter().map(|scope| metric.exposed(*scope)));
+        }
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+        for name in ["simward_host_cpu_ratio", "simward_model_step_seconds"] {
+            assert!(names.iter().any(|known| known == name), "{name}");
+        }
+        assert!(names.iter().all(|name| !name.ends_with("_secs") && !name.ends_with("_sec")));
     }
 
     #[test]

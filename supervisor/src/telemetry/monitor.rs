@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::history::{self, History};
 use super::levels::{Level, Levels};
 use super::measured::Measured;
+use super::remote_write::RemoteWrite;
 use super::rhythm::Rhythm;
 use super::sampler::Sampler;
 use super::series::{Subject, Table};
@@ -51,7 +52,7 @@ impl Default for Config {
 }
 
 /// Where the history is, below the state folder.
-const FILE: &str = "metrics.sqlite";
+pub(super) const FILE: &str = "metrics.sqlite";
 
 /// Everything that is measured. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -65,18 +66,21 @@ struct Inner {
     calls: Calls,
     started: Instant,
     measured: Measured,
+    remote_write: Option<RemoteWrite>,
     totals: Mutex<Totals>,
     levels: Mutex<Levels>,
     stop: Mutex<Option<(SyncSender<()>, JoinHandle<()>)>>,
 }
 
 impl Monitor {
-    /// Begins to measure. The history is in that folder, if there is to be one.
+    /// Begins to measure. The history is in that folder, if there is to be one, and minutes are sent
+    /// on, if they are to be.
     pub fn start(
         config: &Config,
         sessions: Sessions,
         calls: Calls,
         folder: Option<&Path>,
+        remote_write: Option<RemoteWrite>,
     ) -> anyhow::Result<Self> {
         let history = folder.filter(|_| config.history).and_then(|folder| {
             let (bytes_max, subjects_max) = (config.history_bytes_max, config.history_subjects_max);
@@ -87,6 +91,7 @@ impl Monitor {
             calls: calls.clone(),
             started: Instant::now(),
             measured: Measured::new(Table::new(config.subjects_max), history),
+            remote_write,
             totals: Mutex::default(),
             levels: Mutex::new(Levels::new(config.level)),
             stop: Mutex::default(),
@@ -127,6 +132,9 @@ impl Monitor {
             table.note(second, taken.samples)
         };
         for minute in minutes {
+            if let Some(remote) = &self.inner.remote_write {
+                remote.note(&minute);
+            }
             self.measured().keep(minute);
             let sessions = self.inner.sessions.all();
             let is_there = |id: &str| sessions.iter().any(|session| *session.plan().id == *id);
@@ -137,6 +145,11 @@ impl Monitor {
     /// What was measured.
     pub fn measured(&self) -> &Measured {
         &self.inner.measured
+    }
+
+    /// Where minutes are sent, if anywhere.
+    pub fn remote_write(&self) -> Option<&RemoteWrite> {
+        self.inner.remote_write.as_ref()
     }
 
     /// Calls since the daemon's start.
@@ -179,6 +192,9 @@ impl Monitor {
         }
         if let Some(history) = self.measured().history() {
             history.close();
+        }
+        if let Some(remote) = &self.inner.remote_write {
+            remote.close();
         }
     }
 }

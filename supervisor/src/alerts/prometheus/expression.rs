@@ -6,6 +6,7 @@ use promql_parser::parser::{BinaryExpr, Call, Expr, MatrixSelector, VectorSelect
 use super::PREFIX;
 use crate::alerts::readings::{Aggregate, Selection};
 use crate::alerts::rule::{Operator, WINDOW_SECS_MAX};
+use crate::telemetry::metric::from_base_units;
 
 /// The longest expression, in bytes. The tree that comes of it is walked by recursion.
 const BYTES_MAX: usize = 2000;
@@ -130,6 +131,6 @@ fn of_series(
         return Err("of matchers only `=` is known here".to_owned());
     }
     let labels = matchers.iter().map(|it| (it.name.clone(), it.value.clone())).collect();
-    let metric = name.strip_prefix(PREFIX).unwrap_or(name).to_owned();
+    let metric = from_base_units(name.strip_prefix(PREFIX).unwrap_or(name));
     Ok(Selection { metric, aggregate, window_secs, labels })
 }

@@ -115,7 +115,7 @@ impl File {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         // A minute may be lost with the machine; the file is whole all the same.
         connection.pragma_update(None, "synchronous", "NORMAL")?;
-        let layout: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        let layout = layout(&connection)?;
         if ![0, LAYOUT].contains(&layout) {
             return Err(Error::Layout(layout));
         }
@@ -137,6 +137,14 @@ impl File {
         connection.busy_timeout(PATIENCE)?;
         let names = names(&connection)?;
         Ok(Self { connection, names, subjects_max: 0, bytes_max: 0, tidy_until: [0; 2] })
+    }
+
+    /// Whether it is as this version writes it.
+    pub(super) fn check_layout(&self) -> Result<(), Error> {
+        match layout(&self.connection)? {
+            LAYOUT => Ok(()),
+            other => Err(Error::Layout(other)),
+        }
     }
 
     /// Keeps a minute. What was kept of it before is replaced.
@@ -342,6 +350,10 @@ fn sums(
         cells.push(Cell::new(id, &sum, names));
     }
     Ok(cells)
+}
+
+fn layout(connection: &Connection) -> Result<i64, rusqlite::Error> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
 fn put_frame(change: &Connection, tier: Tier, begin: i64, cells: &[Cell]) -> Result<(), Error> {
