@@ -108,16 +108,16 @@ pub fn export(
     };
     let Question { scope, name, metrics, tier, range } = question;
     let mut count = 0;
+    let wants = |id: Id| metrics.is_empty() || metrics.iter().any(|metric| metric.id == id);
     for subject in archive.subjects(*scope, range)? {
         if name.as_deref().is_some_and(|name| name != subject.name()) {
             continue;
         }
-        let wants = |id: Id| metrics.is_empty() || metrics.iter().any(|metric| metric.id == id);
-        let points = archive.points(&subject, *tier, range.clone())?;
-        let rows: Vec<Row> = points
-            .iter()
-            .flat_map(|(at, point)| rows(&subject, (*at, tier.step_secs()), point, wants))
-            .collect();
+        let wanted = [(subject, range.clone())];
+        let points = archive.points(&wanted, *tier, &wants)?;
+        let [(subject, _)] = &wanted;
+        let rows = |(at, point): &(i64, Point)| rows(subject, (*at, tier.step_secs()), point);
+        let rows: Vec<Row> = points.iter().flatten().flat_map(rows).collect();
         count += rows.len() as u64;
         table.put(&rows)?;
     }
@@ -125,12 +125,7 @@ pub fn export(
     Ok(count)
 }
 
-fn rows(
-    subject: &Subject,
-    (begin_secs, step_secs): (i64, i64),
-    point: &Point,
-    wants: impl Fn(Id) -> bool,
-) -> Vec<Row> {
+fn rows(subject: &Subject, (begin_secs, step_secs): (i64, i64), point: &Point) -> Vec<Row> {
     let empty = |id: Id| Row {
         begin_secs,
         step_secs,
@@ -149,13 +144,13 @@ fn rows(
     };
     let gauges = point.gauges.iter().map(|(id, of)| {
         let (min, max) = (Some(of.min.into()), Some(of.max.into()));
-        (*id, Row { count: of.count.into(), mean: of.mean(), min, max, ..empty(*id) })
+        Row { count: of.count.into(), mean: of.mean(), min, max, ..empty(*id) }
     });
     let histograms = point.histograms.iter().map(|(id, of)| {
         let [min, p50, p95, p99, max] = [0.0, 0.5, 0.95, 0.99, 1.0].map(|it| of.percentile(it));
-        (*id, Row { count: of.count(), mean: of.mean(), min, max, p50, p95, p99, ..empty(*id) })
+        Row { count: of.count(), mean: of.mean(), min, max, p50, p95, p99, ..empty(*id) }
     });
-    gauges.chain(histograms).filter(|(id, _)| wants(*id)).map(|(_, row)| row).collect()
+    gauges.chain(histograms).collect()
 }
 
 #[cfg(test)]

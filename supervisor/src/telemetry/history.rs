@@ -21,7 +21,7 @@ use std::thread::JoinHandle;
 pub use self::archive::Archive;
 pub use self::file::Error;
 use self::file::File;
-use super::metric::Scope;
+use super::metric::{Id, Scope};
 use super::series::{Minute, Point, Subject};
 
 /// For how long what is kept.
@@ -61,7 +61,7 @@ impl Tier {
     }
 
     /// Whether points of such subjects are kept.
-    fn keeps(self, scope: Scope) -> bool {
+    pub(super) fn keeps(self, scope: Scope) -> bool {
         self == Self::Minutes || scope != Scope::Session
     }
 }
@@ -71,6 +71,9 @@ pub type Range = std::ops::Range<i64>;
 
 /// The points of a subject, by when they begin.
 pub type Points = Vec<(i64, Point)>;
+
+/// Which metrics are wanted: columns of others are not even unpacked.
+pub type Wants<'a> = &'a dyn Fn(Id) -> bool;
 
 /// Minutes that may wait to be written.
 const QUEUE_MAX: usize = 16;
@@ -183,9 +186,14 @@ impl History {
         }
     }
 
-    /// The points of a subject that begin in a stretch of time. Waits for the disk.
-    pub fn points(&self, subject: &Subject, tier: Tier, range: Range) -> Result<Points, Error> {
-        self.read().points(subject, tier, range)
+    /// The points of subjects that begin in a stretch of time, each in its own. Waits for the disk.
+    pub fn points(
+        &self,
+        wanted: &[(Subject, Range)],
+        tier: Tier,
+        wants: Wants<'_>,
+    ) -> Result<Vec<Points>, Error> {
+        self.read().points(wanted, tier, wants)
     }
 
     /// Subjects of a scope that were measured in a stretch of time. Waits for the disk.

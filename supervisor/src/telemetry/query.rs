@@ -181,6 +181,9 @@ pub const RANGE_SECS_MAX: i64 = 366 * 86_400;
 /// Subjects that a question looks at, at most.
 const SUBJECTS_MAX: usize = 2_000;
 
+/// Stretches of time that are looked at together, of all subjects and metrics.
+const BINS_MAX: usize = 1 << 20;
+
 /// Steps that are chosen, in seconds.
 const STEPS: [i64; 14] =
     [1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 4 * 3600, 12 * 3600, 86_400];
@@ -192,22 +195,17 @@ impl Measured {
         let (from, step, bins) = grid(query)?;
         let until = from + step * i64::try_from(bins).unwrap_or(0);
         let subjects = self.subjects(query, sight, from..until)?;
-        let mut columns = Vec::new();
-        for subject in subjects {
-            let gathered = self.gather(&subject, &metrics, from, step, bins)?;
-            for (metric, bins) in metrics.iter().zip(gathered) {
-                let column = column(metric, &subject, sight, &bins, query.aggregate);
-                columns.extend(column);
+        let (mut columns, mut columns_cut) = (Vec::new(), 0);
+        // So many that what is gathered at a time is bounded.
+        let at_a_time = (BINS_MAX / (bins * metrics.len()).max(1)).max(1);
+        for subjects in subjects.chunks(at_a_time) {
+            let gathered = self.gather(subjects, &metrics, (from, step, bins))?;
+            for (subject, gathered) in subjects.iter().zip(gathered) {
+                for (metric, bins) in metrics.iter().zip(gathered) {
+                    columns.extend(column(metric, subject, sight, &bins, query.aggregate));
+                }
             }
-        }
-        let columns_cut = columns.len().saturating_sub(query.columns_max);
-        if columns_cut != 0 {
-            // What is largest says most.
-            let weight = |column: &Column| {
-                column.values.iter().flatten().fold(0.0_f64, |most, value| most.max(value.abs()))
-            };
-            columns.sort_by(|a, b| weight(b).total_cmp(&weight(a)));
-            columns.truncate(query.columns_max);
+            columns_cut += cut(&mut columns, query.columns_max);
         }
         let aggregate = query.aggregate;
         Ok(Frame { from_secs: from, step_secs: step, aggregate, columns, columns_cut })
@@ -235,13 +233,11 @@ impl Measured {
         };
         metrics_of(&query)?;
         let span = (to_secs - from_secs).max(1);
-        let mut values = Vec::new();
-        for subject in self.subjects(&query, sight, from_secs..to_secs)? {
-            let gathered = self.gather(&subject, &[metric], from_secs, span, 1)?;
-            let bin = gathered.into_iter().flatten().next();
-            values.push((subject, bin.and_then(|bin| bin.value(metric, aggregate))));
-        }
-        Ok(values)
+        let subjects = self.subjects(&query, sight, from_secs..to_secs)?;
+        let gathered = self.gather(&subjects, &[metric], (from_secs, span, 1))?;
+        let value =
+            |bins: Vec<Vec<Bin>>| bins.into_iter().flatten().next()?.value(metric, aggregate);
+        Ok(subjects.into_iter().zip(gathered.into_iter().map(value)).collect())
     }
 
     fn subjects(
@@ -325,6 +321,20 @@ fn ceil(span: i64, step: i64) -> i64 {
     span / step + i64::from(span % step != 0)
 }
 
+/// Leaves only so many columns; tells how many that were not.
+fn cut(columns: &mut Vec<Column>, columns_max: usize) -> usize {
+    let more = columns.len().saturating_sub(columns_max);
+    if more != 0 {
+        // What is largest says most.
+        let weight = |column: &Column| {
+            column.values.iter().flatten().fold(0.0_f64, |most, value| most.max(value.abs()))
+        };
+        columns.sort_by(|a, b| weight(b).total_cmp(&weight(a)));
+        columns.truncate(columns_max);
+    }
+    more
+}
+
 /// A column, unless there is nothing in it.
 fn column(
     metric: &Metric,
@@ -397,7 +407,7 @@ pub fn rounded(value: f64) -> f64 {
     let digits = 3 - value.abs().log10().floor() as i32;
     let scale = 10.0_f64.powi(digits.clamp(-300, 300));
     let scaled = (value * scale).round() / scale;
-    if scaled.is_finite() { scaled } else { value }
+    if scaled.is_finite() && scaled != 0.0 { scaled } else { value }
 }
 
 #[cfg(test)]

@@ -191,7 +191,9 @@ impl Sender {
             .header("content-encoding", "snappy")
             .header("x-prometheus-remote-write-version", "0.1.0")
             .body(body.to_vec());
-        match self.runtime.block_on(request.send()).map(|answer| answer.status()) {
+        // It wants the clock of the runtime already when it begins.
+        let sent = self.runtime.block_on(async { request.send().await });
+        match sent.map(|answer| answer.status()) {
             Ok(status) if status.is_success() => Ok(()),
             Ok(status) => {
                 let error = format!("it answers {status}");

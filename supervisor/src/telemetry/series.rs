@@ -183,8 +183,8 @@ impl Point {
 /// Durations are kept for stretches of so many seconds.
 pub const LAP_SECS: usize = 10;
 
-/// Stretches of durations that are kept: an hour.
-const LAPS_MAX: usize = 360;
+/// Stretches of durations that are kept: those of an hour of whole minutes, and of the current one.
+const LAPS_MAX: usize = 366;
 
 /// The last hour of a histogram.
 #[derive(Clone, Debug, Default)]

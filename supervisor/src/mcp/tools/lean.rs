@@ -51,9 +51,9 @@ fn result(schema: &JsonObject) -> JsonObject {
     brief.insert("type".to_owned(), json!("object"));
     let defs = schema.get("$defs").and_then(Value::as_object);
     if let Some(Value::Object(fields)) = schema.get("properties") {
-        let fields = fields
-            .iter()
-            .map(|(name, field)| (name.clone(), Value::Object(kind(field, defs, REFERENCES_MAX))));
+        let fields = fields.iter().map(|(name, field)| {
+            (name.clone(), Value::Object(kind(field, defs, REFERENCES_MAX)))
+        });
         brief.insert("properties".to_owned(), Value::Object(fields.collect()));
     }
     brief

@@ -1,13 +1,13 @@
 //! The file itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Transaction, params};
 
 use super::chunk::{self, Cell, Names};
-use super::{Points, Range, Tier};
+use super::{Points, Range, Tier, Wants};
 use crate::code::Code;
 use crate::telemetry::metric::{METRICS, Scope};
 use crate::telemetry::series::{Minute, Point, Subject};
@@ -192,7 +192,7 @@ impl File {
         let mut columns: BTreeMap<i64, Points> = BTreeMap::new();
         for (at, cells) in frames(&change, tier, &range)? {
             for cell in cells {
-                columns.entry(cell.subject).or_default().push((at, cell.point(names)));
+                columns.entry(cell.subject).or_default().push((at, cell.point(names, &|_| true)));
             }
         }
         let sql =
@@ -276,32 +276,63 @@ impl File {
         Ok(meant.len() as u64)
     }
 
-    /// The points of a subject that begin in a stretch of time.
+    /// The points of subjects that begin in a stretch of time, each in its own, as far as they are
+    /// wanted.
     pub(super) fn points(
         &self,
-        subject: &Subject,
+        wanted: &[(Subject, Range)],
         tier: Tier,
-        range: Range,
-    ) -> Result<Points, Error> {
-        let Some(id) = known_id(&self.connection, subject)? else { return Ok(Points::new()) };
+        wants: Wants<'_>,
+    ) -> Result<Vec<Points>, Error> {
+        let mut all = vec![Points::new(); wanted.len()];
+        let mut places = HashMap::new();
+        let mut span = i64::MAX..i64::MIN;
+        for (place, (subject, range)) in wanted.iter().enumerate() {
+            if range.is_empty() {
+                continue;
+            }
+            let Some(id) = known_id(&self.connection, subject)? else { continue };
+            self.chunks(id, tier, range, wants, &mut all[place])?;
+            places.insert(id, place);
+            span = span.start.min(range.start)..span.end.max(range.end);
+        }
+        if !span.is_empty() {
+            // Everybody's values of a moment lie together, and are read once.
+            each_frame(&self.connection, tier, &span, |at, cells| {
+                for cell in cells {
+                    if let Some(place) = places.get(&cell.subject) {
+                        all[*place].push((at, cell.point(&self.names, wants)));
+                    }
+                }
+            })?;
+        }
+        for (points, (_, range)) in all.iter_mut().zip(wanted) {
+            points.retain(|(at, _)| range.contains(at));
+            points.sort_by_key(|(at, _)| *at);
+        }
+        Ok(all)
+    }
+
+    fn chunks(
+        &self,
+        id: i64,
+        tier: Tier,
+        range: &Range,
+        wants: Wants<'_>,
+        into: &mut Points,
+    ) -> Result<(), Error> {
         let sql = "SELECT begin, columns FROM chunk
                    WHERE subject = ?1 AND tier = ?2 AND begin >= ?3 AND begin < ?4 ORDER BY begin";
         let mut chunks = self.connection.prepare_cached(sql)?;
-        let first = range.start - tier.chunk_secs();
+        let first = range.start.saturating_sub(tier.chunk_secs());
         let mut rows = chunks.query(params![id, tier as i64, first, range.end])?;
-        let mut points = Points::new();
         while let Some(row) = rows.next()? {
-            let (begin, bytes): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
-            let found = chunk::unpack(begin, tier.step_secs(), &bytes, &self.names);
-            points.extend(found.map_err(Error::Damaged)?);
+            let begin: i64 = row.get(0)?;
+            let bytes = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+            let found = chunk::unpack(begin, tier.step_secs(), bytes, &self.names, wants);
+            into.extend(found.map_err(Error::Damaged)?);
         }
-        for (at, cells) in frames(&self.connection, tier, &range)? {
-            let own = cells.iter().find(|cell| cell.subject == id);
-            points.extend(own.map(|cell| (at, cell.point(&self.names))));
-        }
-        points.retain(|(at, _)| range.contains(at));
-        points.sort_by_key(|(at, _)| *at);
-        Ok(points)
+        Ok(())
     }
 
     /// Subjects of a scope that were measured in a stretch of time.
@@ -368,18 +399,29 @@ fn frames(
     tier: Tier,
     range: &Range,
 ) -> Result<Vec<(i64, Vec<Cell>)>, Error> {
+    let mut frames = Vec::new();
+    each_frame(connection, tier, range, |at, cells| frames.push((at, cells)))?;
+    Ok(frames)
+}
+
+/// Looks at one frame after the other: together they may be large.
+fn each_frame(
+    connection: &Connection,
+    tier: Tier,
+    range: &Range,
+    mut look: impl FnMut(i64, Vec<Cell>),
+) -> Result<(), Error> {
     let sql = "SELECT begin, cells FROM frame
                WHERE tier = ?1 AND begin >= ?2 AND begin < ?3 ORDER BY begin";
     let mut all = connection.prepare_cached(sql)?;
     let mut rows = all.query(params![tier as i64, range.start, range.end])?;
-    let mut frames = Vec::new();
     while let Some(row) = rows.next()? {
-        let bytes: Vec<u8> = row.get(1)?;
+        let bytes = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
         let cells =
-            postcard::from_bytes(&bytes).map_err(|error| Error::Damaged(error.to_string()))?;
-        frames.push((row.get(0)?, cells));
+            postcard::from_bytes(bytes).map_err(|error| Error::Damaged(error.to_string()))?;
+        look(row.get(0)?, cells);
     }
-    Ok(frames)
+    Ok(())
 }
 
 /// The subject's number; a new one if there is room for one more.

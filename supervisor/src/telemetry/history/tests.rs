@@ -13,6 +13,10 @@ fn open(folder: &tempfile::TempDir) -> (File, File) {
     (File::open(&path, BYTES_MAX, 1000).unwrap(), File::read(&path).unwrap())
 }
 
+fn kept(file: &File, subject: &Subject, tier: Tier, range: Range) -> Points {
+    file.points(&[(subject.clone(), range)], tier, &|_| true).unwrap().remove(0)
+}
+
 fn session(name: &str) -> Subject {
     Subject::Session(Tenant::named("acme"), name.into())
 }
@@ -38,22 +42,46 @@ fn a_minute_is_there_at_once_and_after_its_hour_and_is_the_same() {
         file.keep(&minute(number * 60, points)).unwrap();
         file.tidy((number + 1) * 60).unwrap();
     }
-    let points = reader.points(&session("a"), Tier::Minutes, 0..9000).unwrap();
+    let points = kept(&reader, &session("a"), Tier::Minutes, 0..9000);
     assert_eq!(points.len(), 150);
     for (number, (at, found)) in points.into_iter().enumerate() {
         assert_eq!(at, number as i64 * 60);
         assert_eq!(found, point(number as f32, 1000));
     }
-    let some = reader.points(&session("a"), Tier::Minutes, 3500..3700).unwrap();
+    let some = kept(&reader, &session("a"), Tier::Minutes, 3500..3700);
     assert_eq!(some.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [3540, 3600, 3660]);
     // Two hours are over. Of sessions there are none.
-    let hours = reader.points(&Subject::Fleet, Tier::Hours, 0..9000).unwrap();
+    let hours = kept(&reader, &Subject::Fleet, Tier::Hours, 0..9000);
     assert_eq!(hours.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [0, 3600]);
     let (_, hour) = &hours[0];
     assert_eq!(hour.gauges[0].1, Summary { min: 1.0, max: 2.0, sum: 3600.0, count: 3600 });
     assert_eq!(hour.histograms[0].1.count(), 60);
-    assert_eq!(reader.points(&session("a"), Tier::Hours, 0..9000).unwrap(), []);
-    assert_eq!(reader.points(&session("b"), Tier::Minutes, 0..9000).unwrap(), []);
+    assert_eq!(kept(&reader, &session("a"), Tier::Hours, 0..9000), []);
+    assert_eq!(kept(&reader, &session("b"), Tier::Minutes, 0..9000), []);
+}
+
+#[test]
+fn several_subjects_are_read_at_a_time_each_in_its_own_stretch() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut file, reader) = open(&folder);
+    for number in 0..90_i64 {
+        let points = vec![(session("a"), point(1.0, 1000)), (session("b"), point(2.0, 1000))];
+        file.keep(&minute(number * 60, points)).unwrap();
+        file.tidy((number + 1) * 60).unwrap();
+    }
+    let wanted = [
+        (session("b"), 3000..4200),
+        (session("none"), 0..9000),
+        (session("a"), 0..120),
+        (session("a"), 60..60),
+    ];
+    let found = reader.points(&wanted, Tier::Minutes, &|id| id == Id::Cpu).unwrap();
+    let times: Vec<Vec<i64>> =
+        found.iter().map(|points| points.iter().map(|(at, _)| at / 60).collect()).collect();
+    assert_eq!(times, [(50..70).collect(), vec![], vec![0, 1], vec![]]);
+    // What is not wanted is not there, whether it lies in columns or in rows.
+    let expected = Point { histograms: Vec::new(), ..point(2.0, 1000) };
+    assert!(found[0].iter().all(|(_, point)| *point == expected));
 }
 
 #[test]
@@ -74,7 +102,7 @@ fn a_year_goes_by() {
             file.tidy(now + 60).unwrap();
         }
     }
-    let hours = reader.points(&tenant, Tier::Hours, 0..i64::MAX).unwrap();
+    let hours = kept(&reader, &tenant, Tier::Hours, 0..i64::MAX);
     let days = hours.len() as i64 / 6;
     assert!((365..=368).contains(&days), "{days} days of hours are kept");
     assert!(now - 368 * DAY <= hours[0].0);
@@ -82,7 +110,7 @@ fn a_year_goes_by() {
     for (at, hour) in &hours {
         assert_eq!(hour.gauges[0].1.mean(), Some(mean(*at)));
     }
-    let minutes = reader.points(&tenant, Tier::Minutes, 0..i64::MAX).unwrap();
+    let minutes = kept(&reader, &tenant, Tier::Minutes, 0..i64::MAX);
     let days = minutes.len() as i64 / 6;
     assert!((7..=8).contains(&days), "{days} days of minutes are kept");
     // Sessions that nothing is left of are forgotten.
@@ -99,8 +127,8 @@ fn what_waits_when_the_daemon_stops_is_tidied_by_the_next_one() {
     drop(file);
     let (mut file, reader) = open(&folder);
     file.tidy(7200).unwrap();
-    assert_eq!(reader.points(&Subject::Fleet, Tier::Hours, 0..7200).unwrap().len(), 1);
-    assert_eq!(reader.points(&Subject::Fleet, Tier::Minutes, 0..7200).unwrap().len(), 1);
+    assert_eq!(kept(&reader, &Subject::Fleet, Tier::Hours, 0..7200).len(), 1);
+    assert_eq!(kept(&reader, &Subject::Fleet, Tier::Minutes, 0..7200).len(), 1);
 }
 
 #[test]
@@ -119,7 +147,7 @@ fn there_is_a_bound_on_subjects_and_on_bytes() {
     }
     let known = file.subjects(Scope::Session, &(0..i64::MAX)).unwrap();
     assert_eq!(known.len(), 40);
-    let newest = file.points(&session("sim_39"), Tier::Minutes, 0..i64::MAX).unwrap();
+    let newest = kept(&file, &session("sim_39"), Tier::Minutes, 0..i64::MAX);
     assert_eq!(newest.last().unwrap().0, (2940 + 39) * 60);
 }
 
@@ -134,10 +162,10 @@ fn what_is_to_be_forgotten_is_forgotten_everywhere() {
     }
     let is_meant = |subject: &Subject| subject.name() == "a";
     assert_eq!(file.forget(&is_meant).unwrap(), 1);
-    assert_eq!(reader.points(&session("a"), Tier::Minutes, 0..9000).unwrap(), []);
-    assert_eq!(reader.points(&session("b"), Tier::Minutes, 0..9000).unwrap().len(), 70);
+    assert_eq!(kept(&reader, &session("a"), Tier::Minutes, 0..9000), []);
+    assert_eq!(kept(&reader, &session("b"), Tier::Minutes, 0..9000).len(), 70);
     file.keep(&minute(70 * 60, vec![(session("a"), point(1.0, 1000))])).unwrap();
-    assert_eq!(reader.points(&session("a"), Tier::Minutes, 0..9000).unwrap().len(), 1);
+    assert_eq!(kept(&reader, &session("a"), Tier::Minutes, 0..9000).len(), 1);
 }
 
 #[test]
@@ -161,7 +189,8 @@ fn the_writer_keeps_what_it_was_given_when_it_is_closed() {
         history.keep(minute(number * 60, vec![(Subject::Fleet, point(1.0, 1000))]));
     }
     history.close();
-    let kept = history.points(&Subject::Fleet, Tier::Minutes, 0..600).unwrap().len() as u64;
+    let kept = history.points(&[(Subject::Fleet, 0..600)], Tier::Minutes, &|_| true).unwrap();
+    let kept = kept[0].len() as u64;
     assert_eq!(kept + history.dropped_total(), 5);
     // One that comes too late is lost, and counted.
     let dropped = history.dropped_total();

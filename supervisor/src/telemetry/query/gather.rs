@@ -1,7 +1,7 @@
 //! Values of a subject, from wherever they are, sorted into stretches of time.
 
 use crate::durations::Durations;
-use crate::telemetry::history::{self, Range, Tier};
+use crate::telemetry::history::{self, Points, Range, Tier, Wants};
 use crate::telemetry::measured::Measured;
 use crate::telemetry::metric::{Id, Metric};
 use crate::telemetry::series::{LAP_SECS, Point, Subject, Summary, Table, Track};
@@ -33,35 +33,38 @@ impl Grid {
 }
 
 impl Measured {
-    /// The values of a subject's metrics, by metric.
+    /// The values of subjects' metrics, by subject and metric.
     pub(super) fn gather(
         &self,
-        subject: &Subject,
+        subjects: &[Subject],
         metrics: &[&'static Metric],
-        from: i64,
-        step: i64,
-        bins: usize,
-    ) -> Result<Vec<Vec<Bin>>, history::Error> {
+        (from, step, bins): (i64, i64, usize),
+    ) -> Result<Vec<Vec<Vec<Bin>>>, history::Error> {
         let grid = Grid { from, step, bins };
-        let mut gathered = vec![vec![Bin::default(); bins]; metrics.len()];
-        let begin = {
+        let mut gathered = vec![vec![vec![Bin::default(); bins]; metrics.len()]; subjects.len()];
+        let mut older = Vec::with_capacity(subjects.len());
+        for (subject, gathered) in subjects.iter().zip(&mut gathered) {
             let table = self.table();
             let track = table.track(subject);
             if let Some((track, now)) = track.zip(table.now_secs()) {
-                for (metric, bins) in metrics.iter().zip(&mut gathered) {
+                for (metric, bins) in metrics.iter().zip(gathered) {
                     of_memory(track, metric.id, now, grid, bins);
                 }
             }
             // What is in memory of a subject is so from whole minutes on.
-            track.map_or(i64::MAX, |track| begin_secs(&table, track))
-        };
-        let until = begin.min(grid.end());
-        let Some(history) = self.history().filter(|_| grid.from < until) else {
+            let begin = track.map_or(i64::MAX, |track| begin_secs(&table, track));
+            older.push((subject.clone(), grid.from..begin.min(grid.end())));
+        }
+        let is_all = older.iter().all(|(_, range)| range.is_empty());
+        let Some(history) = self.history().filter(|_| !is_all) else {
             return Ok(gathered);
         };
-        for (tier, range) in kept(history, subject, grid.step, grid.from..until)? {
-            for (at, point) in history.points(subject, tier, range)? {
-                add(&point, at, metrics, grid, &mut gathered);
+        let wants = |id: Id| metrics.iter().any(|metric| metric.id == id);
+        for points in kept(history, older, grid.step, &wants)? {
+            for (points, gathered) in points.into_iter().zip(&mut gathered) {
+                for (at, point) in points {
+                    add(&point, at, metrics, grid, gathered);
+                }
             }
         }
         Ok(gathered)
@@ -95,27 +98,37 @@ impl Measured {
     }
 }
 
-/// Which part of a stretch of time is read from where.
+/// What is kept of subjects, by subject: minutes, and hours where there are no minutes.
 fn kept(
     history: &history::History,
-    subject: &Subject,
+    mut wanted: Vec<(Subject, Range)>,
     step: i64,
-    range: Range,
-) -> Result<Vec<(Tier, Range)>, history::Error> {
+    wants: Wants<'_>,
+) -> Result<[Vec<Points>; 2], history::Error> {
     let hour = Tier::Hours.step_secs();
+    let floor = |at: i64| at - at.rem_euclid(hour);
+    let are_hours_kept = |subject: &Subject| Tier::Hours.keeps(subject.scope());
     if step < hour {
         // Minutes; and where there are none any more, hours.
-        let oldest =
-            history.points(subject, Tier::Minutes, range.clone())?.first().map(|(at, _)| *at);
-        let oldest = oldest.unwrap_or(range.end);
-        let whole = oldest - oldest.rem_euclid(hour);
-        return Ok(vec![(Tier::Hours, range.start..whole), (Tier::Minutes, oldest..range.end)]);
+        let minutes = history.points(&wanted, Tier::Minutes, wants)?;
+        for ((subject, range), points) in wanted.iter_mut().zip(&minutes) {
+            let whole = floor(points.first().map_or(range.end, |(at, _)| *at));
+            range.end = if are_hours_kept(subject) { whole } else { range.start };
+        }
+        return Ok([history.points(&wanted, Tier::Hours, wants)?, minutes]);
     }
     // An hour that reaches into what is in memory would count twice.
-    let hours = range.start..range.end - range.end.rem_euclid(hour);
-    let last = history.points(subject, Tier::Hours, hours)?.last().map(|(at, _)| *at + hour);
-    let whole = last.unwrap_or(range.start);
-    Ok(vec![(Tier::Hours, range.start..whole), (Tier::Minutes, whole..range.end)])
+    let whole = |(subject, range): &(Subject, Range)| {
+        let end = if are_hours_kept(subject) { floor(range.end) } else { range.start };
+        (subject.clone(), range.start..end)
+    };
+    let of_hours: Vec<_> = wanted.iter().map(whole).collect();
+    let hours = history.points(&of_hours, Tier::Hours, wants)?;
+    for ((_, range), points) in wanted.iter_mut().zip(&hours) {
+        range.start = points.last().map_or(range.start, |(at, _)| *at + hour);
+    }
+    let minutes = history.points(&wanted, Tier::Minutes, wants)?;
+    Ok([hours, minutes])
 }
 
 fn add(point: &Point, at: i64, metrics: &[&'static Metric], grid: Grid, into: &mut [Vec<Bin>]) {
