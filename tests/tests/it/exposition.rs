@@ -23,6 +23,7 @@ fn running(client: &mut Client) -> String {
     let made = client.tool("create_session", json!({})).unwrap();
     let id = made["session_id"].as_str().unwrap().to_owned();
     client.tool("create_scene", json!({ "session_id": id, "scene": "pendulum" })).unwrap();
+    client.tool("step_simulation", json!({ "session_id": id, "steps": 10 })).unwrap();
     let run = json!({ "session_id": id, "duration_secs": 80_000, "real_time_factor": 1.0 });
     client.tool("run_simulation", run).unwrap();
     id
