@@ -57,8 +57,8 @@ pub mod head {
     pub const AUTO_RESETS_TOTAL: usize = 11;
     /// The most that a model has used of its arena, in bytes.
     pub const ARENA_USED_MAX_BYTES: usize = 12;
-    /// Written by the supervisor: 1 if every step is to be timed, whatever that costs.
-    pub const EVERY_STEP: usize = 13;
+    /// Written by the supervisor: which steps are to be timed, as [`Timing`](super::Timing).
+    pub const TIMING: usize = 13;
 }
 
 /// Words of a row.
@@ -124,6 +124,37 @@ pub const fn bucket_begin(index: usize) -> u64 {
     let octave = FIRST_OCTAVE + (index >> SPLIT) as u32;
     let part = (index & ((1 << SPLIT) - 1)) as u64;
     ((1 << SPLIT) + part) << (octave - SPLIT)
+}
+
+/// Which steps are to be timed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timing {
+    /// As many as cost next to nothing; each stands for some others.
+    Some,
+    /// Every step, whatever that costs.
+    Every,
+    /// No step.
+    None,
+}
+
+impl Timing {
+    /// As it is written.
+    pub const fn word(self) -> u64 {
+        match self {
+            Self::Some => 0,
+            Self::Every => 1,
+            Self::None => 2,
+        }
+    }
+
+    /// As it is read.
+    pub const fn of(word: u64) -> Self {
+        match word {
+            1 => Self::Every,
+            2 => Self::None,
+            _ => Self::Some,
+        }
+    }
 }
 
 /// What was read of the head. A worker may claim anything: what cannot be is made possible.

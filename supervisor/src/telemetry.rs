@@ -6,8 +6,6 @@
 //! them, too: Prometheus when it asks ([`Exposition`]) or every minute ([`remote_write`]), and whoever
 //! reads files ([`export`]).
 
-#[cfg(test)]
-mod document;
 pub mod export;
 mod exposition;
 pub mod history;

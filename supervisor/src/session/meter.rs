@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use rustix::io::{Errno, pread, pwrite};
-use simward_protocol::meter::{BYTES, HEAD_WORDS, Head, WORDS, head};
+use simward_protocol::meter::{BYTES, HEAD_WORDS, Head, Timing, WORDS, head};
 
 /// The meter of a session in one worker. With the next worker it has another one, that begins at 0.
 #[derive(Clone, Debug)]
@@ -34,10 +34,10 @@ impl Meter {
         Arc::ptr_eq(&self.file, &other.file)
     }
 
-    /// Whether the worker shall time every step from now on.
-    pub fn want(&self, every_step: bool) {
-        let word = u64::from(every_step).to_ne_bytes();
-        let place = head::EVERY_STEP * size_of::<u64>();
+    /// Which steps the worker shall time from now on.
+    pub fn want(&self, timing: Timing) {
+        let word = timing.word().to_ne_bytes();
+        let place = head::TIMING * size_of::<u64>();
         if let Err(error) = pwrite(&*self.file, &word, place as u64) {
             tracing::warn!(%error, "a meter could not be written");
         }

@@ -103,7 +103,7 @@ pub fn export(
 ) -> Result<u64, Error> {
     let mut table: Box<dyn Table + '_> = match format {
         Format::Csv => Box::new(text::Csv::new(into)?),
-        Format::Json => Box::new(text::Json::new(into)?),
+        Format::Json => Box::new(text::Json::new(into)),
         Format::Parquet => Box::new(columnar::Parquet::new(into)?),
     };
     let Question { scope, name, metrics, tier, range } = question;
@@ -113,11 +113,11 @@ pub fn export(
         if name.as_deref().is_some_and(|name| name != subject.name()) {
             continue;
         }
-        let wanted = [(subject, range.clone())];
-        let points = archive.points(&wanted, *tier, &wants)?;
-        let [(subject, _)] = &wanted;
-        let rows = |(at, point): &(i64, Point)| rows(subject, (*at, tier.step_secs()), point);
-        let rows: Vec<Row> = points.iter().flatten().flat_map(rows).collect();
+        let points = archive.points(&subject, *tier, range)?;
+        let rows = points.iter().flat_map(|(at, point)| {
+            rows(&subject, (*at, tier.step_secs()), point).filter(|(id, _)| wants(*id))
+        });
+        let rows: Vec<Row> = rows.map(|(_, row)| row).collect();
         count += rows.len() as u64;
         table.put(&rows)?;
     }
@@ -125,8 +125,12 @@ pub fn export(
     Ok(count)
 }
 
-fn rows(subject: &Subject, (begin_secs, step_secs): (i64, i64), point: &Point) -> Vec<Row> {
-    let empty = |id: Id| Row {
+fn rows(
+    subject: &Subject,
+    (begin_secs, step_secs): (i64, i64),
+    point: &Point,
+) -> impl Iterator<Item = (Id, Row)> {
+    let empty = move |id: Id| Row {
         begin_secs,
         step_secs,
         scope: subject.scope(),
@@ -142,15 +146,15 @@ fn rows(subject: &Subject, (begin_secs, step_secs): (i64, i64), point: &Point) -
         p95: None,
         p99: None,
     };
-    let gauges = point.gauges.iter().map(|(id, of)| {
+    let gauges = point.gauges.iter().map(move |(id, of)| {
         let (min, max) = (Some(of.min.into()), Some(of.max.into()));
-        Row { count: of.count.into(), mean: of.mean(), min, max, ..empty(*id) }
+        (*id, Row { count: of.count.into(), mean: of.mean(), min, max, ..empty(*id) })
     });
-    let histograms = point.histograms.iter().map(|(id, of)| {
+    let histograms = point.histograms.iter().map(move |(id, of)| {
         let [min, p50, p95, p99, max] = [0.0, 0.5, 0.95, 0.99, 1.0].map(|it| of.percentile(it));
-        Row { count: of.count(), mean: of.mean(), min, max, p50, p95, p99, ..empty(*id) }
+        (*id, Row { count: of.count(), mean: of.mean(), min, max, p50, p95, p99, ..empty(*id) })
     });
-    gauges.chain(histograms).collect()
+    gauges.chain(histograms)
 }
 
 #[cfg(test)]

@@ -14,8 +14,10 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
+use super::history::History;
 use super::metric::{Id, Metric, Scope};
 use super::monitor::Monitor;
+use super::remote_write::RemoteWrite;
 use super::series::{Subject, Table, Track};
 use crate::metrics::Config;
 
@@ -117,8 +119,8 @@ impl Collector for Exposition {
                 quantiles(&mut encoder, metric, scope, &told)?;
             }
         }
-        let history = self.monitor.measured().history().map_or(0, |of| of.dropped_total());
-        let remote = self.monitor.remote_write().map_or(0, |of| of.dropped_total());
+        let history = self.monitor.measured().history().map_or(0, History::dropped_total);
+        let remote = self.monitor.remote_write().map_or(0, RemoteWrite::dropped_total);
         for (name, help, total) in [
             ("simward_history_dropped_minutes", "Minutes that the history could not keep", history),
             (

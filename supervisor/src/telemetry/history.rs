@@ -11,6 +11,7 @@
 mod archive;
 mod chunk;
 mod file;
+mod subjects;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +22,7 @@ use std::thread::JoinHandle;
 pub use self::archive::Archive;
 pub use self::file::Error;
 use self::file::File;
-use super::metric::{Id, Scope};
+use super::metric::Scope;
 use super::series::{Minute, Point, Subject};
 
 /// For how long what is kept.
@@ -61,9 +62,20 @@ impl Tier {
     }
 
     /// Whether points of such subjects are kept.
-    pub(super) fn keeps(self, scope: Scope) -> bool {
+    fn keeps(self, scope: Scope) -> bool {
         self == Self::Minutes || scope != Scope::Session
     }
+}
+
+/// How much may be kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Bytes of the file.
+    pub bytes_max: u64,
+    /// Subjects, in all.
+    pub subjects_max: u64,
+    /// Subjects of one tenant.
+    pub subjects_per_tenant_max: u64,
 }
 
 /// A stretch of time, in seconds since 1970: the first that is meant, and the first that is not.
@@ -72,8 +84,8 @@ pub type Range = std::ops::Range<i64>;
 /// The points of a subject, by when they begin.
 pub type Points = Vec<(i64, Point)>;
 
-/// Which metrics are wanted: columns of others are not even unpacked.
-pub type Wants<'a> = &'a dyn Fn(Id) -> bool;
+/// Files that were of no use and are kept aside.
+const ASIDE_MAX: u32 = 3;
 
 /// Minutes that may wait to be written.
 const QUEUE_MAX: usize = 16;
@@ -103,9 +115,10 @@ enum Order {
 }
 
 impl History {
-    /// Opens the file, or makes it. It never takes more than so many bytes.
-    pub fn open(path: &Path, bytes_max: u64, subjects_max: u64) -> Result<Self, Error> {
-        let mut file = File::open(path, bytes_max, subjects_max)?;
+    /// Opens the file, or makes it. It never takes more than so many bytes; what is not yet in its
+    /// place is in a log beside it, of a few megabytes.
+    pub fn open(path: &Path, bounds: Bounds) -> Result<Self, Error> {
+        let mut file = File::open(path, bounds)?;
         let reader = File::read(path)?;
         let counts = Arc::new(Counts::default());
         let (minutes, orders) = sync_channel(QUEUE_MAX);
@@ -124,13 +137,16 @@ impl History {
 
     /// Opens the file; one that cannot be used is moved aside, and another one begun. Without a past
     /// everything else goes on: that there is none is logged.
-    pub fn open_somehow(path: &Path, bytes_max: u64, subjects_max: u64) -> Option<Self> {
-        let open = || Self::open(path, bytes_max, subjects_max);
+    pub fn open_somehow(path: &Path, bounds: Bounds) -> Option<Self> {
+        let open = || Self::open(path, bounds);
         let opened = open().or_else(|error| {
             if !error.is_of_content() {
                 return Err(error);
             }
-            let aside = path.with_added_extension("damaged");
+            let aside = |number: u32| path.with_added_extension(format!("damaged-{number}"));
+            // The last place is used again and again.
+            let free = (1..ASIDE_MAX).map(aside).find(|path| !path.exists());
+            let aside = free.unwrap_or_else(|| aside(ASIDE_MAX));
             let text = crate::code::chain(&error);
             tracing::error!(error = text, aside = %aside.display(), "the history of metrics begins anew");
             for ending in ["", "-wal", "-shm"] {
@@ -186,14 +202,17 @@ impl History {
         }
     }
 
-    /// The points of subjects that begin in a stretch of time, each in its own. Waits for the disk.
+    /// The points of subjects that begin in a stretch of time. Waits for the disk.
     pub fn points(
         &self,
-        wanted: &[(Subject, Range)],
+        subjects: &[&Subject],
         tier: Tier,
-        wants: Wants<'_>,
-    ) -> Result<Vec<Points>, Error> {
-        self.read().points(wanted, tier, wants)
+        range: Range,
+    ) -> Result<Vec<(Subject, Points)>, Error> {
+        if range.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.read().points(subjects, tier, &range)
     }
 
     /// Subjects of a scope that were measured in a stretch of time. Waits for the disk.
@@ -234,11 +253,12 @@ fn write(file: &mut File, orders: &Receiver<Order>, counts: &Counts) {
         let outcome = match order {
             Order::Keep(minute) => {
                 let begin_secs = minute.begin_secs;
-                let kept = file.keep(&minute).and_then(|()| file.tidy(begin_secs + 60));
+                let kept = file.keep(&minute);
                 if kept.is_err() {
                     counts.dropped.fetch_add(1, Ordering::Relaxed);
                 }
-                kept
+                // In any case: if there was no room, this makes some.
+                kept.and(file.tidy(begin_secs + 60))
             }
             Order::Forget(is_meant, answer) => {
                 // Whoever asked may have gone.

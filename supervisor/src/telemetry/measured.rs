@@ -3,19 +3,43 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::history::{self, History};
+use super::levels::{Level, Levels};
+use super::query::Sight;
 use super::series::{Minute, Subject, Table};
 
 /// Everything that was measured.
 #[derive(Debug)]
 pub struct Measured {
     table: Mutex<Table>,
+    levels: Mutex<Levels>,
     history: Option<History>,
 }
 
 impl Measured {
     /// Nothing yet in memory.
-    pub fn new(table: Table, history: Option<History>) -> Self {
-        Self { table: Mutex::new(table), history }
+    pub fn new(table: Table, levels: Levels, history: Option<History>) -> Self {
+        Self { table: Mutex::new(table), levels: Mutex::new(levels), history }
+    }
+
+    /// How closely is looked at whom.
+    pub fn levels(&self) -> MutexGuard<'_, Levels> {
+        self.levels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What of it may be shown to whoever sees so much: not what its owner does not want to see.
+    pub(super) fn shown_to<'a>(&self, sight: &'a Sight) -> impl Fn(&Subject) -> bool + use<'a> {
+        let levels = matches!(sight, Sight::Of(_)).then(|| self.levels().clone());
+        move |subject| {
+            let level = match (subject, &levels) {
+                (_, None) => return true,
+                (Subject::Session(tenant, id), Some(levels)) => levels.of(tenant, id),
+                (Subject::Tenant(tenant) | Subject::Model(tenant, _), Some(levels)) => {
+                    levels.of_tenant(tenant)
+                }
+                (Subject::Fleet | Subject::Tool(_), Some(_)) => return sight.sees(subject),
+            };
+            sight.sees(subject) && level != Level::Off
+        }
     }
 
     /// The last hour.

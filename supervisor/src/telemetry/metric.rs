@@ -230,47 +230,4 @@ impl Id {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_metric_is_found_by_its_name_and_by_its_number() {
-        for metric in METRICS {
-            assert_eq!(Metric::named(metric.name).map(|found| found.id), Some(metric.id));
-            assert_eq!(metric.id.metric().name, metric.name);
-            assert!(!metric.scopes.is_empty() && metric.what.ends_with('.'), "{}", metric.name);
-        }
-        assert_eq!(Metric::nearest("cpu"), "cpu_ratio");
-    }
-
-    #[test]
-    fn prometheus_has_a_name_for_each_that_leads_back_to_it() {
-        let mut names = Vec::new();
-        for metric in METRICS {
-            assert_eq!(from_base_units(&in_base_units(metric.name)), metric.name);
-            names.extend(metric.scopes.iter().map(|scope| metric.exposed(*scope)));
-        }
-        let count = names.len();
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), count);
-        for name in ["simward_host_cpu_ratio", "simward_model_step_seconds"] {
-            assert!(names.iter().any(|known| known == name), "{name}");
-        }
-        assert!(names.iter().all(|name| !name.ends_with("_secs") && !name.ends_with("_sec")));
-    }
-
-    #[test]
-    fn units_stand_in_the_names() {
-        for metric in METRICS {
-            let ending = match metric.unit {
-                Unit::Bytes => "_bytes",
-                Unit::Seconds => "_secs",
-                Unit::PerSecond => "_per_sec",
-                Unit::Ratio if metric.id != Id::RealTime => "_ratio",
-                Unit::Ratio | Unit::Count => "",
-            };
-            assert!(metric.name.ends_with(ending), "{}", metric.name);
-        }
-    }
-}
+mod tests;

@@ -1,15 +1,17 @@
 //! The thread that takes samples, and what it fills.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::history::{self, History};
+use super::history::{self, Bounds, History};
 use super::levels::{Level, Levels};
 use super::measured::Measured;
 use super::remote_write::RemoteWrite;
@@ -30,12 +32,16 @@ pub struct Config {
     pub cpu_ratio_max: f64,
     /// Subjects (sessions, tenants, models, tools) of which the last hour is in memory.
     pub subjects_max: usize,
+    /// How many of them may be one tenant's.
+    pub subjects_per_tenant_max: usize,
     /// Whether minutes are kept for a week and hours for a year, in the state folder.
     pub history: bool,
     /// What that may take on the disk, in bytes.
     pub history_bytes_max: u64,
     /// Subjects of which there is a history.
     pub history_subjects_max: u64,
+    /// How many of them may be one tenant's.
+    pub history_subjects_per_tenant_max: u64,
 }
 
 impl Default for Config {
@@ -44,12 +50,20 @@ impl Default for Config {
             level: Level::Basic,
             cpu_ratio_max: 0.02,
             subjects_max: 20_000,
+            subjects_per_tenant_max: 5_000,
             history: true,
             history_bytes_max: 1 << 30,
             history_subjects_max: 200_000,
+            history_subjects_per_tenant_max: 50_000,
         }
     }
 }
+
+/// Questions that are answered at a time: each may take a processor and read files.
+const QUERIES_MAX: usize = 2;
+
+/// How long somebody waits for others' answers.
+const TURN_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where the history is, below the state folder.
 pub(super) const FILE: &str = "metrics.sqlite";
@@ -68,7 +82,7 @@ struct Inner {
     measured: Measured,
     remote_write: Option<RemoteWrite>,
     totals: Mutex<Totals>,
-    levels: Mutex<Levels>,
+    queries: Semaphore,
     stop: Mutex<Option<(SyncSender<()>, JoinHandle<()>)>>,
 }
 
@@ -83,17 +97,22 @@ impl Monitor {
         remote_write: Option<RemoteWrite>,
     ) -> anyhow::Result<Self> {
         let history = folder.filter(|_| config.history).and_then(|folder| {
-            let (bytes_max, subjects_max) = (config.history_bytes_max, config.history_subjects_max);
-            History::open_somehow(&folder.join(FILE), bytes_max, subjects_max)
+            let bounds = Bounds {
+                bytes_max: config.history_bytes_max,
+                subjects_max: config.history_subjects_max,
+                subjects_per_tenant_max: config.history_subjects_per_tenant_max,
+            };
+            History::open_somehow(&folder.join(FILE), bounds)
         });
+        let table = Table::new(config.subjects_max, config.subjects_per_tenant_max);
         let inner = Inner {
             sessions: sessions.clone(),
             calls: calls.clone(),
             started: Instant::now(),
-            measured: Measured::new(Table::new(config.subjects_max), history),
+            measured: Measured::new(table, Levels::new(config.level), history),
             remote_write,
             totals: Mutex::default(),
-            levels: Mutex::new(Levels::new(config.level)),
+            queries: Semaphore::new(QUERIES_MAX),
             stop: Mutex::default(),
         };
         let monitor = Self { inner: Arc::new(inner) };
@@ -126,20 +145,25 @@ impl Monitor {
         let levels = self.levels().clone();
         let taken = sampler.take(&levels, interval_secs);
         self.totals().add(&taken.calls);
+        #[expect(clippy::cast_possible_truncation, reason = "seconds between two samples")]
+        let span_secs = taken.passed_secs.round() as i64;
         let minutes = {
             let mut table = self.measured().table();
             let second = table.second(unix_secs());
-            table.note(second, taken.samples)
+            table.note(second, span_secs, taken.samples)
         };
+        if minutes.is_empty() {
+            return;
+        }
         for minute in minutes {
             if let Some(remote) = &self.inner.remote_write {
                 remote.note(&minute);
             }
             self.measured().keep(minute);
-            let sessions = self.inner.sessions.all();
-            let is_there = |id: &str| sessions.iter().any(|session| *session.plan().id == *id);
-            self.levels().keep_sessions(is_there);
         }
+        let sessions = self.inner.sessions.all();
+        let there: HashSet<&str> = sessions.iter().map(|session| &*session.plan().id).collect();
+        self.levels().keep_sessions(|id| there.contains(id));
     }
 
     /// What was measured.
@@ -159,7 +183,14 @@ impl Monitor {
 
     /// How closely is looked at whom.
     pub fn levels(&self) -> MutexGuard<'_, Levels> {
-        lock(&self.inner.levels)
+        self.measured().levels()
+    }
+
+    /// The right to ask for what is not at hand; nothing if too many ask already.
+    pub async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        let turn = tokio::time::timeout(TURN_PATIENCE, self.inner.queries.acquire()).await;
+        // The semaphore is never closed.
+        turn.ok()?.ok()
     }
 
     /// The calls that are counted.

@@ -7,11 +7,13 @@
 mod gather;
 mod recent;
 
+use std::time::{Duration, Instant};
+
 use serde::{Deserialize, Serialize};
 
-use self::gather::Bin;
+use self::gather::{Bin, Grid};
 pub use self::recent::{Lately, Recent};
-use super::history;
+use super::history::{self, Tier};
 use super::measured::Measured;
 use super::metric::{Metric, Scope, Unit};
 use super::series::Subject;
@@ -104,7 +106,8 @@ pub struct Frame {
     pub aggregate: Aggregate,
     /// The columns.
     pub columns: Vec<Column>,
-    /// Columns that were left out, those of the least subjects first.
+    /// Columns that were left out: those with the least values, or of more subjects than are looked
+    /// at.
     pub columns_cut: usize,
 }
 
@@ -157,6 +160,12 @@ pub enum Error {
     /// A stretch of time that is none.
     #[error("{0}")]
     Range(String),
+    /// It takes too long to answer.
+    #[error("the answer takes more than {} s: ask for a shorter time, or for one by name", DEADLINE.as_secs())]
+    TooLong,
+    /// Too many ask for what is not at hand.
+    #[error("others' questions are being answered")]
+    Busy,
     /// The history cannot be read.
     #[error(transparent)]
     History(#[from] history::Error),
@@ -167,7 +176,17 @@ impl Code for Error {
         match self {
             Self::Metric { .. } | Self::Scope { .. } => "metric_unknown",
             Self::Percentile { .. } | Self::Range(_) => "invalid_argument",
+            Self::TooLong => "query_too_long",
+            Self::Busy => "query_busy",
             Self::History(error) => error.code(),
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Busy => Some(Duration::from_secs(1)),
+            Self::History(error) => error.retry_after(),
+            _ => None,
         }
     }
 }
@@ -181,8 +200,11 @@ pub const RANGE_SECS_MAX: i64 = 366 * 86_400;
 /// Subjects that a question looks at, at most.
 const SUBJECTS_MAX: usize = 2_000;
 
-/// Stretches of time that are looked at together, of all subjects and metrics.
-const BINS_MAX: usize = 1 << 20;
+/// Values that a question looks at, at most: of all its subjects, metrics and stretches of time.
+const VALUES_MAX: usize = 500_000;
+
+/// How long an answer may take.
+const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Steps that are chosen, in seconds.
 const STEPS: [i64; 14] =
@@ -192,23 +214,29 @@ impl Measured {
     /// Answers a question of somebody who sees so much. May wait for the disk.
     pub fn query(&self, query: &Query, sight: &Sight) -> Result<Frame, Error> {
         let metrics = metrics_of(query)?;
-        let (from, step, bins) = grid(query)?;
-        let until = from + step * i64::try_from(bins).unwrap_or(0);
-        let subjects = self.subjects(query, sight, from..until)?;
-        let (mut columns, mut columns_cut) = (Vec::new(), 0);
-        // So many that what is gathered at a time is bounded.
-        let at_a_time = (BINS_MAX / (bins * metrics.len()).max(1)).max(1);
-        for subjects in subjects.chunks(at_a_time) {
-            let gathered = self.gather(subjects, &metrics, (from, step, bins))?;
-            for (subject, gathered) in subjects.iter().zip(gathered) {
-                for (metric, bins) in metrics.iter().zip(gathered) {
-                    columns.extend(column(metric, subject, sight, &bins, query.aggregate));
+        let begin_secs = self.memory_begin_secs();
+        let grid = grid(query, begin_secs)?;
+        let mut subjects = self.subjects(query, sight, grid.from..grid.end(), begin_secs)?;
+        let subjects_max = (VALUES_MAX / (metrics.len() * grid.bins).max(1)).clamp(1, SUBJECTS_MAX);
+        let subjects_cut = subjects.len().saturating_sub(subjects_max);
+        subjects.truncate(subjects_max);
+        let mut kept = Kept::new(query.columns_max);
+        let deadline = Instant::now() + DEADLINE;
+        self.gather(&subjects, &metrics, grid, deadline, |subject, gathered| {
+            for (metric, bins) in metrics.iter().zip(gathered) {
+                if let Some(column) = column(metric, subject, sight, &bins, query.aggregate) {
+                    kept.add(column);
                 }
             }
-            columns_cut += cut(&mut columns, query.columns_max);
-        }
-        let aggregate = query.aggregate;
-        Ok(Frame { from_secs: from, step_secs: step, aggregate, columns, columns_cut })
+        })?;
+        let (columns, columns_cut) = kept.end();
+        Ok(Frame {
+            from_secs: grid.from,
+            step_secs: grid.step,
+            aggregate: query.aggregate,
+            columns,
+            columns_cut: columns_cut + subjects_cut * metrics.len(),
+        })
     }
 
     /// One value of each subject over the seconds before a moment: what rules look at.
@@ -232,12 +260,16 @@ impl Measured {
             columns_max: usize::MAX,
         };
         metrics_of(&query)?;
-        let span = (to_secs - from_secs).max(1);
-        let subjects = self.subjects(&query, sight, from_secs..to_secs)?;
-        let gathered = self.gather(&subjects, &[metric], (from_secs, span, 1))?;
-        let value =
-            |bins: Vec<Vec<Bin>>| bins.into_iter().flatten().next()?.value(metric, aggregate);
-        Ok(subjects.into_iter().zip(gathered.into_iter().map(value)).collect())
+        let grid = Grid { from: from_secs, step: (to_secs - from_secs).max(1), bins: 1 };
+        let mut values = Vec::new();
+        let begin_secs = self.memory_begin_secs();
+        let subjects = self.subjects(&query, sight, from_secs..to_secs, begin_secs)?;
+        let deadline = Instant::now() + DEADLINE;
+        self.gather(&subjects, &[metric], grid, deadline, |subject, gathered| {
+            let bin = gathered.into_iter().flatten().next();
+            values.push((subject.clone(), bin.and_then(|bin| bin.value(metric, aggregate))));
+        })?;
+        Ok(values)
     }
 
     fn subjects(
@@ -245,10 +277,12 @@ impl Measured {
         query: &Query,
         sight: &Sight,
         range: history::Range,
+        begin_secs: Option<i64>,
     ) -> Result<Vec<Subject>, Error> {
+        let is_shown = self.shown_to(sight);
         let is_meant = |subject: &Subject| {
             subject.scope() == query.scope
-                && sight.sees(subject)
+                && is_shown(subject)
                 && query.name.as_deref().is_none_or(|name| name == subject.name())
         };
         let mut subjects: Vec<Subject> = {
@@ -258,13 +292,12 @@ impl Measured {
                 .filter(|(subject, track)| range.start <= track.last_secs() && is_meant(subject));
             there.map(|(subject, _)| subject.clone()).collect()
         };
-        let is_old = self.memory_begin_secs().is_none_or(|begin| range.start < begin);
+        let is_old = begin_secs.is_none_or(|begin| range.start < begin);
         if let Some(history) = self.history().filter(|_| is_old) {
             subjects.extend(history.subjects(query.scope, &range)?.into_iter().filter(is_meant));
         }
         subjects.sort_unstable();
         subjects.dedup();
-        subjects.truncate(SUBJECTS_MAX);
         Ok(subjects)
     }
 }
@@ -294,8 +327,9 @@ fn metrics_of(query: &Query) -> Result<Vec<&'static Metric>, Error> {
     query.metrics.iter().map(find).collect()
 }
 
-/// Where the answer's values begin, how long each is, and how many there are.
-fn grid(query: &Query) -> Result<(i64, i64, usize), Error> {
+/// Where the answer's values begin, how long each is, and how many there are: not shorter than what
+/// is kept of that time.
+fn grid(query: &Query, begin_secs: Option<i64>) -> Result<Grid, Error> {
     let Query { from_secs, to_secs, step_secs, points_max, .. } = *query;
     let span = to_secs.saturating_sub(from_secs);
     if !(1..=RANGE_SECS_MAX).contains(&span) || from_secs < 0 {
@@ -304,8 +338,15 @@ fn grid(query: &Query) -> Result<(i64, i64, usize), Error> {
         )));
     }
     let most = i64::try_from(points_max.max(1)).unwrap_or(i64::MAX);
+    let least = if from_secs < to_secs.saturating_sub(Tier::Minutes.keep_secs()) {
+        Tier::Hours.step_secs()
+    } else if begin_secs.is_none_or(|begin| from_secs < begin) {
+        Tier::Minutes.step_secs()
+    } else {
+        1
+    };
     let chosen = STEPS.into_iter().find(|step| span <= step.saturating_mul(most));
-    let step = step_secs.or(chosen).unwrap_or_else(|| ceil(span, most)).max(1);
+    let step = step_secs.or(chosen).unwrap_or_else(|| ceil(span, most)).max(least);
     let from = from_secs - from_secs.rem_euclid(step);
     let bins = ceil(to_secs.saturating_sub(from), step);
     if most + 1 < bins {
@@ -314,25 +355,48 @@ fn grid(query: &Query) -> Result<(i64, i64, usize), Error> {
              shorter time"
         )));
     }
-    Ok((from, step, usize::try_from(bins).unwrap_or(0)))
+    Ok(Grid { from, step, bins: usize::try_from(bins).unwrap_or(0) })
 }
 
 fn ceil(span: i64, step: i64) -> i64 {
     span / step + i64::from(span % step != 0)
 }
 
-/// Leaves only so many columns; tells how many that were not.
-fn cut(columns: &mut Vec<Column>, columns_max: usize) -> usize {
-    let more = columns.len().saturating_sub(columns_max);
-    if more != 0 {
-        // What is largest says most.
-        let weight = |column: &Column| {
-            column.values.iter().flatten().fold(0.0_f64, |most, value| most.max(value.abs()))
-        };
-        columns.sort_by(|a, b| weight(b).total_cmp(&weight(a)));
-        columns.truncate(columns_max);
+/// The columns with the largest values, which say most.
+struct Kept {
+    columns: Vec<(f64, Column)>,
+    max: usize,
+    cut: usize,
+}
+
+impl Kept {
+    fn new(max: usize) -> Self {
+        Self { columns: Vec::new(), max, cut: 0 }
     }
-    more
+
+    fn add(&mut self, column: Column) {
+        let largest = |most: f64, value: &f64| most.max(value.abs());
+        let weight = column.values.iter().flatten().fold(0.0, largest);
+        self.columns.push((weight, column));
+        // Not after each, which would sort all the time.
+        if self.max.saturating_mul(2) < self.columns.len() {
+            self.cut();
+        }
+    }
+
+    fn cut(&mut self) {
+        let Some(more) = self.columns.len().checked_sub(self.max).filter(|more| *more != 0) else {
+            return;
+        };
+        self.columns.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+        self.columns.truncate(self.max);
+        self.cut += more;
+    }
+
+    fn end(mut self) -> (Vec<Column>, usize) {
+        self.cut();
+        (self.columns.into_iter().map(|(_, column)| column).collect(), self.cut)
+    }
 }
 
 /// A column, unless there is nothing in it.
@@ -405,9 +469,12 @@ pub fn rounded(value: f64) -> f64 {
     }
     #[expect(clippy::cast_possible_truncation, reason = "an exponent")]
     let digits = 3 - value.abs().log10().floor() as i32;
-    let scale = 10.0_f64.powi(digits.clamp(-300, 300));
-    let scaled = (value * scale).round() / scale;
-    if scaled.is_finite() && scaled != 0.0 { scaled } else { value }
+    // What is nearly nothing, or nearly everything, has no room for a factor.
+    if !(-290..=290).contains(&digits) {
+        return value;
+    }
+    let scale = 10.0_f64.powi(digits);
+    (value * scale).round() / scale
 }
 
 #[cfg(test)]

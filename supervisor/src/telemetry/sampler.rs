@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use simward_protocol::meter::{BUCKETS, Head, histogram};
+use simward_protocol::meter::{BUCKETS, Head, Timing, histogram};
 
 use self::machine::Machine;
 use self::processes::Processes;
@@ -49,7 +49,8 @@ struct Seen {
 #[derive(Debug)]
 struct Counted {
     meter: Meter,
-    level: Level,
+    /// What its worker was told, if it was told anything.
+    level: Option<Level>,
     head: Head,
     buckets: Box<[u64; BUCKETS]>,
 }
@@ -57,9 +58,20 @@ struct Counted {
 /// What a sample tells beside the values.
 #[derive(Debug, Default)]
 pub(super) struct Taken {
+    /// Over how many seconds.
+    pub(super) passed_secs: f64,
     pub(super) samples: Vec<(Subject, Sample)>,
     pub(super) calls: HashMap<Pair, Tally>,
 }
+
+/// More steps in a second than any machine takes: what is said beyond is a lie.
+const STEPS_PER_SEC_MAX: f64 = 1e10;
+
+/// More simulated seconds in a second than there can be: steps of ten seconds.
+const REAL_TIME_MAX: f64 = 1e11;
+
+/// A timed step stands for as many at most, some of which were taken before the last sample.
+const STAND_FOR_MAX: u64 = 4096;
 
 /// What adds up from sessions to tenants, and from tenants to the fleet.
 const SUMS: [Id; 7] =
@@ -105,31 +117,30 @@ impl Sampler {
         }
         let mut samples = Vec::new();
         let mut still_there = HashSet::new();
+        if levels.is_all_off() {
+            // Whatever is counted meanwhile is of no second of the series.
+            self.seen.clear();
+            return Taken { passed_secs, samples, calls: self.calls.recent().take() };
+        }
         for session in self.sessions.all() {
             let id = Arc::clone(&session.plan().id);
             let level = levels.of(&session.plan().tenant, &id);
             still_there.insert(Arc::clone(&id));
-            if level == Level::Off {
-                self.seen.remove(&id);
-                continue;
-            }
             let sample = self.session(&session, level, passed_secs, &mut sums);
             samples.push((Subject::Session(session.plan().tenant.clone(), id), sample));
         }
         self.seen.retain(|id, _| still_there.contains(id));
         self.processes.forget_gone();
         let calls = self.calls.recent().take();
-        self.calls(&calls, levels, passed_secs, &mut sums);
+        self.calls(&calls, passed_secs, &mut sums);
         self.fleet(&mut sums.fleet, passed_secs, interval_secs);
         let Sums { fleet, tenants, models, tools, .. } = sums;
         samples.extend(tenants.into_iter().map(|(tenant, of)| (Subject::Tenant(tenant), of)));
         let model = |((tenant, model), of)| (Subject::Model(tenant, model), of);
         samples.extend(models.into_iter().map(model));
         samples.extend(tools.into_iter().map(|(tool, of)| (Subject::Tool(tool), of)));
-        if levels.fleet() != Level::Off {
-            samples.push((Subject::Fleet, fleet));
-        }
-        Taken { samples, calls }
+        samples.push((Subject::Fleet, fleet));
+        Taken { passed_secs, samples, calls }
     }
 
     /// Of one session; adds it to what it is part of.
@@ -162,10 +173,19 @@ impl Sampler {
                 }
             }
         }
-        let seen = self.seen.entry(Arc::clone(&plan.id)).or_default();
+        // What is seen first in the middle of its life has counted before this second.
+        let seen = self.seen.entry(Arc::clone(&plan.id)).or_insert_with(|| Seen::since(losses));
         self.losses += losses.saturating_sub(seen.losses);
         seen.losses = losses;
-        count_steps(seen, meter, level, passed_secs, &mut sample);
+        let is_new = worker.as_ref().is_some_and(|(worker, _)| {
+            worker.facts().started.elapsed().as_secs_f64() <= passed_secs
+        });
+        seen.count_steps(
+            meter.filter(|_| worker.is_some()),
+            (level, is_new),
+            passed_secs,
+            &mut sample,
+        );
         let tenant = sums.tenants.entry(plan.tenant.clone()).or_default();
         // Sessions that share a worker have its processor time and its memory once.
         let gauges: &[Id] = &SUMS;
@@ -188,20 +208,12 @@ impl Sampler {
     }
 
     /// Of the calls since the last sample.
-    fn calls(
-        &self,
-        calls: &HashMap<Pair, Tally>,
-        levels: &Levels,
-        passed_secs: f64,
-        sums: &mut Sums,
-    ) {
+    fn calls(&self, calls: &HashMap<Pair, Tally>, passed_secs: f64, sums: &mut Sums) {
         for ((tenant, tool), tally) in calls {
             let of_tool = sums.tools.entry(Arc::clone(tool)).or_default();
             add_calls(of_tool, tally, passed_secs);
-            if levels.of_tenant(tenant) != Level::Off {
-                let of_tenant = sums.tenants.entry(tenant.clone()).or_default();
-                add_calls(of_tenant, tally, passed_secs);
-            }
+            let of_tenant = sums.tenants.entry(tenant.clone()).or_default();
+            add_calls(of_tenant, tally, passed_secs);
         }
         for id in SUMS_OF_CALLS {
             sums.fleet.set(id, 0.0);
@@ -228,6 +240,70 @@ impl Sampler {
 }
 
 impl Seen {
+    /// Seen first, with so many losses before.
+    fn since(losses: u64) -> Self {
+        Self { losses, ..Self::default() }
+    }
+
+    /// What the session's meter has counted since the last sample.
+    fn count_steps(
+        &mut self,
+        meter: Option<Meter>,
+        (level, is_new): (Level, bool),
+        passed_secs: f64,
+        sample: &mut Sample,
+    ) {
+        sample.set(Id::Steps, 0.0);
+        sample.set(Id::RealTime, 0.0);
+        sample.set(Id::Warnings, 0.0);
+        let Some(meter) = meter else {
+            self.meter = None;
+            return;
+        };
+        if self.meter.as_ref().is_none_or(|counted| !counted.meter.is(&meter)) {
+            // That of a worker that is older than the last sample is a beginning, not a difference.
+            self.meter = Counted::begin(meter, is_new);
+        }
+        let Some(counted) = &mut self.meter else { return };
+        if counted.level != Some(level) {
+            counted.meter.want(timing(level));
+            counted.level = Some(level);
+        }
+        let Some(head) = counted.meter.head() else { return };
+        let before = std::mem::replace(&mut counted.head, head);
+        sample.set(Id::Contacts, ratio_of(head.contacts));
+        sample.set(Id::Constraints, ratio_of(head.constraints));
+        sample.set(Id::Arena, ratio_of(head.arena_used_max_bytes));
+        let steps = head.steps_total.saturating_sub(before.steps_total);
+        let secs = (head.simulated_secs_total - before.simulated_secs_total).max(0.0);
+        // What no worker can have done, this one has not done either.
+        if STEPS_PER_SEC_MAX < rate(steps, passed_secs) || REAL_TIME_MAX < secs / passed_secs {
+            return;
+        }
+        let nanos = head.step_nanos_total.saturating_sub(before.step_nanos_total);
+        let warnings = head.warnings_total.saturating_sub(before.warnings_total);
+        sample.set(Id::Steps, rate(steps, passed_secs));
+        sample.set(Id::RealTime, secs / passed_secs);
+        sample.set(Id::Busy, rate(nanos, passed_secs * 1e9).min(1.0));
+        sample.set(Id::Warnings, rate(warnings, passed_secs).min(STEPS_PER_SEC_MAX));
+        let slices = head.slices_total.saturating_sub(before.slices_total);
+        if slices != 0 {
+            let iterations =
+                head.solver_iterations_total.saturating_sub(before.solver_iterations_total);
+            sample.set(Id::Iterations, ratio_of(iterations) / ratio_of(slices));
+        }
+        if nanos != 0
+            && let Some(words) = counted.meter.words()
+        {
+            let now = histogram(&words);
+            let durations = Durations::between(&counted.buckets[..], now);
+            counted.buckets.copy_from_slice(now);
+            if durations.count() <= steps.saturating_add(STAND_FOR_MAX) {
+                sample.observe(Id::StepTime, &durations);
+            }
+        }
+    }
+
     /// What the one model of the session is called in the series of models.
     fn model(&mut self, session: &Session) -> Option<Arc<str>> {
         session.holdings().only_model(|model_id, model| {
@@ -237,65 +313,34 @@ impl Seen {
             {
                 return Arc::clone(name);
             }
-            let name: Arc<str> = format!("{model_id}-{:.8}", model.key.to_string()).into();
+            // A name that clients choose would let them fill the table.
+            let name: Arc<str> = format!("{:.12}", model.key.to_string()).into();
             self.model = Some((model_id.to_owned(), Arc::clone(model), Arc::clone(&name)));
             name
         })
     }
 }
 
-/// What the session's meter has counted since the last sample.
-fn count_steps(
-    seen: &mut Seen,
-    meter: Option<Meter>,
-    level: Level,
-    passed_secs: f64,
-    sample: &mut Sample,
-) {
-    sample.set(Id::Steps, 0.0);
-    sample.set(Id::RealTime, 0.0);
-    sample.set(Id::Warnings, 0.0);
-    let Some(meter) = meter else {
-        seen.meter = None;
-        return;
-    };
-    let Some(head) = meter.head() else { return };
-    let counted = match &mut seen.meter {
-        Some(counted) if counted.meter.is(&meter) => counted,
-        // A new worker's: what it has counted so far, it has counted since the last sample.
-        place => {
-            let (head, buckets) = (Head::default(), Box::new([0; BUCKETS]));
-            place.insert(Counted { meter, level: Level::Basic, head, buckets })
+impl Counted {
+    /// A meter that is seen first: everything that it has counted, it has counted just now, if its
+    /// worker is new.
+    fn begin(meter: Meter, is_new: bool) -> Option<Self> {
+        let (mut head, mut buckets) = (Head::default(), Box::new([0; BUCKETS]));
+        if !is_new {
+            let words = meter.words()?;
+            head = meter.head()?;
+            buckets.copy_from_slice(histogram(&words));
         }
-    };
-    if counted.level != level {
-        counted.meter.want(level == Level::Detailed);
-        counted.level = level;
+        Some(Self { meter, level: None, head, buckets })
     }
-    let before = std::mem::replace(&mut counted.head, head);
-    let steps = head.steps_total.saturating_sub(before.steps_total);
-    let secs = (head.simulated_secs_total - before.simulated_secs_total).max(0.0);
-    let nanos = head.step_nanos_total.saturating_sub(before.step_nanos_total);
-    let warnings = head.warnings_total.saturating_sub(before.warnings_total);
-    sample.set(Id::Steps, rate(steps, passed_secs));
-    sample.set(Id::RealTime, secs / passed_secs);
-    sample.set(Id::Busy, rate(nanos, passed_secs * 1e9).min(1.0));
-    sample.set(Id::Warnings, rate(warnings, passed_secs));
-    sample.set(Id::Contacts, ratio_of(head.contacts));
-    sample.set(Id::Constraints, ratio_of(head.constraints));
-    sample.set(Id::Arena, ratio_of(head.arena_used_max_bytes));
-    let slices = head.slices_total.saturating_sub(before.slices_total);
-    if slices != 0 {
-        let iterations =
-            head.solver_iterations_total.saturating_sub(before.solver_iterations_total);
-        sample.set(Id::Iterations, ratio_of(iterations) / ratio_of(slices));
-    }
-    if nanos != 0
-        && let Some(words) = counted.meter.words()
-    {
-        let now = histogram(&words);
-        sample.observe(Id::StepTime, &Durations::between(&counted.buckets[..], now));
-        counted.buckets.copy_from_slice(now);
+}
+
+/// Which steps a worker shall time.
+fn timing(level: Level) -> Timing {
+    match level {
+        Level::Off => Timing::None,
+        Level::Basic => Timing::Some,
+        Level::Detailed => Timing::Every,
     }
 }
 

@@ -183,8 +183,8 @@ impl Point {
 /// Durations are kept for stretches of so many seconds.
 pub const LAP_SECS: usize = 10;
 
-/// Stretches of durations that are kept: those of an hour of whole minutes, and of the current one.
-const LAPS_MAX: usize = 366;
+/// Stretches of durations that are kept: as many whole minutes as of gauges, and the current one.
+const LAPS_MAX: usize = 61 * 60 / LAP_SECS + 1;
 
 /// The last hour of a histogram.
 #[derive(Clone, Debug, Default)]
@@ -210,12 +210,17 @@ impl Track {
         Self { gauges, histograms, last_secs: i64::MIN }
     }
 
-    fn note(&mut self, at_secs: i64, sample: &Sample) {
+    /// Adds the gauges of a second.
+    fn gauge(&mut self, at_secs: i64, sample: &Sample) {
         let second = second_of(at_secs);
         self.last_secs = at_secs;
         for (id, ring) in &mut self.gauges {
             ring.push(second, sample.gauges[*id as usize]);
         }
+    }
+
+    /// Adds durations, which came by now.
+    fn observe(&mut self, sample: &Sample) {
         for (id, laps) in &mut self.histograms {
             let durations = sample.durations(*id);
             laps.minute.add(durations);
@@ -284,6 +289,17 @@ impl Track {
         sum
     }
 
+    /// Forgets what was measured; that there is something to measure is remembered.
+    fn clear(&mut self) {
+        for (_, ring) in &mut self.gauges {
+            *ring = Ring::default();
+        }
+        for (_, laps) in &mut self.histograms {
+            *laps = Laps::default();
+            laps.laps.push_back(Durations::default());
+        }
+    }
+
     fn bytes(&self) -> usize {
         self.gauges.iter().map(|(_, ring)| ring.bytes()).sum::<usize>()
             + self.histograms.len() * LAPS_MAX * size_of::<Durations>()
@@ -304,19 +320,35 @@ pub struct Minute {
 pub struct Table {
     tracks: BTreeMap<Subject, Track>,
     tracks_max: usize,
+    /// How many of them may be one tenant's.
+    per_tenant_max: usize,
+    per_tenant: BTreeMap<Tenant, usize>,
+    /// What they took when a minute was last over, in bytes.
+    bytes: usize,
     /// The second that was measured last.
     now_secs: Option<i64>,
     /// Samples of subjects that there was no room for.
     turned_away_total: u64,
 }
 
+/// The longest time that one sample stands for.
+const SPAN_SECS_MAX: i64 = 60;
+
 /// A subject that was not measured for so long is forgotten.
 const FORGET_AFTER_SECS: i64 = 3600;
 
 impl Table {
-    /// Nothing yet, and never more than so many subjects.
-    pub fn new(tracks_max: usize) -> Self {
-        Self { tracks: BTreeMap::new(), tracks_max, now_secs: None, turned_away_total: 0 }
+    /// Nothing yet, and never more than so many subjects, in all and of one tenant.
+    pub fn new(tracks_max: usize, per_tenant_max: usize) -> Self {
+        Self {
+            tracks: BTreeMap::new(),
+            tracks_max,
+            per_tenant_max,
+            per_tenant: BTreeMap::new(),
+            bytes: 0,
+            now_secs: None,
+            turned_away_total: 0,
+        }
     }
 
     /// The second that samples are to be of which are taken at that moment: seconds only go on,
@@ -325,25 +357,55 @@ impl Table {
         self.now_secs.map_or(at_secs, |last| at_secs.max(last + 1))
     }
 
-    /// Adds what was measured in a second that [`Self::second`] has given; tells of the minutes that
-    /// ended before it.
-    pub fn note(&mut self, at_secs: i64, samples: Vec<(Subject, Sample)>) -> Vec<Minute> {
-        let over = self.go_on_to(at_secs);
-        for (subject, sample) in samples {
-            let known = self.tracks.contains_key(&subject);
-            if !known && self.tracks_max <= self.tracks.len() {
-                self.turned_away_total += 1;
-                continue;
+    /// Adds what was measured over so many seconds until one that [`Self::second`] has given: values
+    /// are means of that time, and those of each of its seconds. Tells of the minutes that are over.
+    pub fn note(
+        &mut self,
+        at_secs: i64,
+        span_secs: i64,
+        mut samples: Vec<(Subject, Sample)>,
+    ) -> Vec<Minute> {
+        let first = at_secs + 1 - span_secs.clamp(1, SPAN_SECS_MAX);
+        let first = self.now_secs.map_or(at_secs, |last| first.max(last + 1));
+        let mut over = Vec::new();
+        for second in first..=at_secs {
+            over.extend(self.go_on_to(second));
+            if second == first {
+                // After what is gone was forgotten.
+                samples.retain(|(subject, _)| self.admit(subject));
             }
-            let scope = subject.scope();
-            let track = self.tracks.entry(subject).or_insert_with(|| {
-                let mut track = Track::new(scope);
-                track.close_lap();
-                track
-            });
-            track.note(at_secs, &sample);
+            for (subject, sample) in &samples {
+                if let Some(track) = self.tracks.get_mut(subject) {
+                    track.gauge(second, sample);
+                }
+            }
+        }
+        for (subject, sample) in &samples {
+            if let Some(track) = self.tracks.get_mut(subject) {
+                track.observe(sample);
+            }
         }
         over
+    }
+
+    /// Sees to it that a subject has a place, if there is one.
+    fn admit(&mut self, subject: &Subject) -> bool {
+        if self.tracks.contains_key(subject) {
+            return true;
+        }
+        let own =
+            subject.owner().map_or(0, |owner| self.per_tenant.get(owner).copied().unwrap_or(0));
+        if self.tracks_max <= self.tracks.len() || self.per_tenant_max <= own {
+            self.turned_away_total += 1;
+            return false;
+        }
+        if let Some(owner) = subject.owner() {
+            *self.per_tenant.entry(owner.clone()).or_default() += 1;
+        }
+        let mut track = Track::new(subject.scope());
+        track.close_lap();
+        self.tracks.insert(subject.clone(), track);
+        true
     }
 
     /// Closes laps and minutes until that second.
@@ -365,8 +427,8 @@ impl Table {
     }
 
     fn close_minute(&mut self, begin_secs: i64) -> Option<Minute> {
-        let forgotten = begin_secs - FORGET_AFTER_SECS;
-        self.tracks.retain(|_, track| forgotten < track.last_secs);
+        self.forget_gone(begin_secs - FORGET_AFTER_SECS);
+        self.bytes = self.tracks.values().map(Track::bytes).sum();
         let mut points = Vec::with_capacity(self.tracks.len());
         for (subject, track) in &mut self.tracks {
             let point = track.close_minute();
@@ -375,6 +437,24 @@ impl Table {
             }
         }
         (!points.is_empty()).then_some(Minute { begin_secs, points })
+    }
+
+    /// Forgets subjects that were not measured since.
+    fn forget_gone(&mut self, since_secs: i64) {
+        let per_tenant = &mut self.per_tenant;
+        self.tracks.retain(|subject, track| {
+            let stays = since_secs < track.last_secs;
+            if !stays
+                && let Some(owner) = subject.owner()
+                && let Some(count) = per_tenant.get_mut(owner)
+            {
+                *count -= 1;
+                if *count == 0 {
+                    per_tenant.remove(owner);
+                }
+            }
+            stays
+        });
     }
 
     /// The second that was measured last.
@@ -392,11 +472,10 @@ impl Table {
         self.tracks.iter()
     }
 
-    /// Forgets what is of these.
+    /// Forgets what was measured of these; tells of how many.
     pub fn forget(&mut self, is_meant: impl Fn(&Subject) -> bool) -> usize {
-        let before = self.tracks.len();
-        self.tracks.retain(|subject, _| !is_meant(subject));
-        before - self.tracks.len()
+        let meant = self.tracks.iter_mut().filter(|(subject, _)| is_meant(subject));
+        meant.map(|(_, track)| track.clear()).count()
     }
 
     /// Samples of subjects that there was no room for.
@@ -404,9 +483,9 @@ impl Table {
         self.turned_away_total
     }
 
-    /// What it takes, in bytes.
+    /// What it took when a minute was last over, in bytes.
     pub fn bytes(&self) -> usize {
-        self.tracks.values().map(Track::bytes).sum()
+        self.bytes
     }
 }
 
@@ -417,88 +496,4 @@ fn second_of(at_secs: i64) -> usize {
 const _: () = assert!(METRICS.len() == Id::COUNT && BLOCK_SECS == 60);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sample(cpu: f64, nanos: u64) -> Sample {
-        let mut sample = Sample::default();
-        sample.set(Id::Cpu, cpu);
-        let mut durations = Durations::default();
-        durations.note(nanos);
-        sample.observe(Id::StepTime, &durations);
-        sample
-    }
-
-    fn session(name: &str) -> Subject {
-        Subject::Session(Tenant::named("acme"), name.into())
-    }
-
-    #[test]
-    fn a_minute_is_told_of_when_it_is_over() {
-        let mut table = Table::new(10);
-        for second in 0..60 {
-            let told = table.note(120 + second, vec![(session("a"), sample(1.0, 1000))]);
-            assert_eq!(told, []);
-        }
-        let told = table.note(180, vec![(session("a"), sample(3.0, 1000))]);
-        assert_eq!(told.len(), 1);
-        assert_eq!(told[0].begin_secs, 120);
-        let (subject, point) = &told[0].points[0];
-        assert_eq!(*subject, session("a"));
-        assert_eq!(point.gauges[0].1, Summary { min: 1.0, max: 1.0, sum: 60.0, count: 60 });
-        assert_eq!(point.histograms[0].1.count(), 60);
-        let track = table.track(&session("a")).unwrap();
-        assert_eq!(track.ring(Id::Cpu).unwrap().newest_first().next(), Some(3.0));
-        let laps: Vec<u64> = track.laps(Id::StepTime).map(Durations::count).collect();
-        assert_eq!(laps, [1, 10, 10, 10, 10, 10, 10]);
-    }
-
-    #[test]
-    fn seconds_go_on_when_the_clock_is_set_back() {
-        let mut table = Table::new(10);
-        assert_eq!(table.second(1000), 1000);
-        table.note(1000, vec![(session("a"), sample(1.0, 1000))]);
-        assert_eq!(table.second(400), 1001);
-        assert_eq!(table.second(2000), 2000);
-    }
-
-    #[test]
-    fn there_is_never_more_than_there_may_be() {
-        let mut table = Table::new(2);
-        let samples = |names: &[&str]| {
-            names.iter().map(|name| (session(name), sample(1.0, 1000))).collect::<Vec<_>>()
-        };
-        table.note(1000, samples(&["a", "b", "c"]));
-        assert_eq!((table.tracks().count(), table.turned_away_total()), (2, 1));
-        // What was not measured for an hour makes room.
-        let mut at = 1000;
-        while at < 1000 + 2 * FORGET_AFTER_SECS {
-            at += 30;
-            table.note(at, samples(&["a"]));
-        }
-        assert_eq!(table.tracks().count(), 1);
-        table.note(at + 1, samples(&["a", "d"]));
-        assert!(table.track(&session("d")).is_some());
-    }
-
-    #[test]
-    fn a_long_gap_is_no_work() {
-        let mut table = Table::new(2);
-        table.note(1000, vec![(session("a"), sample(1.0, 1000))]);
-        let told = table.note(1_000_000_000, vec![(session("a"), sample(1.0, 1000))]);
-        assert!(told.len() <= 61);
-        assert_eq!(table.track(&session("a")).unwrap().ring(Id::Cpu).unwrap().len() % 60, 41);
-    }
-
-    #[test]
-    fn points_add_up() {
-        let mut table = Table::new(2);
-        table.note(59, vec![(session("a"), sample(1.0, 1000))]);
-        let mut one = table.note(119, vec![(session("a"), sample(3.0, 2000))]).remove(0);
-        let two = table.note(120, vec![]).remove(0);
-        one.points[0].1.add(&two.points[0].1);
-        let (_, point) = &one.points[0];
-        assert_eq!(point.gauges[0].1, Summary { min: 1.0, max: 3.0, sum: 4.0, count: 2 });
-        assert_eq!(point.histograms[0].1.count(), 2);
-    }
-}
+mod tests;

@@ -6,10 +6,9 @@ use std::time::Instant;
 use crate::metrics::{Pair, Tally};
 
 /// Calls, by tenant and tool.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Totals {
     all: HashMap<Pair, Total>,
-    since: Instant,
     lost: u64,
 }
 
@@ -18,18 +17,12 @@ pub struct Totals {
 pub struct Total {
     /// What was counted.
     pub tally: Tally,
-    /// Since when.
+    /// Since when: the first of them, or the first after they were forgotten.
     pub since: Instant,
 }
 
 /// The most pairs; calls of more are told of in the series alone.
 const PAIRS_MAX: usize = 20_000;
-
-impl Default for Totals {
-    fn default() -> Self {
-        Self { all: HashMap::new(), since: Instant::now(), lost: 0 }
-    }
-}
 
 impl Totals {
     /// Adds calls.
@@ -39,7 +32,7 @@ impl Totals {
             match self.all.get_mut(pair) {
                 Some(total) => total.tally.add(tally),
                 None if known < PAIRS_MAX => {
-                    let total = Total { tally: tally.clone(), since: self.since };
+                    let total = Total { tally: tally.clone(), since: Instant::now() };
                     self.all.insert(pair.clone(), total);
                 }
                 None => self.lost = self.lost.saturating_add(tally.calls),
@@ -52,20 +45,10 @@ impl Totals {
         self.all.iter()
     }
 
-    /// Since when something is counted of which nothing was counted yet.
-    pub fn since(&self) -> Instant {
-        self.since
-    }
-
     /// Begins anew for these.
     pub fn forget(&mut self, is_meant: impl Fn(&Pair) -> bool) -> usize {
         let before = self.all.len();
         self.all.retain(|pair, _| !is_meant(pair));
         before - self.all.len()
-    }
-
-    /// Begins anew for everybody.
-    pub fn forget_all(&mut self) {
-        *self = Self::default();
     }
 }

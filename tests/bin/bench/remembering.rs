@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use simward_supervisor::durations::Durations;
-use simward_supervisor::telemetry::history::{Archive, History};
+use simward_supervisor::telemetry::history::{Archive, Bounds, History};
 use simward_supervisor::telemetry::metric::Scope;
 use simward_supervisor::telemetry::series::{Minute, Point, Subject, Summary};
 use simward_supervisor::tenants::Tenant;
@@ -36,7 +36,8 @@ const ALIVE: u32 = 50;
 /// How often everything is asked.
 const ROUNDS: u32 = 100;
 
-const SUBJECTS_MAX: u64 = 100_000;
+const BOUNDS: Bounds =
+    Bounds { bytes_max: 1 << 30, subjects_max: 100_000, subjects_per_tenant_max: 100_000 };
 
 pub(crate) fn measure(bench: &Bench, report: &mut Report) {
     let state = TempDir::new().unwrap();
@@ -129,7 +130,7 @@ fn forget(client: &mut HttpClient, rooms: &[Room], report: &mut Report) {
 /// Writes a history as if a daemon had run for a year: minutes of its last week, and one minute of
 /// each hour before, which is what becomes of an hour.
 fn live_a_year(state: &Path, now_secs: i64) {
-    let history = History::open(&Archive::path(state), 1 << 30, SUBJECTS_MAX).unwrap();
+    let history = History::open(&Archive::path(state), BOUNDS).unwrap();
     let now = now_secs - now_secs.rem_euclid(60);
     let (year, week) = (now - 365 * DAY, now - 7 * DAY);
     let hours = (year..week).step_by(3600);

@@ -165,7 +165,7 @@ fn nobody_sees_or_sets_what_is_another_s_and_operators_see_all() {
     let own = json!({ "set": [always("mine")] });
     ann.tool("set_performance_thresholds", own.clone()).unwrap();
     bob.tool("set_performance_thresholds", own).unwrap();
-    let fleet = json!({ "set": [always("all")], "scope": "fleet" });
+    let fleet = json!({ "set": [always("all")], "all_tenants": true });
     let refused = bob.tool("set_performance_thresholds", fleet.clone()).unwrap_err();
     assert_eq!(refused["code"], "insufficient_scope");
     ops.tool("set_performance_thresholds", fleet).unwrap();
@@ -328,7 +328,7 @@ fn a_webhook_and_a_program_are_told_what_fires_and_what_is_over() {
     wait_until("the program is told", || kinds() == ["fired", "resolved"]);
     let listed = client.tool("get_performance_alerts", json!({})).unwrap();
     assert_eq!(listed["notices_failed_total"], 0);
-    let taken = json!({ "remove": ["old"], "scope": "fleet" });
+    let taken = json!({ "remove": ["old"], "all_tenants": true });
     let refused = client.tool("set_performance_thresholds", taken).unwrap_err();
     assert_eq!(refused["code"], "rule_configured");
 }
@@ -348,7 +348,7 @@ fn operators_list_try_silence_export_and_import_from_the_command_line() {
     let daemon = setup().serve();
     let mut client = daemon.client();
     let id = session(&mut client);
-    let fleet = json!({ "set": [always("old")], "scope": "fleet" });
+    let fleet = json!({ "set": [always("old")], "all_tenants": true });
     client.tool("set_performance_thresholds", fleet).unwrap();
     wait_for("an alert", || firing(&mut client, "old"));
     let (ok, table, _) = simward(&daemon, &["list"]);

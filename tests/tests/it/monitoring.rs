@@ -317,6 +317,6 @@ fn the_past_survives_the_daemon_and_a_damaged_one_does_not_stop_the_next() {
     std::fs::write(&file, "this is no database, and never was one. ".repeat(100)).unwrap();
     let daemon = setup().serve_at(state.path());
     wait_for("a session to be measured", || is_measured(&daemon).then_some(()));
-    let aside = std::fs::read_to_string(state.path().join("metrics.sqlite.damaged")).unwrap();
+    let aside = std::fs::read_to_string(state.path().join("metrics.sqlite.damaged-1")).unwrap();
     assert!(aside.starts_with("this is no database"));
 }

@@ -11,7 +11,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use mujoco_rs::wrappers::mj_data::MjData;
 use mujoco_rs::wrappers::mj_model::MjModel;
 use simward_protocol::checkpoint::Counts;
-use simward_protocol::meter::{self, HEAD_WORDS, ROWS, head, row};
+use simward_protocol::meter::{self, HEAD_WORDS, ROWS, Timing, head, row};
 
 use super::mapping::{self, Mapping};
 
@@ -31,6 +31,7 @@ pub(crate) struct Counter {
     stride: u64,
     /// Steps until the next one is timed.
     until_timed: u64,
+    timing: Timing,
     /// Warnings, and times that the engine started anew, that are counted already.
     counted: (u64, u64),
 }
@@ -112,7 +113,14 @@ impl Counter {
             meter.set(begin + row::KEY, meter::key(model_id));
         }
         let counted = bad(counts);
-        Self { meter: Arc::clone(meter), row, stride: 1, until_timed: 1, counted }
+        Self {
+            meter: Arc::clone(meter),
+            row,
+            stride: 1,
+            until_timed: 1,
+            timing: Timing::Some,
+            counted,
+        }
     }
 
     /// Looks at the clock, if the next step is one to be timed.
@@ -134,10 +142,19 @@ impl Counter {
             meter.add(begin + row::STEP_NANOS_TOTAL, took * weight);
             meter.set(begin + row::LAST_STEP_NANOS, took);
         }
-        let every = meter.cell(head::EVERY_STEP).load(Ordering::Relaxed) == 1;
         let worth = (*LOOKS_NANOS * WORTH / took.max(1)).clamp(1, STRIDE_MAX);
-        self.stride = if every { 1 } else { worth };
+        self.stride = if self.timing == Timing::Every { 1 } else { worth };
         self.until_timed = self.stride;
+    }
+
+    /// Hears which steps are to be timed.
+    fn heed(&mut self) {
+        let timing = Timing::of(self.meter.cell(head::TIMING).load(Ordering::Relaxed));
+        if timing != self.timing {
+            self.timing = timing;
+            (self.stride, self.until_timed) =
+                (1, if timing == Timing::None { u64::MAX } else { 1 });
+        }
     }
 
     /// A slice of steps was taken.
@@ -147,6 +164,7 @@ impl Counter {
             self.warned(now.0.saturating_sub(before.0), now.1.saturating_sub(before.1));
             self.counted = now;
         }
+        self.heed();
         let Self { meter, row, .. } = self;
         let raw = data.ffi();
         #[expect(clippy::cast_precision_loss, reason = "a slice has few steps")]

@@ -17,29 +17,18 @@ use crate::sessions;
 /// The most rules that one call sets or removes.
 const RULES_MAX: usize = 20;
 
-/// Whose sessions are meant.
-#[derive(Clone, Copy, Debug, Default, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-enum Whose {
-    /// Yours.
-    #[default]
-    Own,
-    /// Everybody's; for operators.
-    Fleet,
-}
-
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ThresholdsArgs {
-    /// Rules to add, or to change by their names.
+    /// Rules to add or change.
     #[serde(default)]
     set: Vec<Spec>,
-    /// Names of rules to remove.
+    /// Names.
     #[serde(default)]
     remove: Vec<String>,
-    /// `fleet`: everybody's; needs pool:admin.
+    /// Of everybody.
     #[serde(default)]
-    scope: Whose,
+    all_tenants: bool,
 }
 
 #[derive(Debug, Serialize, schemars::JsonSchema)]
@@ -92,9 +81,9 @@ struct CleanupArgs {
     /// Seconds from the notice to the action.
     #[serde(default = "minute")]
     grace_secs: f64,
-    /// `fleet`: everybody's; needs pool:admin.
+    /// Of everybody.
     #[serde(default)]
-    scope: Whose,
+    all_tenants: bool,
 }
 
 fn yes() -> bool {
@@ -117,9 +106,8 @@ struct CleanupRules {
 
 #[tool_router(router = alert_tools, vis = "pub(super)")]
 impl McpServer {
-    /// Set or remove rules: you are told when a value of your sessions passes a threshold, such as
-    /// {"metric": "cpu", "value": 0.8}. Alerts: get_performance_alerts, or subscribe to
-    /// performance://alerts.
+    /// Rules that tell when a value passes a threshold, such as {"metric": "cpu", "value": 0.8}, in
+    /// get_performance_alerts and performance://alerts.
     #[tool(
         title = "Set performance thresholds",
         annotations(
@@ -134,8 +122,8 @@ impl McpServer {
         caller: Caller,
         Parameters(args): Parameters<ThresholdsArgs>,
     ) -> Result<Json<Thresholds>, Refusal> {
-        let ThresholdsArgs { set, remove, scope } = args;
-        let owner = owner(&caller, scope)?;
+        let ThresholdsArgs { set, remove, all_tenants } = args;
+        let owner = owner(&caller, all_tenants)?;
         if !(1..=RULES_MAX).contains(&(set.len() + remove.len())) {
             let message = format!("`set` and `remove` must have 1 to {RULES_MAX} rules together");
             return Err(Refusal::argument(message));
@@ -202,8 +190,8 @@ impl McpServer {
         caller: Caller,
         Parameters(args): Parameters<CleanupArgs>,
     ) -> Result<Json<CleanupRules>, Refusal> {
-        let CleanupArgs { enabled, idle_secs, age_secs, action, grace_secs, scope } = args;
-        let owner = owner(&caller, scope)?;
+        let CleanupArgs { enabled, idle_secs, age_secs, action, grace_secs, all_tenants } = args;
+        let owner = owner(&caller, all_tenants)?;
         if enabled && idle_secs.is_none() && age_secs.is_none() {
             let message = "`idle_secs` or `age_secs` must be given".to_owned();
             return Err(Refusal::argument(message));
@@ -225,10 +213,12 @@ impl McpServer {
     }
 }
 
-fn owner(caller: &Caller, scope: Whose) -> Result<Owner, Refusal> {
-    match scope {
-        Whose::Own => Ok(Owner::Tenant(caller.tenant.to_string())),
-        Whose::Fleet if caller.principal.may(Scope::AdministerPool) => Ok(Owner::Fleet),
-        Whose::Fleet => Err(Refusal::lacking(Scope::AdministerPool)),
+fn owner(caller: &Caller, all_tenants: bool) -> Result<Owner, Refusal> {
+    if !all_tenants {
+        return Ok(Owner::Tenant(caller.tenant.to_string()));
     }
+    if caller.principal.may(Scope::AdministerPool) {
+        return Ok(Owner::Fleet);
+    }
+    Err(Refusal::lacking(Scope::AdministerPool))
 }

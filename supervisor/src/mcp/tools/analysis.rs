@@ -19,7 +19,7 @@ use crate::mcp::refusal::Refusal;
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct JacobianArgs {
-    /// The session; else your default one.
+    /// Else your default one.
     #[serde(default)]
     session_id: Option<String>,
     /// The model, if the session has several.
@@ -32,7 +32,7 @@ struct JacobianArgs {
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct LinearizeArgs {
-    /// The session; else your default one.
+    /// Else your default one.
     #[serde(default)]
     session_id: Option<String>,
     /// The model, if the session has several.
@@ -57,7 +57,7 @@ fn yes() -> bool {
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RaysArgs {
-    /// The session; else your default one.
+    /// Else your default one.
     #[serde(default)]
     session_id: Option<String>,
     /// The model, if the session has several.
@@ -76,7 +76,7 @@ struct RaysArgs {
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct DistanceArgs {
-    /// The session; else your default one.
+    /// Else your default one.
     #[serde(default)]
     session_id: Option<String>,
     /// The model, if the session has several.
@@ -98,7 +98,7 @@ fn far() -> f64 {
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct MapArgs {
-    /// The session; else your default one.
+    /// Else your default one.
     #[serde(default)]
     session_id: Option<String>,
     /// The model, if the session has several.
@@ -119,7 +119,7 @@ struct MapArgs {
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct DiagnoseArgs {
-    /// The session; else your default one.
+    /// Else your default one.
     #[serde(default)]
     session_id: Option<String>,
     /// The model, if the session has several.

@@ -11,7 +11,7 @@ use crate::mcp::refusal::Refusal;
 use crate::session::Session;
 use crate::telemetry::levels::Level;
 use crate::telemetry::metric;
-use crate::telemetry::query::{Aggregate, Frame, Query, Sight};
+use crate::telemetry::query::{self, Aggregate, Frame, Query, Sight};
 use crate::telemetry::reports::memory::Memory;
 use crate::telemetry::reports::overview::Overview;
 use crate::telemetry::reports::simulations::Simulations;
@@ -70,8 +70,7 @@ struct ToolsArgs {
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct HistoryArgs {
-    /// Names, such as `steps_per_sec`, `real_time_factor`, `step_secs`, `cpu_ratio`, `resident_bytes`,
-    /// `calls_per_sec`; a wrong one is answered with those that there are.
+    /// Names, such as `steps_per_sec` or `step_secs`; a wrong one is answered with those that there are.
     metrics: Vec<String>,
     /// Of what.
     #[serde(default = "tenant")]
@@ -88,8 +87,8 @@ struct HistoryArgs {
     /// The time of a value; else chosen.
     #[serde(default)]
     step_secs: Option<i64>,
-    #[serde(default)]
     /// What a value is of its time.
+    #[serde(default)]
     aggregate: Aggregate,
     /// The most values of a column.
     #[serde(default = "points")]
@@ -103,7 +102,7 @@ struct HistoryArgs {
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct LevelArgs {
-    /// `off`: no series. `detailed`: every step is timed.
+    /// `off`: you see none. `detailed`: every step is timed.
     level: Level,
     /// Only this session.
     #[serde(default)]
@@ -232,9 +231,10 @@ impl McpServer {
         let window_secs = window(args.window_secs)?;
         let meant =
             self.measured_sessions(&caller, args.session_id.as_deref(), args.all_tenants)?;
+        let sight = self.whose(&caller, args.all_tenants)?.map_or(Sight::All, Sight::Of);
         let monitor = self.monitor().clone();
         let look = move || {
-            let of = |session| Simulations::of(session, monitor.measured(), window_secs);
+            let of = |session| Simulations::of(session, monitor.measured(), window_secs, &sight);
             let mut sessions: Vec<Simulations> = meant.iter().map(of).collect();
             sessions.sort_by(|a, b| b.steps.total_cmp(&a.steps));
             let sessions_cut = sessions.len().saturating_sub(SESSIONS_MAX);
@@ -293,8 +293,11 @@ impl McpServer {
             let of = |session| Memory::of(session, closely);
             let mut sessions: Vec<Memory> = meant.iter().map(of).collect();
             let models = sessions.iter().flat_map(|session| &session.models);
-            let bytes = models.map(|of| of.model_bytes + of.data_bytes + of.arena_used_max_bytes);
-            let models_bytes = bytes.sum();
+            // These are a worker's own words.
+            let models_bytes = models.fold(0_u64, |sum, of| {
+                let parts = [of.model_bytes, of.data_bytes, of.arena_used_max_bytes];
+                parts.into_iter().fold(sum, u64::saturating_add)
+            });
             sessions.sort_by_key(|session| std::cmp::Reverse(session.resident_bytes));
             let sessions_cut = sessions.len().saturating_sub(SESSIONS_MAX);
             sessions.truncate(SESSIONS_MAX);
@@ -303,8 +306,7 @@ impl McpServer {
         Ok(Json(apart(look).await?))
     }
 
-    /// Measurements over time, as columns: of seconds for an hour, minutes for a week, hours for a
-    /// year.
+    /// Measurements over time: seconds for an hour, minutes for a week, hours for a year.
     #[tool(
         title = "Performance history",
         annotations(
@@ -323,8 +325,9 @@ impl McpServer {
         let is_shared = matches!(args.scope, metric::Scope::Fleet | metric::Scope::Tool);
         let tenant = self.whose(&caller, args.all_tenants || is_shared)?;
         let sight = tenant.map_or(Sight::All, Sight::Of);
-        let query = args.query()?;
         let monitor = self.monitor().clone();
+        let query = args.query(monitor.measured().table().now_secs())?;
+        let _turn = self.monitor().turn().await.ok_or_else(busy)?;
         let frame = apart(move || monitor.measured().query(&query, &sight)).await??;
         Ok(Json(frame))
     }
@@ -349,7 +352,8 @@ impl McpServer {
             (Some(id), _) => {
                 let session = self.session(&caller, Some(id)).await?;
                 let id = session.plan().id.to_string();
-                let is_set = self.monitor().levels().set_session(&id, level);
+                let tenant = &session.plan().tenant;
+                let is_set = self.monitor().levels().set_session(tenant, &id, level);
                 (id, is_set)
             }
             (None, true) => {
@@ -385,6 +389,7 @@ impl McpServer {
         Parameters(args): Parameters<ClearArgs>,
     ) -> Result<Json<Cleared>, Refusal> {
         let monitor = self.monitor().clone();
+        let _turn = self.monitor().turn().await.ok_or_else(busy)?;
         if let Some(id) = &args.session_id {
             let plan = self.session(&caller, Some(id)).await?.plan().clone();
             let meant = Subject::Session(plan.tenant, plan.id);
@@ -440,8 +445,9 @@ impl McpServer {
 }
 
 impl HistoryArgs {
-    fn query(self) -> Result<Query, Refusal> {
-        let now = i64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0);
+    /// The question, if anything was measured at that moment last, whatever the clock says.
+    fn query(self, measured_secs: Option<i64>) -> Result<Query, Refusal> {
+        let now = measured_secs.unwrap_or_else(|| jiff::Timestamp::now().as_second());
         if self.until_ago_secs < 0 || !(1..=2000).contains(&self.max_items) {
             let message = "`until_ago_secs` must not be negative, and `max_items` must lie between 1 \
                            and 2000";
@@ -471,6 +477,11 @@ fn window(secs: i64) -> Result<i64, Refusal> {
     }
     let message = format!("`window_secs` must lie between 1 and {WINDOW_SECS_MAX}, and is {secs}");
     Err(Refusal::argument(message))
+}
+
+/// Too many ask for what is not at hand.
+fn busy() -> Refusal {
+    query::Error::Busy.into()
 }
 
 fn administers(caller: &Caller) -> Result<(), Refusal> {

@@ -32,7 +32,7 @@ struct BatchArgs {
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Item {
-    /// The session; else your default one.
+    /// Else your default one.
     #[serde(default)]
     session_id: Option<String>,
     /// The model, if the session has several.
@@ -67,7 +67,7 @@ struct ParallelArgs {
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RolloutArgs {
-    /// The session; else your default one.
+    /// Else your default one.
     #[serde(default)]
     session_id: Option<String>,
     /// The model, if the session has several.
@@ -96,7 +96,7 @@ struct RolloutArgs {
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct SweepArgs {
-    /// The session; else your default one.
+    /// Else your default one.
     #[serde(default)]
     session_id: Option<String>,
     /// The model, if the session has several.

@@ -31,7 +31,7 @@ struct ResourceUsage {
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct LimitsArgs {
-    /// The session; else your default one. Operators may name anybody's.
+    /// Else your default one. Operators may name anybody's.
     #[serde(default)]
     session_id: Option<String>,
     /// Memory of its process, not less than it uses.

@@ -108,7 +108,7 @@ macro_rules! args {
         #[derive(Debug, DeriveDeserialize, JsonSchema)]
         #[serde(deny_unknown_fields)]
         struct $name {
-            /// The session; else your default one.
+            /// Else your default one.
             #[serde(default)]
             session_id: Option<String>,
             /// The model, if the session has several.

@@ -19,7 +19,7 @@ use crate::profiles::{Ask, DURATION_SECS, FREQUENCY_HZ, Kind, Look, Report, Targ
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct StartArgs {
-    /// The session; else your default one.
+    /// Else your default one.
     #[serde(default)]
     session_id: Option<String>,
     /// `supervisor` profiles the server itself.

@@ -78,7 +78,7 @@ fn one() -> u64 {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct StartArgs {
-    /// The session; else your default one.
+    /// Else your default one.
     #[serde(default)]
     session_id: Option<String>,
     /// The model, if the session has several.
@@ -100,7 +100,7 @@ struct StartArgs {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct StopArgs {
-    /// The session; else your default one.
+    /// Else your default one.
     #[serde(default)]
     session_id: Option<String>,
     /// The recording.
@@ -113,7 +113,7 @@ struct StopArgs {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ListArgs {
-    /// The session; else your default one.
+    /// Else your default one.
     #[serde(default)]
     session_id: Option<String>,
 }
@@ -121,7 +121,7 @@ struct ListArgs {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ExportArgs {
-    /// The session; else your default one.
+    /// Else your default one.
     #[serde(default)]
     session_id: Option<String>,
     /// The recording.
@@ -139,7 +139,7 @@ struct ExportArgs {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct PlotArgs {
-    /// The session; else your default one.
+    /// Else your default one.
     #[serde(default)]
     session_id: Option<String>,
     /// The recording.
@@ -177,7 +177,7 @@ fn height() -> u32 {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct CompareArgs {
-    /// The session; else your default one.
+    /// Else your default one.
     #[serde(default)]
     session_id: Option<String>,
     /// The recording.

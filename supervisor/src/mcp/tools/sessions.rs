@@ -78,7 +78,7 @@ fn one() -> usize {
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct OwnArgs {
-    /// The session; else your default one.
+    /// Else your default one.
     #[serde(default)]
     session_id: Option<String>,
 }

@@ -1,6 +1,8 @@
+//! What is exported is what was kept.
+
 use super::*;
 use crate::durations::Durations;
-use crate::telemetry::history::History;
+use crate::telemetry::history::{Bounds, History};
 use crate::telemetry::series::{Minute, Summary};
 use crate::tenants::Tenant;
 
@@ -9,7 +11,11 @@ const BEGIN: i64 = 1_700_000_040 - 1_700_000_040 % 3600;
 /// Two hours of a tool that is called ever more often, and of a session of somebody.
 fn archive(folder: &tempfile::TempDir) -> Archive {
     let path = Archive::path(folder.path());
-    let history = History::open(&path, 64 << 20, 100).unwrap();
+    let history = History::open(
+        &path,
+        Bounds { bytes_max: 64 << 20, subjects_max: 100, subjects_per_tenant_max: 100 },
+    )
+    .unwrap();
     let minutes = (0..120_u8).map(|number| {
         let value = f32::from(number);
         let sum = 60.0 * f64::from(value);

@@ -52,8 +52,8 @@ pub(super) struct Json<W: Write> {
 }
 
 impl<W: Write> Json<W> {
-    pub(super) fn new(into: W) -> Result<Self, Error> {
-        Ok(Self { into: BufWriter::new(into), before: "[\n" })
+    pub(super) fn new(into: W) -> Self {
+        Self { into: BufWriter::new(into), before: "[\n" }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::file::{Error, File};
-use super::{Points, Range, Tier, Wants};
+use super::{Points, Range, Tier};
 use crate::telemetry::metric::Scope;
 use crate::telemetry::monitor::FILE;
 use crate::telemetry::series::Subject;
@@ -32,13 +32,9 @@ impl Archive {
         self.file.subjects(scope, range)
     }
 
-    /// The points of subjects that begin in a stretch of time, each in its own.
-    pub fn points(
-        &self,
-        wanted: &[(Subject, Range)],
-        tier: Tier,
-        wants: Wants<'_>,
-    ) -> Result<Vec<Points>, Error> {
-        self.file.points(wanted, tier, wants)
+    /// The points of a subject that begin in a stretch of time.
+    pub fn points(&self, subject: &Subject, tier: Tier, range: &Range) -> Result<Points, Error> {
+        let found = self.file.points(&[subject], tier, range)?;
+        Ok(found.into_iter().flat_map(|(_, points)| points).collect())
     }
 }

@@ -1,22 +1,29 @@
 //! The file itself.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Transaction, params};
 
 use super::chunk::{self, Cell, Names};
-use super::{Points, Range, Tier, Wants};
+use super::subjects::{Room, id_of, known_id, subject_in};
+use super::{Bounds, Points, Range, Tier};
 use crate::code::Code;
 use crate::telemetry::metric::{METRICS, Scope};
 use crate::telemetry::series::{Minute, Point, Subject};
 
-/// The layout's number. A file of another one is not touched.
+/// The layout's number. A file of another one is moved aside, and not changed.
 const LAYOUT: i64 = 1;
 
 /// Rows that are deleted at a time, so that nobody waits long for the file.
 const BATCH_ROWS: i64 = 500;
+
+/// What the log beside the file may take when nothing is in it, in bytes.
+const LOG_BYTES_MAX: i64 = 4 << 20;
+
+const PUT_CHUNK: &str =
+    "INSERT OR REPLACE INTO chunk (subject, tier, begin, columns) VALUES (?1, ?2, ?3, ?4)";
 
 /// How long one of the two waits for the other.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -101,26 +108,24 @@ impl Error {
 pub(super) struct File {
     connection: Connection,
     names: Names,
-    subjects_max: u64,
-    bytes_max: u64,
+    bounds: Bounds,
     /// Until when everything is tidy, by tier.
     tidy_until: [i64; 2],
 }
 
 impl File {
     /// Opens it to be written.
-    pub(super) fn open(path: &Path, bytes_max: u64, subjects_max: u64) -> Result<Self, Error> {
+    pub(super) fn open(path: &Path, bounds: Bounds) -> Result<Self, Error> {
         let connection = Connection::open(path)?;
         connection.busy_timeout(PATIENCE)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         // A minute may be lost with the machine; the file is whole all the same.
         connection.pragma_update(None, "synchronous", "NORMAL")?;
+        connection.pragma_update(None, "journal_size_limit", LOG_BYTES_MAX)?;
         let layout = layout(&connection)?;
         if ![0, LAYOUT].contains(&layout) {
             return Err(Error::Layout(layout));
         }
-        let page: u64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
-        connection.pragma_update(None, "max_page_count", bytes_max / page.max(1))?;
         connection.execute_batch(TABLES)?;
         connection.pragma_update(None, "user_version", LAYOUT)?;
         for metric in METRICS {
@@ -128,7 +133,20 @@ impl File {
             connection.execute(sql, [metric.name])?;
         }
         let names = names(&connection)?;
-        Ok(Self { connection, names, subjects_max, bytes_max, tidy_until: [0; 2] })
+        let mut file = Self { connection, names, bounds, tidy_until: [0; 2] };
+        file.shrink()?;
+        Ok(file)
+    }
+
+    /// Makes the file as small as it may be, which it is not if it could be larger before.
+    fn shrink(&mut self) -> Result<(), Error> {
+        if self.bounds.bytes_max < self.bytes()? {
+            self.make_room()?;
+            self.connection.execute_batch("VACUUM")?;
+        }
+        let page = self.pragma("page_size")?;
+        let pages = self.bounds.bytes_max / page.max(1);
+        Ok(self.connection.pragma_update(None, "max_page_count", pages)?)
     }
 
     /// Opens it to be read, after it was opened to be written.
@@ -136,7 +154,8 @@ impl File {
         let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         connection.busy_timeout(PATIENCE)?;
         let names = names(&connection)?;
-        Ok(Self { connection, names, subjects_max: 0, bytes_max: 0, tidy_until: [0; 2] })
+        let bounds = Bounds { bytes_max: 0, subjects_max: 0, subjects_per_tenant_max: 0 };
+        Ok(Self { connection, names, bounds, tidy_until: [0; 2] })
     }
 
     /// Whether it is as this version writes it.
@@ -149,10 +168,9 @@ impl File {
 
     /// Keeps a minute. What was kept of it before is replaced.
     pub(super) fn keep(&mut self, minute: &Minute) -> Result<(), Error> {
-        let (names, max) = (&self.names, self.subjects_max);
+        let (names, bounds) = (&self.names, self.bounds);
         let change = self.connection.transaction()?;
-        let known: u64 = change.query_row("SELECT count(*) FROM subject", [], |row| row.get(0))?;
-        let mut room = max.saturating_sub(known);
+        let mut room = Room::of(&change, bounds)?;
         let mut cells = Vec::with_capacity(minute.points.len());
         for (subject, point) in &minute.points {
             if let Some(id) = id_of(&change, subject, minute.begin_secs, &mut room)? {
@@ -190,22 +208,32 @@ impl File {
         let begin = first - first.rem_euclid(tier.chunk_secs());
         let range = begin..begin + tier.chunk_secs();
         let mut columns: BTreeMap<i64, Points> = BTreeMap::new();
-        for (at, cells) in frames(&change, tier, &range)? {
+        each_frame(&change, tier, &range, |at, cells| {
             for cell in cells {
-                columns.entry(cell.subject).or_default().push((at, cell.point(names, &|_| true)));
+                columns.entry(cell.subject).or_default().push((at, cell.point(names)));
             }
-        }
-        let sql =
-            "INSERT OR REPLACE INTO chunk (subject, tier, begin, columns) VALUES (?1, ?2, ?3, ?4)";
-        let mut insert = change.prepare(sql)?;
-        for (subject, points) in &columns {
+            Ok(())
+        })?;
+        let mut insert = change.prepare(PUT_CHUNK)?;
+        for (subject, points) in &mut columns {
+            // A part of it may lie in columns already, if the clock was set back.
+            let before = chunk_of(&change, *subject, tier, begin, names)?;
+            let missing = |at: i64| points.binary_search_by_key(&at, |(at, _)| *at).is_err();
+            let before: Points = before.into_iter().filter(|(at, _)| missing(*at)).collect();
+            points.extend(before);
+            points.sort_by_key(|(at, _)| *at);
             let bytes =
                 chunk::pack(begin, tier.step_secs(), points, names).map_err(Error::Damaged)?;
             insert.execute(params![subject, tier as i64, begin, bytes])?;
         }
         drop(insert);
         if tier == Tier::Minutes {
-            let cells = sums(&change, columns, names)?;
+            let mut cells = sums(&change, columns, names)?;
+            let told: HashSet<i64> = cells.iter().map(|cell| cell.subject).collect();
+            each_frame(&change, Tier::Hours, &(begin..begin + 1), |_, before| {
+                cells.extend(before.into_iter().filter(|cell| !told.contains(&cell.subject)));
+                Ok(())
+            })?;
             put_frame(&change, Tier::Hours, begin, &cells)?;
         }
         let sql = "DELETE FROM frame WHERE tier = ?1 AND begin >= ?2 AND begin < ?3";
@@ -235,7 +263,7 @@ impl File {
     /// Deletes the oldest while there is little room left.
     fn make_room(&mut self) -> Result<(), Error> {
         for tier in Tier::ALL {
-            while self.bytes_max / 10 * 9 < self.bytes_in_use()? {
+            while self.bounds.bytes_max / 10 * 9 < self.bytes_in_use()? {
                 if self.delete_before(tier, i64::MAX)? == 0 {
                     break;
                 }
@@ -246,93 +274,74 @@ impl File {
 
     /// Forgets all of some subjects; tells of how many.
     pub(super) fn forget(&mut self, is_meant: &dyn Fn(&Subject) -> bool) -> Result<u64, Error> {
-        let names = &self.names;
         let change = self.connection.transaction()?;
-        let meant: Vec<i64> = {
+        let meant: HashSet<i64> = {
             let mut all = change.prepare("SELECT id, scope, owner, name FROM subject")?;
             let rows = all.query_map([], |row| Ok((row.get(0)?, subject_in(row, 1)?)))?;
             let rows: Vec<(i64, Option<Subject>)> = rows.collect::<Result<_, _>>()?;
-            rows.into_iter()
-                .filter(|(_, of)| of.as_ref().is_some_and(is_meant))
-                .map(|(id, _)| id)
-                .collect()
+            let is_meant = |(_, of): &(i64, Option<Subject>)| of.as_ref().is_some_and(is_meant);
+            rows.into_iter().filter(is_meant).map(|(id, _)| id).collect()
         };
         for id in &meant {
             change.execute("DELETE FROM chunk WHERE subject = ?1", [id])?;
             change.execute("DELETE FROM subject WHERE id = ?1", [id])?;
         }
         for tier in Tier::ALL {
-            for (at, cells) in frames(&change, tier, &(i64::MIN..i64::MAX))? {
-                let before = cells.len();
-                let left: Vec<Cell> =
-                    cells.into_iter().filter(|cell| !meant.contains(&cell.subject)).collect();
-                if left.len() != before {
-                    put_frame(&change, tier, at, &left)?;
-                }
+            for at in frames_of(&change, tier)? {
+                each_frame(&change, tier, &(at..at + 1), |at, mut cells| {
+                    let before = cells.len();
+                    cells.retain(|cell| !meant.contains(&cell.subject));
+                    if cells.len() != before {
+                        put_frame(&change, tier, at, &cells)?;
+                    }
+                    Ok(())
+                })?;
             }
         }
         change.commit()?;
-        let _ = names;
         Ok(meant.len() as u64)
     }
 
-    /// The points of subjects that begin in a stretch of time, each in its own, as far as they are
-    /// wanted.
+    /// The points of subjects that begin in a stretch of time. What is damaged is left out.
     pub(super) fn points(
         &self,
-        wanted: &[(Subject, Range)],
-        tier: Tier,
-        wants: Wants<'_>,
-    ) -> Result<Vec<Points>, Error> {
-        let mut all = vec![Points::new(); wanted.len()];
-        let mut places = HashMap::new();
-        let mut span = i64::MAX..i64::MIN;
-        for (place, (subject, range)) in wanted.iter().enumerate() {
-            if range.is_empty() {
-                continue;
-            }
-            let Some(id) = known_id(&self.connection, subject)? else { continue };
-            self.chunks(id, tier, range, wants, &mut all[place])?;
-            places.insert(id, place);
-            span = span.start.min(range.start)..span.end.max(range.end);
-        }
-        if !span.is_empty() {
-            // Everybody's values of a moment lie together, and are read once.
-            each_frame(&self.connection, tier, &span, |at, cells| {
-                for cell in cells {
-                    if let Some(place) = places.get(&cell.subject) {
-                        all[*place].push((at, cell.point(&self.names, wants)));
-                    }
-                }
-            })?;
-        }
-        for (points, (_, range)) in all.iter_mut().zip(wanted) {
-            points.retain(|(at, _)| range.contains(at));
-            points.sort_by_key(|(at, _)| *at);
-        }
-        Ok(all)
-    }
-
-    fn chunks(
-        &self,
-        id: i64,
+        subjects: &[&Subject],
         tier: Tier,
         range: &Range,
-        wants: Wants<'_>,
-        into: &mut Points,
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<(Subject, Points)>, Error> {
+        let mut all: HashMap<i64, (Subject, Points)> = HashMap::new();
         let sql = "SELECT begin, columns FROM chunk
                    WHERE subject = ?1 AND tier = ?2 AND begin >= ?3 AND begin < ?4 ORDER BY begin";
         let mut chunks = self.connection.prepare_cached(sql)?;
         let first = range.start.saturating_sub(tier.chunk_secs());
-        let mut rows = chunks.query(params![id, tier as i64, first, range.end])?;
-        while let Some(row) = rows.next()? {
-            let begin: i64 = row.get(0)?;
-            let bytes = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
-            let found = chunk::unpack(begin, tier.step_secs(), bytes, &self.names, wants);
-            into.extend(found.map_err(Error::Damaged)?);
+        for subject in subjects {
+            let Some(id) = known_id(&self.connection, subject)? else { continue };
+            let mut points = Points::new();
+            let mut rows = chunks.query(params![id, tier as i64, first, range.end])?;
+            while let Some(row) = rows.next()? {
+                let (begin, bytes): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
+                match chunk::unpack(begin, tier.step_secs(), &bytes, &self.names) {
+                    Ok(found) => points.extend(found),
+                    Err(error) => tracing::warn!(error, begin, "a part of the history is damaged"),
+                }
+            }
+            all.insert(id, ((*subject).clone(), points));
         }
-        Ok(())
+        each_frame(&self.connection, tier, range, |at, cells| {
+            for cell in cells {
+                if let Some((_, points)) = all.get_mut(&cell.subject) {
+                    points.push((at, cell.point(&self.names)));
+                }
+            }
+            Ok(())
+        })?;
+        let tidy = |(subject, mut points): (Subject, Points)| {
+            points.retain(|(at, _)| range.contains(at));
+            points.sort_by_key(|(at, _)| *at);
+            points.dedup_by_key(|(at, _)| *at);
+            (subject, points)
+        };
+        Ok(all.into_values().map(tidy).collect())
     }
 
     /// Subjects of a scope that were measured in a stretch of time.
@@ -356,10 +365,11 @@ impl File {
     }
 
     fn pages(&self, pragma: &str) -> Result<u64, rusqlite::Error> {
-        let value = |name: &str| -> Result<u64, rusqlite::Error> {
-            self.connection.pragma_query_value(None, name, |row| row.get(0))
-        };
-        Ok(value(pragma)?.saturating_mul(value("page_size")?))
+        Ok(self.pragma(pragma)?.saturating_mul(self.pragma("page_size")?))
+    }
+
+    fn pragma(&self, name: &str) -> Result<u64, rusqlite::Error> {
+        self.connection.pragma_query_value(None, name, |row| row.get(0))
     }
 }
 
@@ -394,75 +404,48 @@ fn put_frame(change: &Connection, tier: Tier, begin: i64, cells: &[Cell]) -> Res
     Ok(())
 }
 
-fn frames(
-    connection: &Connection,
-    tier: Tier,
-    range: &Range,
-) -> Result<Vec<(i64, Vec<Cell>)>, Error> {
-    let mut frames = Vec::new();
-    each_frame(connection, tier, range, |at, cells| frames.push((at, cells)))?;
-    Ok(frames)
-}
-
-/// Looks at one frame after the other: together they may be large.
+/// Looks at rows of everything, one after the other; those that are damaged are passed over.
 fn each_frame(
     connection: &Connection,
     tier: Tier,
     range: &Range,
-    mut look: impl FnMut(i64, Vec<Cell>),
+    mut look: impl FnMut(i64, Vec<Cell>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let sql = "SELECT begin, cells FROM frame
                WHERE tier = ?1 AND begin >= ?2 AND begin < ?3 ORDER BY begin";
     let mut all = connection.prepare_cached(sql)?;
     let mut rows = all.query(params![tier as i64, range.start, range.end])?;
     while let Some(row) = rows.next()? {
-        let bytes = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
-        let cells =
-            postcard::from_bytes(bytes).map_err(|error| Error::Damaged(error.to_string()))?;
-        look(row.get(0)?, cells);
+        let (begin, bytes): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
+        match postcard::from_bytes(&bytes) {
+            Ok(cells) => look(begin, cells)?,
+            Err(error) => tracing::warn!(%error, begin, "a part of the history is damaged"),
+        }
     }
     Ok(())
 }
 
-/// The subject's number; a new one if there is room for one more.
-fn id_of(
-    change: &Connection,
-    subject: &Subject,
-    at_secs: i64,
-    room: &mut u64,
-) -> Result<Option<i64>, Error> {
-    if let Some(id) = known_id(change, subject)? {
-        let sql = "UPDATE subject SET last = max(last, ?2) WHERE id = ?1";
-        change.prepare_cached(sql)?.execute(params![id, at_secs])?;
-        return Ok(Some(id));
-    }
-    if *room == 0 {
-        return Ok(None);
-    }
-    *room -= 1;
-    let sql = "INSERT INTO subject (scope, owner, name, first, last) VALUES (?1, ?2, ?3, ?4, ?4)";
-    let owner = owner_of(subject);
-    let row = params![subject.scope().name(), owner, subject.name(), at_secs];
-    change.prepare_cached(sql)?.execute(row)?;
-    Ok(Some(change.last_insert_rowid()))
+/// When the rows of everything begin.
+fn frames_of(connection: &Connection, tier: Tier) -> Result<Vec<i64>, Error> {
+    let mut all = connection.prepare("SELECT begin FROM frame WHERE tier = ?1")?;
+    let rows = all.query_map([tier as i64], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
-fn known_id(connection: &Connection, subject: &Subject) -> Result<Option<i64>, Error> {
-    let sql = "SELECT id FROM subject WHERE scope = ?1 AND owner = ?2 AND name = ?3";
-    let row = params![subject.scope().name(), owner_of(subject), subject.name()];
-    Ok(connection.prepare_cached(sql)?.query_row(row, |row| row.get(0)).optional()?)
-}
-
-fn owner_of(subject: &Subject) -> String {
-    subject.owner().map(ToString::to_string).unwrap_or_default()
-}
-
-/// The subject in three columns of a row, if there still are such ones.
-fn subject_in(row: &rusqlite::Row<'_>, first: usize) -> Result<Option<Subject>, rusqlite::Error> {
-    let (scope, owner): (String, String) = (row.get(first)?, row.get(first + 1)?);
-    let name: String = row.get(first + 2)?;
-    let scope = Scope::ALL.into_iter().find(|known| known.name() == scope);
-    Ok(scope.and_then(|scope| Subject::of(scope, Some(&owner), &name)))
+/// What already lies in columns of a stretch of time.
+fn chunk_of(
+    connection: &Connection,
+    subject: i64,
+    tier: Tier,
+    begin: i64,
+    names: &Names,
+) -> Result<Points, Error> {
+    let sql = "SELECT columns FROM chunk WHERE subject = ?1 AND tier = ?2 AND begin = ?3";
+    let row = params![subject, tier as i64, begin];
+    let bytes: Option<Vec<u8>> =
+        connection.prepare_cached(sql)?.query_row(row, |row| row.get(0)).optional()?;
+    let found = bytes.map(|bytes| chunk::unpack(begin, tier.step_secs(), &bytes, names));
+    Ok(found.and_then(Result::ok).unwrap_or_default())
 }
 
 fn names(connection: &Connection) -> Result<Names, Error> {

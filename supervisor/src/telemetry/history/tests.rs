@@ -6,15 +6,17 @@ use crate::telemetry::metric::Id;
 use crate::telemetry::series::Summary;
 use crate::tenants::Tenant;
 
-const BYTES_MAX: u64 = 64 << 20;
+const BOUNDS: Bounds =
+    Bounds { bytes_max: 64 << 20, subjects_max: 1000, subjects_per_tenant_max: 1000 };
 
 fn open(folder: &tempfile::TempDir) -> (File, File) {
     let path = folder.path().join("metrics.sqlite");
-    (File::open(&path, BYTES_MAX, 1000).unwrap(), File::read(&path).unwrap())
+    (File::open(&path, BOUNDS).unwrap(), File::read(&path).unwrap())
 }
 
-fn kept(file: &File, subject: &Subject, tier: Tier, range: Range) -> Points {
-    file.points(&[(subject.clone(), range)], tier, &|_| true).unwrap().remove(0)
+fn points_of(file: &File, subject: &Subject, tier: Tier, range: Range) -> Points {
+    let mut found = file.points(&[subject], tier, &range).unwrap();
+    found.pop().map(|(_, points)| points).unwrap_or_default()
 }
 
 fn session(name: &str) -> Subject {
@@ -42,46 +44,22 @@ fn a_minute_is_there_at_once_and_after_its_hour_and_is_the_same() {
         file.keep(&minute(number * 60, points)).unwrap();
         file.tidy((number + 1) * 60).unwrap();
     }
-    let points = kept(&reader, &session("a"), Tier::Minutes, 0..9000);
+    let points = points_of(&reader, &session("a"), Tier::Minutes, 0..9000);
     assert_eq!(points.len(), 150);
     for (number, (at, found)) in points.into_iter().enumerate() {
         assert_eq!(at, number as i64 * 60);
         assert_eq!(found, point(number as f32, 1000));
     }
-    let some = kept(&reader, &session("a"), Tier::Minutes, 3500..3700);
+    let some = points_of(&reader, &session("a"), Tier::Minutes, 3500..3700);
     assert_eq!(some.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [3540, 3600, 3660]);
     // Two hours are over. Of sessions there are none.
-    let hours = kept(&reader, &Subject::Fleet, Tier::Hours, 0..9000);
+    let hours = points_of(&reader, &Subject::Fleet, Tier::Hours, 0..9000);
     assert_eq!(hours.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [0, 3600]);
     let (_, hour) = &hours[0];
     assert_eq!(hour.gauges[0].1, Summary { min: 1.0, max: 2.0, sum: 3600.0, count: 3600 });
     assert_eq!(hour.histograms[0].1.count(), 60);
-    assert_eq!(kept(&reader, &session("a"), Tier::Hours, 0..9000), []);
-    assert_eq!(kept(&reader, &session("b"), Tier::Minutes, 0..9000), []);
-}
-
-#[test]
-fn several_subjects_are_read_at_a_time_each_in_its_own_stretch() {
-    let folder = tempfile::tempdir().unwrap();
-    let (mut file, reader) = open(&folder);
-    for number in 0..90_i64 {
-        let points = vec![(session("a"), point(1.0, 1000)), (session("b"), point(2.0, 1000))];
-        file.keep(&minute(number * 60, points)).unwrap();
-        file.tidy((number + 1) * 60).unwrap();
-    }
-    let wanted = [
-        (session("b"), 3000..4200),
-        (session("none"), 0..9000),
-        (session("a"), 0..120),
-        (session("a"), 60..60),
-    ];
-    let found = reader.points(&wanted, Tier::Minutes, &|id| id == Id::Cpu).unwrap();
-    let times: Vec<Vec<i64>> =
-        found.iter().map(|points| points.iter().map(|(at, _)| at / 60).collect()).collect();
-    assert_eq!(times, [(50..70).collect(), vec![], vec![0, 1], vec![]]);
-    // What is not wanted is not there, whether it lies in columns or in rows.
-    let expected = Point { histograms: Vec::new(), ..point(2.0, 1000) };
-    assert!(found[0].iter().all(|(_, point)| *point == expected));
+    assert_eq!(points_of(&reader, &session("a"), Tier::Hours, 0..9000), []);
+    assert_eq!(points_of(&reader, &session("b"), Tier::Minutes, 0..9000), []);
 }
 
 #[test]
@@ -102,7 +80,7 @@ fn a_year_goes_by() {
             file.tidy(now + 60).unwrap();
         }
     }
-    let hours = kept(&reader, &tenant, Tier::Hours, 0..i64::MAX);
+    let hours = points_of(&reader, &tenant, Tier::Hours, 0..i64::MAX);
     let days = hours.len() as i64 / 6;
     assert!((365..=368).contains(&days), "{days} days of hours are kept");
     assert!(now - 368 * DAY <= hours[0].0);
@@ -110,7 +88,7 @@ fn a_year_goes_by() {
     for (at, hour) in &hours {
         assert_eq!(hour.gauges[0].1.mean(), Some(mean(*at)));
     }
-    let minutes = kept(&reader, &tenant, Tier::Minutes, 0..i64::MAX);
+    let minutes = points_of(&reader, &tenant, Tier::Minutes, 0..i64::MAX);
     let days = minutes.len() as i64 / 6;
     assert!((7..=8).contains(&days), "{days} days of minutes are kept");
     // Sessions that nothing is left of are forgotten.
@@ -127,8 +105,8 @@ fn what_waits_when_the_daemon_stops_is_tidied_by_the_next_one() {
     drop(file);
     let (mut file, reader) = open(&folder);
     file.tidy(7200).unwrap();
-    assert_eq!(kept(&reader, &Subject::Fleet, Tier::Hours, 0..7200).len(), 1);
-    assert_eq!(kept(&reader, &Subject::Fleet, Tier::Minutes, 0..7200).len(), 1);
+    assert_eq!(points_of(&reader, &Subject::Fleet, Tier::Hours, 0..7200).len(), 1);
+    assert_eq!(points_of(&reader, &Subject::Fleet, Tier::Minutes, 0..7200).len(), 1);
 }
 
 #[test]
@@ -136,7 +114,7 @@ fn there_is_a_bound_on_subjects_and_on_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("metrics.sqlite");
     let bytes_max = 512 << 10;
-    let mut file = File::open(&path, bytes_max, 40).unwrap();
+    let mut file = File::open(&path, Bounds { bytes_max, subjects_max: 40, ..BOUNDS }).unwrap();
     for number in 0..3000_i64 {
         let name = format!("sim_{}", number % 60);
         // What does not fit is lost, and what is kept stays readable.
@@ -147,8 +125,75 @@ fn there_is_a_bound_on_subjects_and_on_bytes() {
     }
     let known = file.subjects(Scope::Session, &(0..i64::MAX)).unwrap();
     assert_eq!(known.len(), 40);
-    let newest = kept(&file, &session("sim_39"), Tier::Minutes, 0..i64::MAX);
+    let newest = points_of(&file, &session("sim_39"), Tier::Minutes, 0..i64::MAX);
     assert_eq!(newest.last().unwrap().0, (2940 + 39) * 60);
+}
+
+#[test]
+fn one_tenant_leaves_room_for_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("metrics.sqlite");
+    let mut file = File::open(&path, Bounds { subjects_per_tenant_max: 3, ..BOUNDS }).unwrap();
+    let greedy = (0..9).map(|number| (session(&format!("sim_{number}")), point(1.0, 1000)));
+    file.keep(&minute(0, greedy.collect())).unwrap();
+    let modest = Subject::Session(Tenant::named("zeta"), "sim_x".into());
+    file.keep(&minute(60, vec![(modest.clone(), point(1.0, 1000))])).unwrap();
+    assert_eq!(points_of(&file, &modest, Tier::Minutes, 0..600).len(), 1);
+    assert_eq!(file.subjects(Scope::Session, &(0..600)).unwrap().len(), 4);
+}
+
+#[test]
+fn a_file_that_was_allowed_more_becomes_as_small_as_it_may_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("metrics.sqlite");
+    let mut file = File::open(&path, BOUNDS).unwrap();
+    for number in 0..2000_i64 {
+        let name = format!("sim_{}", number % 50);
+        file.keep(&minute(number * 60, vec![(session(&name), point(number as f32, 1000))]))
+            .unwrap();
+        file.tidy((number + 1) * 60).unwrap();
+    }
+    let before = file.bytes().unwrap();
+    drop(file);
+    let bytes_max = before / 2;
+    let mut file = File::open(&path, Bounds { bytes_max, ..BOUNDS }).unwrap();
+    assert!(file.bytes().unwrap() <= bytes_max);
+    file.keep(&minute(2000 * 60, vec![(session("sim_1"), point(1.0, 1000))])).unwrap();
+    assert!(file.bytes().unwrap() <= bytes_max);
+}
+
+#[test]
+fn what_comes_again_when_the_clock_was_set_back_leaves_the_rest_of_its_hour() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut file, reader) = open(&folder);
+    let keep = |file: &mut File, number: i64, value: f32| {
+        file.keep(&minute(number * 60, vec![(Subject::Fleet, point(value, 1000))])).unwrap();
+    };
+    (0..60).for_each(|number| keep(&mut file, number, 1.0));
+    file.tidy(3600).unwrap();
+    drop(file);
+    let (mut file, _) = open(&folder);
+    keep(&mut file, 10, 5.0);
+    file.tidy(7200).unwrap();
+    let minutes = points_of(&reader, &Subject::Fleet, Tier::Minutes, 0..3600);
+    assert_eq!(minutes.len(), 60);
+    assert_eq!(minutes[10].1, point(5.0, 1000));
+    let hours = points_of(&reader, &Subject::Fleet, Tier::Hours, 0..3600);
+    assert_eq!(hours[0].1.gauges[0].1.count, 3600);
+}
+
+#[test]
+fn a_damaged_row_is_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut file, reader) = open(&folder);
+    for number in 0..10 {
+        file.keep(&minute(number * 60, vec![(Subject::Fleet, point(1.0, 1000))])).unwrap();
+    }
+    let other = rusqlite::Connection::open(folder.path().join("metrics.sqlite")).unwrap();
+    other.execute("UPDATE frame SET cells = x'ffff' WHERE begin = 120", []).unwrap();
+    assert_eq!(points_of(&reader, &Subject::Fleet, Tier::Minutes, 0..600).len(), 9);
+    file.tidy(3600).unwrap();
+    assert_eq!(points_of(&reader, &Subject::Fleet, Tier::Minutes, 0..600).len(), 9);
 }
 
 #[test]
@@ -162,10 +207,10 @@ fn what_is_to_be_forgotten_is_forgotten_everywhere() {
     }
     let is_meant = |subject: &Subject| subject.name() == "a";
     assert_eq!(file.forget(&is_meant).unwrap(), 1);
-    assert_eq!(kept(&reader, &session("a"), Tier::Minutes, 0..9000), []);
-    assert_eq!(kept(&reader, &session("b"), Tier::Minutes, 0..9000).len(), 70);
+    assert_eq!(points_of(&reader, &session("a"), Tier::Minutes, 0..9000), []);
+    assert_eq!(points_of(&reader, &session("b"), Tier::Minutes, 0..9000).len(), 70);
     file.keep(&minute(70 * 60, vec![(session("a"), point(1.0, 1000))])).unwrap();
-    assert_eq!(kept(&reader, &session("a"), Tier::Minutes, 0..9000).len(), 1);
+    assert_eq!(points_of(&reader, &session("a"), Tier::Minutes, 0..9000).len(), 1);
 }
 
 #[test]
@@ -174,23 +219,22 @@ fn a_file_of_another_layout_is_left_alone() {
     let path = folder.path().join("metrics.sqlite");
     let other = rusqlite::Connection::open(&path).unwrap();
     other.pragma_update(None, "user_version", 77).unwrap();
-    let error = File::open(&path, BYTES_MAX, 10).unwrap_err();
+    let error = File::open(&path, BOUNDS).unwrap_err();
     assert!(matches!(error, Error::Layout(77)), "{error}");
     std::fs::write(&path, "no database at all, and long enough to be looked at").unwrap();
-    assert!(File::open(&path, BYTES_MAX, 10).is_err());
+    assert!(File::open(&path, BOUNDS).is_err());
 }
 
 #[test]
 fn the_writer_keeps_what_it_was_given_when_it_is_closed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("metrics.sqlite");
-    let history = History::open(&path, BYTES_MAX, 100).unwrap();
+    let history = History::open(&path, BOUNDS).unwrap();
     for number in 0..5 {
         history.keep(minute(number * 60, vec![(Subject::Fleet, point(1.0, 1000))]));
     }
     history.close();
-    let kept = history.points(&[(Subject::Fleet, 0..600)], Tier::Minutes, &|_| true).unwrap();
-    let kept = kept[0].len() as u64;
+    let kept = history.points(&[&Subject::Fleet], Tier::Minutes, 0..600).unwrap()[0].1.len() as u64;
     assert_eq!(kept + history.dropped_total(), 5);
     // One that comes too late is lost, and counted.
     let dropped = history.dropped_total();

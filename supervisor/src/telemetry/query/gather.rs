@@ -1,7 +1,11 @@
-//! Values of a subject, from wherever they are, sorted into stretches of time.
+//! Values of subjects, from wherever they are, sorted into stretches of time.
 
+use std::collections::HashMap;
+use std::time::Instant;
+
+use super::{Error, Sight};
 use crate::durations::Durations;
-use crate::telemetry::history::{self, Points, Range, Tier, Wants};
+use crate::telemetry::history::{History, Points, Range, Tier};
 use crate::telemetry::measured::Measured;
 use crate::telemetry::metric::{Id, Metric};
 use crate::telemetry::series::{LAP_SECS, Point, Subject, Summary, Table, Track};
@@ -14,11 +18,11 @@ pub(super) struct Bin {
 }
 
 /// Stretches of time of the same length, one after the other.
-#[derive(Clone, Copy)]
-struct Grid {
-    from: i64,
-    step: i64,
-    bins: usize,
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Grid {
+    pub(super) from: i64,
+    pub(super) step: i64,
+    pub(super) bins: usize,
 }
 
 impl Grid {
@@ -27,59 +31,87 @@ impl Grid {
         (place < self.bins).then_some(place)
     }
 
-    fn end(&self) -> i64 {
+    pub(super) fn end(&self) -> i64 {
         self.from + self.step * i64::try_from(self.bins).unwrap_or(0)
     }
 }
 
+/// Subjects whose past is looked up at a time: what waits to be laid into columns is read once for
+/// all of them.
+const AT_A_TIME: usize = 64;
+
 impl Measured {
-    /// The values of subjects' metrics, by subject and metric.
+    /// Hands over the values of each subject, by metric.
     pub(super) fn gather(
         &self,
         subjects: &[Subject],
         metrics: &[&'static Metric],
-        (from, step, bins): (i64, i64, usize),
-    ) -> Result<Vec<Vec<Vec<Bin>>>, history::Error> {
-        let grid = Grid { from, step, bins };
-        let mut gathered = vec![vec![vec![Bin::default(); bins]; metrics.len()]; subjects.len()];
-        let mut older = Vec::with_capacity(subjects.len());
-        for (subject, gathered) in subjects.iter().zip(&mut gathered) {
-            let table = self.table();
-            let track = table.track(subject);
-            if let Some((track, now)) = track.zip(table.now_secs()) {
-                for (metric, bins) in metrics.iter().zip(gathered) {
-                    of_memory(track, metric.id, now, grid, bins);
+        grid: Grid,
+        deadline: Instant,
+        mut take: impl FnMut(&Subject, Vec<Vec<Bin>>),
+    ) -> Result<(), Error> {
+        for some in subjects.chunks(AT_A_TIME) {
+            let mut all: Vec<(Vec<Vec<Bin>>, i64)> =
+                some.iter().map(|subject| self.of_memory(subject, metrics, grid)).collect();
+            if let Some(history) = self.history() {
+                let until: HashMap<&Subject, i64> = some
+                    .iter()
+                    .zip(&all)
+                    .map(|(subject, (_, begin))| (subject, *begin.min(&grid.end())))
+                    .filter(|(_, until)| grid.from < *until)
+                    .collect();
+                for (subject, points) in past(history, &until, grid)? {
+                    let place = some.iter().position(|of| *of == subject);
+                    let Some((bins, _)) = place.and_then(|place| all.get_mut(place)) else {
+                        continue;
+                    };
+                    for (at, point) in points {
+                        add(&point, at, metrics, grid, bins);
+                    }
                 }
             }
-            // What is in memory of a subject is so from whole minutes on.
-            let begin = track.map_or(i64::MAX, |track| begin_secs(&table, track));
-            older.push((subject.clone(), grid.from..begin.min(grid.end())));
-        }
-        let is_all = older.iter().all(|(_, range)| range.is_empty());
-        let Some(history) = self.history().filter(|_| !is_all) else {
-            return Ok(gathered);
-        };
-        let wants = |id: Id| metrics.iter().any(|metric| metric.id == id);
-        for points in kept(history, older, grid.step, &wants)? {
-            for (points, gathered) in points.into_iter().zip(&mut gathered) {
-                for (at, point) in points {
-                    add(&point, at, metrics, grid, gathered);
-                }
+            for (subject, (bins, _)) in some.iter().zip(all) {
+                take(subject, bins);
+            }
+            if deadline < Instant::now() {
+                return Err(Error::TooLong);
             }
         }
-        Ok(gathered)
+        Ok(())
     }
 
-    /// What is in memory of a subject's last seconds, put together.
-    pub fn recent(&self, subject: &Subject, secs: i64) -> Point {
+    /// What is in memory of a subject, and from when on everything is.
+    fn of_memory(
+        &self,
+        subject: &Subject,
+        metrics: &[&'static Metric],
+        grid: Grid,
+    ) -> (Vec<Vec<Bin>>, i64) {
+        let mut gathered = vec![vec![Bin::default(); grid.bins]; metrics.len()];
         let table = self.table();
+        let Some((track, now)) = table.track(subject).zip(table.now_secs()) else {
+            return (gathered, i64::MAX);
+        };
+        let begin = begin_secs(&table, track);
+        for (metric, bins) in metrics.iter().zip(&mut gathered) {
+            of_track(track, metric.id, (begin, now), grid, bins);
+        }
+        (gathered, begin)
+    }
+
+    /// What is in memory of a subject's last seconds, put together, for whoever sees so much.
+    pub fn recent(&self, subject: &Subject, secs: i64, sight: &Sight) -> Point {
         let mut point = Point::default();
+        if !self.shown_to(sight)(subject) {
+            return point;
+        }
+        let table = self.table();
         let Some((track, now)) = table.track(subject).zip(table.now_secs()) else { return point };
         let grid = Grid { from: now + 1 - secs, step: secs.max(1), bins: 1 };
         let scope = subject.scope();
         for metric in scope.gauges().chain(scope.histograms()) {
             let mut bin = [Bin::default()];
-            of_memory(track, metric.id, now, grid, &mut bin);
+            of_track(track, metric.id, (i64::MIN, now), grid, &mut bin);
             let [Bin { summary, durations }] = bin;
             if summary.count != 0 {
                 point.gauges.push((metric.id, summary));
@@ -98,37 +130,40 @@ impl Measured {
     }
 }
 
-/// What is kept of subjects, by subject: minutes, and hours where there are no minutes.
-fn kept(
-    history: &history::History,
-    mut wanted: Vec<(Subject, Range)>,
-    step: i64,
-    wants: Wants<'_>,
-) -> Result<[Vec<Points>; 2], history::Error> {
+/// What is kept of subjects until what is in memory of each begins.
+fn past(
+    history: &History,
+    until: &HashMap<&Subject, i64>,
+    grid: Grid,
+) -> Result<Vec<(Subject, Points)>, Error> {
+    let Some(last) = until.values().max() else { return Ok(Vec::new()) };
     let hour = Tier::Hours.step_secs();
-    let floor = |at: i64| at - at.rem_euclid(hour);
-    let are_hours_kept = |subject: &Subject| Tier::Hours.keeps(subject.scope());
-    if step < hour {
-        // Minutes; and where there are none any more, hours.
-        let minutes = history.points(&wanted, Tier::Minutes, wants)?;
-        for ((subject, range), points) in wanted.iter_mut().zip(&minutes) {
-            let whole = floor(points.first().map_or(range.end, |(at, _)| *at));
-            range.end = if are_hours_kept(subject) { whole } else { range.start };
-        }
-        return Ok([history.points(&wanted, Tier::Hours, wants)?, minutes]);
-    }
-    // An hour that reaches into what is in memory would count twice.
-    let whole = |(subject, range): &(Subject, Range)| {
-        let end = if are_hours_kept(subject) { floor(range.end) } else { range.start };
-        (subject.clone(), range.start..end)
+    let subjects: Vec<&Subject> = until.keys().copied().collect();
+    let mut all = Vec::new();
+    // Whole hours where they will do; and where there are no minutes any more.
+    let hours_until = if grid.step < hour {
+        *last - Tier::Minutes.keep_secs()
+    } else {
+        *last - last.rem_euclid(hour)
     };
-    let of_hours: Vec<_> = wanted.iter().map(whole).collect();
-    let hours = history.points(&of_hours, Tier::Hours, wants)?;
-    for ((_, range), points) in wanted.iter_mut().zip(&hours) {
-        range.start = points.last().map_or(range.start, |(at, _)| *at + hour);
+    let mut hours_end: HashMap<Subject, i64> = HashMap::new();
+    for (subject, mut points) in history.points(&subjects, Tier::Hours, grid.from..hours_until)? {
+        // An hour that reaches into what is in memory would count twice.
+        let end = until.get(&subject).copied().unwrap_or(grid.from);
+        points.retain(|(at, _)| at + hour <= end);
+        if let Some((at, _)) = points.last() {
+            hours_end.insert(subject.clone(), at + hour);
+        }
+        all.push((subject, points));
     }
-    let minutes = history.points(&wanted, Tier::Minutes, wants)?;
-    Ok([hours, minutes])
+    for (subject, mut points) in history.points(&subjects, Tier::Minutes, grid.from..*last)? {
+        let begin = hours_end.get(&subject).copied().unwrap_or(grid.from);
+        let end = until.get(&subject).copied().unwrap_or(grid.from);
+        let range: Range = begin..end;
+        points.retain(|(at, _)| range.contains(at));
+        all.push((subject, points));
+    }
+    Ok(all)
 }
 
 fn add(point: &Point, at: i64, metrics: &[&'static Metric], grid: Grid, into: &mut [Vec<Bin>]) {
@@ -151,7 +186,8 @@ fn begin_secs(table: &Table, track: &Track) -> i64 {
     minute - i64::try_from(track.minutes() * 60).unwrap_or(0)
 }
 
-fn of_memory(track: &Track, id: Id, now: i64, grid: Grid, bins: &mut [Bin]) {
+/// What is in memory from `begin` on, before which the history is asked.
+fn of_track(track: &Track, id: Id, (begin, now): (i64, i64), grid: Grid, bins: &mut [Bin]) {
     if let Some(ring) = track.ring(id) {
         // The newest second of the ring, which may be behind if the subject is gone.
         let newest = now - now.rem_euclid(60) + i64::try_from(ring.open_len()).unwrap_or(0) - 1;
@@ -169,7 +205,7 @@ fn of_memory(track: &Track, id: Id, now: i64, grid: Grid, bins: &mut [Bin]) {
     let newest = now - now.rem_euclid(lap);
     for (back, durations) in (0_i64..).zip(track.laps(id)) {
         let at = newest - back * lap;
-        if at + lap <= grid.from {
+        if at + lap <= grid.from || at < begin {
             break;
         }
         // A stretch that began before what was asked for belongs to its beginning.

@@ -1,7 +1,8 @@
 //! A memory and a history that a test has filled.
 
 use super::*;
-use crate::telemetry::history::History;
+use crate::telemetry::history::{Bounds, History};
+use crate::telemetry::levels::{Level, Levels};
 use crate::telemetry::metric::Id;
 use crate::telemetry::series::{Sample, Table};
 
@@ -21,9 +22,11 @@ fn session(tenant: &Tenant, name: &str) -> Subject {
 /// As many seconds as that, in which the value is the second's number.
 fn measured(seconds: i64, folder: Option<&tempfile::TempDir>) -> Measured {
     let history = folder.map(|folder| {
-        History::open(&folder.path().join("metrics.sqlite"), 64 << 20, 1000).unwrap()
+        let bounds =
+            Bounds { bytes_max: 64 << 20, subjects_max: 100, subjects_per_tenant_max: 100 };
+        History::open(&folder.path().join("metrics.sqlite"), bounds).unwrap()
     });
-    let measured = Measured::new(Table::new(100), history);
+    let measured = Measured::new(Table::new(100, 100), Levels::default(), history);
     for second in 0..seconds {
         let mut sample = Sample::default();
         sample.set(Id::Cpu, second as f64);
@@ -37,7 +40,7 @@ fn measured(seconds: i64, folder: Option<&tempfile::TempDir>) -> Measured {
             (Subject::Tenant(acme()), sample.clone()),
             (Subject::Fleet, sample),
         ];
-        let minutes = measured.table().note(BEGIN + second, samples);
+        let minutes = measured.table().note(BEGIN + second, 1, samples);
         for minute in minutes {
             // Whoever writes is waited for.
             while let Some(history) = measured.history() {
@@ -145,7 +148,7 @@ fn percentiles_are_those_of_all_and_not_means_of_some() {
 
 #[test]
 fn what_cannot_be_asked_is_refused_and_says_what_can() {
-    let measured = measured(10, None);
+    let measured = measured(1000, None);
     let refused = |query: &Query| measured.query(query, &Sight::All).unwrap_err().to_string();
     let unknown = refused(&query("cpu", 0, 10));
     assert_eq!(unknown, "there is no metric `cpu`; did you mean `cpu_ratio`?");
@@ -178,4 +181,22 @@ fn numbers_have_four_digits() {
     assert_eq!(rounded(0.0), 0.0);
     assert!(rounded(f64::MAX).is_finite());
     assert_eq!(rounded(1e-320), 1e-320);
+}
+
+#[test]
+fn whoever_does_not_want_to_be_looked_at_sees_nothing_and_the_operator_does() {
+    let measured = measured(10, None);
+    measured.levels().set_session(&acme(), "sim_1", Level::Off);
+    let query = query("cpu_ratio", 0, 10);
+    assert_eq!(measured.query(&query, &Sight::Of(acme())).unwrap().columns, []);
+    assert_eq!(measured.query(&query, &Sight::All).unwrap().columns.len(), 2);
+}
+
+#[test]
+fn a_value_is_not_of_a_shorter_time_than_what_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let measured = measured(2 * HOUR, Some(&folder));
+    let fine = Query { step_secs: Some(10), points_max: 2000, ..query("cpu_ratio", 0, 2 * HOUR) };
+    let frame = measured.query(&fine, &Sight::Of(acme())).unwrap();
+    assert_eq!((frame.step_secs, frame.columns[0].coverage_ratio), (60, 1.0));
 }

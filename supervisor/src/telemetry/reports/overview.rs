@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Times;
+use crate::telemetry::history::History;
 use crate::telemetry::levels::Level;
 use crate::telemetry::metric::Id;
 use crate::telemetry::monitor::Monitor;
-use crate::telemetry::query::rounded;
+use crate::telemetry::query::{Sight, rounded};
 use crate::telemetry::series::Subject;
 use crate::tenants::Tenant;
 
@@ -25,15 +26,15 @@ pub struct Overview {
     pub step_secs: Option<Times>,
     /// How long calls of tools take; null if none ended.
     pub call_secs: Option<Times>,
-    /// How the measuring fares.
-    pub measuring: Measuring,
+    /// How closely is looked.
+    pub level: Level,
+    /// How the measuring fares; told of the fleet.
+    pub measuring: Option<Measuring>,
 }
 
 /// How the measuring fares.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Measuring {
-    /// How closely is looked.
-    pub level: Level,
     /// What the series of everybody take in memory.
     pub memory_bytes: u64,
     /// What the history takes on the disk; null if none is kept.
@@ -51,7 +52,8 @@ impl Overview {
     pub fn of(monitor: &Monitor, tenant: Option<&Tenant>, window_secs: i64) -> Self {
         let subject = tenant.cloned().map_or(Subject::Fleet, Subject::Tenant);
         let measured = monitor.measured();
-        let point = measured.recent(&subject, window_secs);
+        let sight = tenant.cloned().map_or(Sight::All, Sight::Of);
+        let point = measured.recent(&subject, window_secs, &sight);
         let means = point.gauges.iter().filter_map(|(id, summary)| {
             Some((id.metric().name.to_owned(), rounded(summary.mean()?)))
         });
@@ -59,25 +61,31 @@ impl Overview {
             let levels = monitor.levels();
             tenant.map_or_else(|| levels.fleet(), |tenant| levels.of_tenant(tenant))
         };
-        let (memory_bytes, samples_dropped_total) = {
-            let table = measured.table();
-            (table.bytes() as u64, table.turned_away_total())
-        };
-        let history = measured.history();
         Self {
             uptime_secs: rounded(monitor.started().elapsed().as_secs_f64()),
             window_secs,
             means: means.collect(),
             step_secs: point.durations(Id::StepTime).and_then(Times::of),
             call_secs: point.durations(Id::CallTime).and_then(Times::of),
-            measuring: Measuring {
-                level,
-                memory_bytes,
-                history_bytes: history.and_then(|history| history.bytes().ok()),
-                minutes_dropped_total: history.map_or(0, |history| history.dropped_total()),
-                samples_dropped_total,
-                calls_dropped_total: monitor.calls().recent().lost_total(),
-            },
+            level,
+            measuring: tenant.is_none().then(|| Measuring::of(monitor)),
+        }
+    }
+}
+
+impl Measuring {
+    fn of(monitor: &Monitor) -> Self {
+        let (memory_bytes, samples_dropped_total) = {
+            let table = monitor.measured().table();
+            (table.bytes() as u64, table.turned_away_total())
+        };
+        let history = monitor.measured().history();
+        Self {
+            memory_bytes,
+            history_bytes: history.and_then(|history| history.bytes().ok()),
+            minutes_dropped_total: history.map_or(0, History::dropped_total),
+            samples_dropped_total,
+            calls_dropped_total: monitor.calls().recent().lost_total(),
         }
     }
 }

@@ -7,7 +7,7 @@ use super::Times;
 use crate::session::Session;
 use crate::telemetry::measured::Measured;
 use crate::telemetry::metric::Id;
-use crate::telemetry::query::rounded;
+use crate::telemetry::query::{Sight, rounded};
 use crate::telemetry::series::Subject;
 
 /// How fast the simulations of a session go.
@@ -67,11 +67,11 @@ pub struct Model {
 }
 
 impl Simulations {
-    /// Of a session, over its last seconds.
-    pub fn of(session: &Session, measured: &Measured, window_secs: i64) -> Self {
+    /// Of a session, over its last seconds, for whoever sees so much.
+    pub fn of(session: &Session, measured: &Measured, window_secs: i64, sight: &Sight) -> Self {
         let plan = session.plan();
         let subject = Subject::Session(plan.tenant.clone(), plan.id.clone());
-        let point = measured.recent(&subject, window_secs);
+        let point = measured.recent(&subject, window_secs, sight);
         let mut report = Self {
             session_id: plan.id.to_string(),
             name: plan.name.clone(),

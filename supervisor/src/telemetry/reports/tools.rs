@@ -33,7 +33,7 @@ pub struct Tool {
     pub call_secs: Option<Times>,
     /// How long the longest took.
     pub max_secs: f64,
-    /// For how long they have been counted.
+    /// How long ago the first of them was counted.
     pub counted_secs: f64,
 }
 
@@ -52,7 +52,7 @@ pub fn all(monitor: &Monitor, tenant: Option<&Tenant>) -> Vec<Tool> {
         for (pair, count) in monitor.calls().recent().in_flight() {
             if is_meant(&&pair) {
                 let place = tools.entry(pair.1);
-                place.or_insert((Tally::default(), totals.since(), 0)).2 += count;
+                place.or_insert((Tally::default(), Instant::now(), 0)).2 += count;
             }
         }
     }
