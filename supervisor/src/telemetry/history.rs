@@ -22,7 +22,7 @@ use std::thread::JoinHandle;
 pub use self::archive::Archive;
 pub use self::file::Error;
 use self::file::File;
-use super::metric::Scope;
+use super::metric::{Id, Scope};
 use super::series::{Minute, Point, Subject};
 
 /// For how long what is kept.
@@ -83,6 +83,9 @@ pub type Range = std::ops::Range<i64>;
 
 /// The points of a subject, by when they begin.
 pub type Points = Vec<(i64, Point)>;
+
+/// Which metrics are wanted: columns of others are not even unpacked.
+pub type Wants<'a> = &'a dyn Fn(Id) -> bool;
 
 /// Files that were of no use and are kept aside.
 const ASIDE_MAX: u32 = 3;
@@ -208,11 +211,12 @@ impl History {
         subjects: &[&Subject],
         tier: Tier,
         range: Range,
+        wants: Wants<'_>,
     ) -> Result<Vec<(Subject, Points)>, Error> {
         if range.is_empty() {
             return Ok(Vec::new());
         }
-        self.read().points(subjects, tier, &range)
+        self.read().points(subjects, tier, &range, wants)
     }
 
     /// Subjects of a scope that were measured in a stretch of time. Waits for the disk.

@@ -8,7 +8,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Transac
 
 use super::chunk::{self, Cell, Names};
 use super::subjects::{Room, id_of, known_id, subject_in};
-use super::{Bounds, Points, Range, Tier};
+use super::{Bounds, Points, Range, Tier, Wants};
 use crate::code::Code;
 use crate::telemetry::metric::{METRICS, Scope};
 use crate::telemetry::series::{Minute, Point, Subject};
@@ -210,7 +210,7 @@ impl File {
         let mut columns: BTreeMap<i64, Points> = BTreeMap::new();
         each_frame(&change, tier, &range, |at, cells| {
             for cell in cells {
-                columns.entry(cell.subject).or_default().push((at, cell.point(names)));
+                columns.entry(cell.subject).or_default().push((at, cell.point(names, &|_| true)));
             }
             Ok(())
         })?;
@@ -302,13 +302,15 @@ impl File {
         Ok(meant.len() as u64)
     }
 
-    /// The points of subjects that begin in a stretch of time. What is damaged is left out.
+    /// The points of subjects that begin in a stretch of time, as far as they are wanted. What is damaged is left out.
     pub(super) fn points(
         &self,
         subjects: &[&Subject],
         tier: Tier,
         range: &Range,
+        wants: Wants<'_>,
     ) -> Result<Vec<(Subject, Points)>, Error> {
+        let step_secs = tier.step_secs();
         let mut all: HashMap<i64, (Subject, Points)> = HashMap::new();
         let sql = "SELECT begin, columns FROM chunk
                    WHERE subject = ?1 AND tier = ?2 AND begin >= ?3 AND begin < ?4 ORDER BY begin";
@@ -320,7 +322,7 @@ impl File {
             let mut rows = chunks.query(params![id, tier as i64, first, range.end])?;
             while let Some(row) = rows.next()? {
                 let (begin, bytes): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
-                match chunk::unpack(begin, tier.step_secs(), &bytes, &self.names) {
+                match chunk::unpack(begin, step_secs, &bytes, &self.names, wants) {
                     Ok(found) => points.extend(found),
                     Err(error) => tracing::warn!(error, begin, "a part of the history is damaged"),
                 }
@@ -330,7 +332,7 @@ impl File {
         each_frame(&self.connection, tier, range, |at, cells| {
             for cell in cells {
                 if let Some((_, points)) = all.get_mut(&cell.subject) {
-                    points.push((at, cell.point(&self.names)));
+                    points.push((at, cell.point(&self.names, wants)));
                 }
             }
             Ok(())
@@ -444,7 +446,7 @@ fn chunk_of(
     let row = params![subject, tier as i64, begin];
     let bytes: Option<Vec<u8>> =
         connection.prepare_cached(sql)?.query_row(row, |row| row.get(0)).optional()?;
-    let found = bytes.map(|bytes| chunk::unpack(begin, tier.step_secs(), &bytes, names));
+    let found = bytes.map(|bytes| chunk::unpack(begin, tier.step_secs(), &bytes, names, &|_| true));
     Ok(found.and_then(Result::ok).unwrap_or_default())
 }
 
