@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use framehop::{ExplicitModuleSectionInfo, Module as UnwindModule, Unwinder as _};
 use object::read::ReadCache;
 use object::{Object as _, ObjectSection as _, ObjectSegment as _, SegmentFlags};
 use procfs::process::{MMPermissions, MMapPath, MemoryMap, Process};
+use rustix::fs::{FileType, Mode, OFlags, fstat, major, minor, open};
 
 use crate::registers::Unwinder;
 
@@ -24,15 +25,15 @@ const TABLE_BYTES_MAX: u64 = 64 << 20;
 #[derive(Default)]
 pub(crate) struct Modules {
     list: Vec<Module>,
-    known: HashMap<(u64, u64), usize>,
+    known: HashMap<(Origin, u64), usize>,
     unwinder: Unwinder,
 }
 
 /// A file with code.
 #[derive(Debug)]
 pub(crate) struct Module {
-    /// Where it can be read; absent if what is there now is another file.
-    pub(crate) path: Option<PathBuf>,
+    /// The file itself; absent if what its path means now is another one.
+    file: Option<File>,
     /// The last part of its path.
     pub(crate) name: String,
     /// Where it is in the process.
@@ -48,6 +49,20 @@ pub(crate) enum Place {
     In(u32, u64),
     /// In none: code that was made in memory, or the kernel's own page.
     Nowhere(u64),
+}
+
+/// Which file it is: the device, and the number there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Origin {
+    device: (u32, u32),
+    inode: u64,
+}
+
+impl Module {
+    /// Where it can be read, while this is here: the same file, whatever its path means by now.
+    pub(crate) fn path(&self) -> Option<PathBuf> {
+        self.file.as_ref().map(|file| own_path(file.as_fd()))
+    }
 }
 
 impl Modules {
@@ -74,7 +89,8 @@ impl Modules {
         let has_code = |map: &&MemoryMap| map.perms.contains(MMPermissions::EXECUTE);
         for map in maps.iter().filter(has_code) {
             let MMapPath::Path(path) = &map.pathname else { continue };
-            let key = (map.inode, map.address.0.wrapping_sub(map.offset));
+            let origin = Origin::of(map);
+            let key = (origin, map.address.0.wrapping_sub(map.offset));
             if let Some(number) = self.known.get(&key) {
                 let range = &mut self.list[*number].range;
                 range.end = range.end.max(map.address.1);
@@ -84,21 +100,21 @@ impl Modules {
                 return Ok(());
             }
             self.known.insert(key, self.list.len());
-            let module = self.take_up(path, map, process.pid);
+            let module = self.take_up(path, map, process);
             self.list.push(module);
         }
         Ok(())
     }
 
-    fn take_up(&mut self, path: &Path, map: &MemoryMap, pid: i32) -> Module {
+    fn take_up(&mut self, path: &Path, map: &MemoryMap, process: &Process) -> Module {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         let name = name.unwrap_or_default();
         let range = map.address.0..map.address.1;
         // Without the file an address is told as far into what is mapped.
         let bias = map.address.0.wrapping_sub(map.offset);
-        let without = Module { path: None, name: name.clone(), range: range.clone(), bias };
-        let Some((path, file)) = same_file(path, pid, map.inode) else { return without };
-        let cache = ReadCache::new(file);
+        let without = Module { file: None, name: name.clone(), range: range.clone(), bias };
+        let Some(file) = file_of(process, path, Origin::of(map)) else { return without };
+        let cache = ReadCache::new(&file);
         let Ok(object) = object::File::parse(&cache) else { return without };
         let offset = map.offset;
         // What is mapped begins with a page, in which the segment before may end.
@@ -118,23 +134,64 @@ impl Modules {
         let base = first.wrapping_add(bias);
         let sections = sections(&object, first);
         self.unwinder.add_module(UnwindModule::new(name.clone(), range.clone(), base, sections));
-        Module { path: Some(path), name, range, bias }
+        Module { file: Some(file), name, range, bias }
     }
 }
 
-/// The file behind a mapping, if it is still what its path means: here, or where the process is.
-fn same_file(path: &Path, pid: i32, inode: u64) -> Option<(PathBuf, File)> {
+/// The file behind a mapping, if it is still what its path means: where the process is, or here if
+/// nobody may look there.
+///
+/// Whatever else a path means is not opened: opening a queue waits, and a device may do anything.
+fn file_of(process: &Process, path: &Path, origin: Origin) -> Option<File> {
     let inside = path.strip_prefix("/").ok()?;
-    let there = Path::new("/proc").join(pid.to_string()).join("root").join(inside);
-    [path.to_owned(), there].into_iter().find_map(|path| {
-        let file = File::open(&path).ok()?;
-        let about = file.metadata().ok()?;
-        (about.ino() == inode && about.is_file()).then_some((path, file))
+    let there = Path::new("/proc").join(process.pid.to_string()).join("root").join(inside);
+    [there.as_path(), path].into_iter().find_map(|path| {
+        let found = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        let is_it = is_it(process, &found, origin);
+        is_it.then(|| File::open(own_path(found.as_fd())).ok())?
     })
 }
 
+/// The path of a descriptor of ours.
+fn own_path(file: BorrowedFd<'_>) -> PathBuf {
+    Path::new("/proc/self/fd").join(file.as_raw_fd().to_string())
+}
+
+impl Origin {
+    fn of(map: &MemoryMap) -> Self {
+        let part = |part: i32| u32::try_from(part).unwrap_or(u32::MAX);
+        Self { device: (part(map.dev.0), part(map.dev.1)), inode: map.inode }
+    }
+}
+
+/// Whether an open file is the one of a mapping.
+fn is_it(process: &Process, file: &OwnedFd, origin: Origin) -> bool {
+    let Ok(about) = fstat(file) else { return false };
+    if !FileType::from_raw_mode(about.st_mode).is_file() || about.st_ino != origin.inode {
+        return false;
+    }
+    if (major(about.st_dev), minor(about.st_dev)) == origin.device {
+        return true;
+    }
+    // A file system with several trees, as btrfs, gives files other devices than mappings have,
+    // which have the mount's. What an overlay is made of may be on any device.
+    let Some(mount) = mount_of(file) else { return false };
+    let own = Process::myself().and_then(|own| own.mountinfo());
+    let mut mounts = [process.mountinfo(), own].into_iter().flatten().flat_map(|all| all.0);
+    let (major, minor) = origin.device;
+    let device = format!("{major}:{minor}");
+    mounts.any(|it| it.mnt_id == mount && (it.majmin == device || it.fs_type == "overlay"))
+}
+
+/// The number of the mount that an open file is of.
+fn mount_of(file: &OwnedFd) -> Option<i32> {
+    let told = format!("/proc/self/fdinfo/{}", file.as_raw_fd());
+    let told = std::fs::read_to_string(told).ok()?;
+    told.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok())
+}
+
 fn sections<'data>(
-    object: &object::File<'data, &'data ReadCache<File>>,
+    object: &object::File<'data, &'data ReadCache<&File>>,
     base: u64,
 ) -> ExplicitModuleSectionInfo<Vec<u8>> {
     let range = |name: &str| {

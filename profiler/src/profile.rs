@@ -111,7 +111,8 @@ impl Profile {
         let names = |function: &Function| function.name.len() + function.module.len() + 48;
         let functions: usize = self.functions.iter().map(names).sum();
         let stacks: usize = self.stacks.iter().map(|stack| 4 * stack.frames.len() + 40).sum();
-        functions + stacks + self.threads.len() * 64
+        let threads: usize = self.threads.iter().map(|thread| thread.name.len() + 64).sum();
+        functions + stacks + threads
     }
 
     /// The share of samples, from 0 to 1.

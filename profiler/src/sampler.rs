@@ -115,7 +115,8 @@ impl Sampler {
         };
         sampler.modules.look(&sampler.process).map_err(refused)?;
         sampler.take_up_threads()?;
-        if sampler.rings.is_empty() {
+        // What was opened by its id is its own if it is still there.
+        if sampler.rings.is_empty() || sampler.wait(None, Duration::ZERO)?.is_some() {
             return Err(Error::Gone);
         }
         Ok(sampler)
@@ -239,10 +240,12 @@ impl Sampler {
                 }
                 Err(ring::Error::Refused(error)) => return Err(refused(error)),
             };
+            // Its id may be another thread's by now, of whatever process.
+            let Ok(status) = task.status() else { continue };
             if self.is_running {
                 ring.enable()?;
             }
-            let name = task.status().map(|status| status.name).unwrap_or_default();
+            let name = status.name;
             let name =
                 name.chars().map(|char| if char.is_control() { '?' } else { char }).collect();
             let number = u32::try_from(self.threads.len()).unwrap_or(u32::MAX);

@@ -29,7 +29,7 @@ pub(crate) fn name(
         places.dedup();
         let found = module.and_then(|module| modules.get(module));
         let offsets: Vec<u64> = places.iter().map(|place| offset(*place)).collect();
-        let names = found.map(|module| names(&symbolizer, module.path.as_deref(), &offsets));
+        let names = found.map(|module| names(&symbolizer, module.path().as_deref(), &offsets));
         let module_name = found.map_or("[unknown]", |module| &module.name);
         for (index, place) in places.into_iter().enumerate() {
             let named = names.as_ref().and_then(|names| names.get(index)).cloned().flatten();

@@ -5,9 +5,11 @@
 
 use std::hint::black_box;
 use std::os::fd::AsFd as _;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{CWD, Mode, mkfifoat};
 use simward_profiler::profile::Ended;
 use simward_profiler::views::top;
 use simward_profiler::{Error, Plan, Sampler};
@@ -39,7 +41,11 @@ struct Hot(Child);
 
 impl Hot {
     fn start() -> Self {
-        let child = Command::new(std::env::current_exe().unwrap())
+        Self::start_as(&std::env::current_exe().unwrap())
+    }
+
+    fn start_as(program: &Path) -> Self {
+        let child = Command::new(program)
             .args(["--exact", "the_child_is_hot", "--test-threads=2"])
             .env(HOT, "1")
             .stdout(Stdio::null())
@@ -130,4 +136,38 @@ fn who_hangs_up_gets_what_there_is() {
 fn a_process_that_is_not_there_is_told() {
     let plan = Plan { pid: i32::MAX, duration: Duration::ZERO, frequency_hz: 99 };
     assert!(matches!(Sampler::open(plan), Err(Error::Gone)));
+}
+
+/// A copy of this test's program, which runs, and is then no longer where it was.
+#[test]
+fn what_takes_a_programs_place_is_neither_waited_for_nor_taken_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("hot");
+    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    let hot = Hot::start_as(&program);
+    std::fs::remove_file(&program).unwrap();
+    // So the kernel calls a program that is gone; whoever opens a queue waits for ever.
+    let gone = folder.path().join("hot (deleted)");
+    mkfifoat(CWD, &gone, Mode::from_raw_mode(0o600)).unwrap();
+    let Some(mut sampler) = opened(hot.plan(1500)) else { return };
+    sampler.run(None, |_, _| Ok(())).unwrap();
+    let profile = sampler.finish();
+    assert!(profile.is_whole() && 0 < profile.samples, "{profile:?}");
+    let mut names = profile.functions.iter().map(|function| &function.name);
+    assert!(names.all(|name| name != "planted_hot_spot"), "{profile:?}");
+}
+
+#[test]
+fn a_program_keeps_its_names_when_its_path_means_another_one_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("hot");
+    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    let hot = Hot::start_as(&program);
+    let Some(mut sampler) = opened(hot.plan(1500)) else { return };
+    let other = folder.path().join("other");
+    std::fs::write(&other, "no program").unwrap();
+    std::fs::rename(&other, &program).unwrap();
+    sampler.run(None, |_, _| Ok(())).unwrap();
+    let rows = top(&sampler.finish(), usize::MAX).rows;
+    assert!(rows.iter().any(|row| row.function.name == "planted_hot_spot"), "{rows:?}");
 }

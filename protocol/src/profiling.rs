@@ -79,7 +79,7 @@ pub enum Phase {
     Actuation,
     /// The solver of contacts and other constraints.
     Constraint,
-    /// Integration to the next state.
+    /// Integration to the next state, but for what RK4 evaluates meanwhile: that is `forward`'s.
     Advance,
     /// Where bodies are.
     Kinematics,

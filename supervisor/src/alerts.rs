@@ -16,17 +16,17 @@ pub mod prometheus;
 pub mod readings;
 pub mod replay;
 pub mod report;
+mod rounds;
 pub mod routes;
 pub mod rule;
 pub mod state;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::Instant;
 
+use anyhow::Context as _;
 use tokio::sync::Semaphore;
-use tokio::time::MissedTickBehavior;
-use tokio_util::sync::CancellationToken;
 
 use self::book::{Book, Event, Page, Silence};
 pub use self::config::Config;
@@ -35,11 +35,11 @@ pub use self::error::{BookError, Error};
 pub use self::listing::{LISTED_MAX, Listing};
 use self::readings::Readings;
 use self::report::{RuleReport, SilenceReport, now_secs};
+use self::rounds::Pace;
 use self::routes::Desk;
 use self::rule::{Owner, Rule, Spec};
-use self::state::Effect;
+use self::state::Now;
 use crate::audit::Audit;
-use crate::code::chain;
 use crate::sessions::Sessions;
 use crate::store::document::Document;
 
@@ -78,6 +78,10 @@ struct Inner {
     writing: tokio::sync::Mutex<()>,
     /// Sessions to which something is done at a time.
     acts: Semaphore,
+    /// How often it is looked.
+    pace: Mutex<Pace>,
+    /// When the steady clock began.
+    started: Instant,
 }
 
 /// The book's name in the state folder, and what it begins with.
@@ -99,47 +103,32 @@ impl Alerts {
         audit: Audit,
         readings: Arc<dyn Readings>,
     ) -> anyhow::Result<Self> {
-        let desk = Desk::open(&config, audit)?;
+        let desk = Desk::open(&config, audit, sessions.pool().launcher().clone())?;
         let configured = configured(&config, &*readings, &desk)?;
         let document = folder.map(|folder| Document {
             path: folder.join(FILE),
             head: HEAD,
             bytes_max: FILE_BYTES_MAX,
         });
-        let page = document.as_ref().map(Document::read::<Page>).transpose();
-        let page = page.unwrap_or_else(|error| {
-            tracing::error!(%error, "the rules and alerts could not be read; there are none");
-            None
-        });
-        let mut book = page.flatten().unwrap_or_default().open(bounds(&config));
+        let page = document.as_ref().map(read).transpose()?.flatten();
+        let mut book = page.unwrap_or_default().open(bounds(&config));
         let events = book.configure(configured, now_secs());
-        let (book, acts) = (Mutex::new(book), Semaphore::new(ACTS_MAX));
-        let writing = tokio::sync::Mutex::new(());
-        let inner = Inner { config, book, readings, sessions, desk, document, writing, acts };
+        let inner = Inner {
+            pace: Mutex::new(Pace::new(config.interval_secs)),
+            config,
+            book: Mutex::new(book),
+            readings,
+            sessions,
+            desk,
+            document,
+            writing: tokio::sync::Mutex::new(()),
+            acts: Semaphore::new(ACTS_MAX),
+            started: Instant::now(),
+        };
         for event in &events {
             inner.desk.tell(event);
         }
         Ok(Self { inner: Arc::new(inner) })
-    }
-
-    /// Looks after the rules until `stop`.
-    pub async fn run(self, stop: CancellationToken) {
-        if !self.inner.config.enabled {
-            return;
-        }
-        let interval = Duration::from_secs_f64(self.inner.config.interval_secs);
-        let mut rounds = tokio::time::interval(interval);
-        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                _ = rounds.tick() => self.look().await,
-                () = stop.cancelled() => break,
-            }
-        }
-        if let Err(error) = self.write_down().await {
-            let error = chain(&error);
-            tracing::error!(error, "the rules and alerts could not be written down");
-        }
     }
 
     /// Adds a rule, or changes the one of that name. Tells of it, and what its owner should know.
@@ -152,8 +141,8 @@ impl Alerts {
         let rule = Rule::new(owner, spec, self.inner.readings.metrics())?;
         is_routed(&rule, &self.inner.desk)?;
         let (report, warning) = (RuleReport::of(&rule), rule.warning());
-        let key = (rule.owner.clone(), rule.name.clone());
-        self.change(&key, |book| book.set(rule, now_secs())).await?;
+        let at_secs = now_secs();
+        self.change(move |book| book.set(rule.clone(), at_secs)).await?;
         Ok((report, warning))
     }
 
@@ -167,8 +156,8 @@ impl Alerts {
     /// Removes a rule; what it has found is over.
     pub async fn remove(&self, owner: &Owner, name: &str) -> Result<(), Error> {
         self.is_on()?;
-        let key = (owner.clone(), name.to_owned());
-        self.change(&key, |book| book.remove(owner, name, now_secs())).await
+        let (owner, name, at_secs) = (owner.clone(), name.to_owned(), now_secs());
+        self.change(move |book| book.remove(&owner, &name, at_secs)).await
     }
 
     /// Closes sessions that nobody uses or that are old, or puts them to sleep, and tells before; or
@@ -215,8 +204,9 @@ impl Alerts {
         {
             return Err(BookError::Unknown(name.clone()).into());
         }
-        self.book().silence(silence, now_secs())?;
-        self.write_down().await?;
+        let at_secs = now_secs();
+        let silence = move |book: &mut Book| book.silence(silence.clone(), at_secs);
+        self.change(move |book| silence(book).map(|()| Vec::new())).await?;
         Ok(report)
     }
 
@@ -246,90 +236,44 @@ impl Alerts {
         self.book().rules().filter(|rule| rule.owner == *owner).cloned().collect()
     }
 
-    /// One round: looks, and sees to what follows.
-    async fn look(&self) {
-        let events = self.answers().await;
-        if let Err(error) = self.write_down().await {
-            let error = chain(&error);
-            tracing::error!(error, "the rules and alerts could not be written down");
-        }
-        self.follow(events);
-    }
-
-    /// Reads what the rules ask for, and takes it into account.
-    async fn answers(&self) -> Vec<Event> {
-        let rules: Vec<Arc<Rule>> = self.book().rules().cloned().collect();
-        if rules.is_empty() {
-            return Vec::new();
-        }
-        let at_secs = now_secs();
-        let readings = Arc::clone(&self.inner.readings);
-        // Files are read, which takes its time.
-        let read = move || {
-            let answer = |rule: Arc<Rule>| {
-                let read = readings.read(&rule.question(), at_secs);
-                (rule, read)
-            };
-            rules.into_iter().map(answer).collect::<Vec<_>>()
-        };
-        let Ok(answers) = tokio::task::spawn_blocking(read).await else {
-            tracing::error!("looking at what is measured panicked");
-            return Vec::new();
-        };
-        self.book().look(answers, at_secs)
-    }
-
-    /// Tells what follows, and does it. It is written down before, so that nobody is told twice.
-    fn follow(&self, events: Vec<Event>) {
-        for event in events {
-            self.inner.desk.tell(&event);
-            if event.effect == Effect::Act {
-                let alerts = self.clone();
-                tokio::spawn(async move { alerts.act(event).await });
-            }
-        }
-    }
-
-    async fn act(&self, event: Event) {
-        // The semaphore is never closed.
-        let Ok(_place) = self.inner.acts.acquire().await else { return };
-        let Some(id) = event.labels.get("session_id") else { return };
-        let done = actions::act(&self.inner.sessions, &event.rule, id).await;
-        let (Ok(outcome) | Err(outcome)) = &done;
-        tracing::info!(rule = event.rule.name, session_id = id, outcome, "acted on an alert");
-        self.inner.desk.note(&event, outcome);
-        self.book().acted(&event.rule, &event.labels, &done, now_secs());
-    }
-
+    /// Changes the book, once the change is written down: whoever is told that it is not so must be
+    /// right. So it is made twice, first in a copy.
     async fn change(
         &self,
-        key: &book::Key,
-        change: impl FnOnce(&mut Book) -> Result<Vec<Event>, BookError>,
+        change: impl Fn(&mut Book) -> Result<Vec<Event>, BookError> + Send + 'static,
     ) -> Result<(), Error> {
-        let (before, events) = {
-            let mut book = self.book();
-            (book.rule(&key.0, &key.1).cloned(), change(&mut book)?)
-        };
-        if let Err(error) = self.write_down().await {
-            // Whoever is told that it is not so must be right.
-            self.book().put_back(key.clone(), before);
-            return Err(error);
-        }
-        self.follow(events);
+        let _writing = self.inner.writing.lock().await;
+        let alerts = self.clone();
+        let changed = tokio::task::spawn_blocking(move || alerts.change_in_writing(change)).await;
+        self.follow(changed.map_err(|_panic| Error::Defect)??);
         Ok(())
     }
 
-    /// Writes down what is new.
-    async fn write_down(&self) -> Result<(), Error> {
-        let Some(document) = self.inner.document.clone() else { return Ok(()) };
-        let _writing = self.inner.writing.lock().await;
-        let Some(page) = self.book().news() else { return Ok(()) };
-        let written = tokio::task::spawn_blocking(move || document.write(&page)).await;
-        let written = written.map_err(|_panic| Error::Defect)?;
-        written.map_err(|error| {
-            self.book().keep_news();
-            Error::NotKept(error)
-        })
+    fn change_in_writing(
+        &self,
+        change: impl Fn(&mut Book) -> Result<Vec<Event>, BookError>,
+    ) -> Result<Vec<Event>, Error> {
+        let Some(document) = &self.inner.document else { return Ok(change(&mut self.book())?) };
+        let mut draft = self.book().clone();
+        let before = draft.version();
+        change(&mut draft)?;
+        let is_written = draft.version() != before;
+        if is_written {
+            document.write(&Page::of(&draft)).map_err(Error::NotKept)?;
+        }
+        let mut book = self.book();
+        let is_as_drafted = book.version() == before;
+        let events = change(&mut book)?;
+        if is_written && is_as_drafted {
+            book.was_written(draft.version(), self.now().steady_secs);
+        }
+        Ok(events)
+    }
+
+    /// What time it is.
+    fn now(&self) -> Now {
+        let steady_secs = self.inner.started.elapsed().as_secs_f64();
+        Now { unix_secs: now_secs(), steady_secs }
     }
 
     fn is_on(&self) -> Result<(), Error> {
@@ -338,5 +282,40 @@ impl Alerts {
 
     fn book(&self) -> MutexGuard<'_, Book> {
         self.inner.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What an earlier daemon has left. What is damaged was put aside; what only could not be read is
+/// nothing that may be overwritten.
+fn read(document: &Document) -> anyhow::Result<Option<Page>> {
+    match document.read() {
+        Ok(page) => Ok(page),
+        Err(error) if !document.path.exists() => {
+            tracing::error!(%error, "the rules and alerts are damaged, and put aside; there are none");
+            Ok(None)
+        }
+        Err(error) => Err(error).with_context(|| {
+            format!("the rules and alerts could not be read from {}", document.path.display())
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_damaged_is_put_aside_and_what_cannot_be_read_stays_and_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        let document = Document { path, head: HEAD, bytes_max: FILE_BYTES_MAX };
+        assert_eq!(read(&document).unwrap(), None);
+        std::fs::write(&document.path, "nonsense").unwrap();
+        assert_eq!(read(&document).unwrap(), None);
+        assert!(!document.path.exists());
+        // It is there, and no file.
+        std::fs::create_dir(&document.path).unwrap();
+        read(&document).unwrap_err();
+        assert!(document.path.is_dir());
     }
 }

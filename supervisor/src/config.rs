@@ -174,6 +174,7 @@ impl Config {
         toml::to_string(self).unwrap_or_else(|error| format!("# {error}\n"))
     }
 
+    #[expect(clippy::too_many_lines, reason = "a list of keys with their ranges")]
     fn check(&self) -> Result<(), Error> {
         let durations = [
             ("sessions.idle_timeout_secs", self.sessions.idle_timeout_secs),

@@ -104,13 +104,14 @@ pub(crate) async fn serve_stdio(config: Config) -> anyhow::Result<()> {
     let alerts = open_alerts(&config, None, &monitor, &sessions, &audit)?;
     let _admin = admin::serve(&place, sessions.clone(), watch.clone(), alerts.clone())?;
     let stop = stop_on_signals()?;
-    let looking = CancellationToken::new();
-    let _looking = looking.clone().drop_guard();
-    tokio::spawn(alerts.clone().run(looking));
+    let unserved = CancellationToken::new();
+    let looking = tokio::spawn(alerts.clone().run(unserved.clone()));
     let files = (audit.clone(), spans.clone());
     let behind = behind(&config, &sessions, (watch, monitor.clone(), alerts), files);
     let server = McpServer::new(&config.mcp, behind, stop.clone());
     let served = stdio::serve(server, sessions.clone(), stop).await;
+    unserved.cancel();
+    looking.await.ok();
     monitor.close();
     sessions.close_all().await;
     audit.close();

@@ -181,7 +181,7 @@ async fn worker(pool: &Pool, config: &Config, findings: &mut Vec<Finding>) {
         }
     };
     let (facts, held) = (worker.facts().clone(), worker.held());
-    let profiling = profiling(pool, config, facts.pid).await;
+    let profiling = profiling(pool, config, &worker).await;
     worker.stop().await;
     findings.push(good("worker", format!("{} starts and answers", facts.hello.engine)));
     let by: Vec<_> = held.enforcement.iter().map(|(limit, by)| format!("{limit}: {by}")).collect();
@@ -203,9 +203,9 @@ async fn worker(pool: &Pool, config: &Config, findings: &mut Vec<Finding>) {
 }
 
 /// Nobody needs a profile to simulate.
-async fn profiling(pool: &Pool, config: &Config, pid: i32) -> Finding {
+async fn profiling(pool: &Pool, config: &Config, worker: &Worker) -> Finding {
     let what = "profiling";
-    match Profiles::new(pool.clone(), config.profiling.clone()).check(pid).await {
+    match Profiles::new(pool.clone(), config.profiling.clone()).check(worker).await {
         Ok(()) => good(what, "a worker's processor time can be sampled".to_owned()),
         Err(error) => {
             let (found, remedy) = (crate::code::chain(&error), error.hint());

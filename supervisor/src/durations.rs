@@ -94,6 +94,13 @@ fn seconds(bucket: u8, within: f64) -> f64 {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::float_cmp,
+    reason = "numbers of a test are small, and exact where they are compared"
+)]
 mod tests {
     use proptest::prelude::*;
 
@@ -101,7 +108,9 @@ mod tests {
 
     fn of(nanos: &[u64]) -> Durations {
         let mut durations = Durations::default();
-        nanos.iter().for_each(|nanos| durations.note(*nanos));
+        for nanos in nanos {
+            durations.note(*nanos);
+        }
         durations
     }
 

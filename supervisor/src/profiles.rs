@@ -11,6 +11,7 @@ mod error;
 mod memory;
 mod phases;
 mod report;
+mod subject;
 mod table;
 
 use std::path::PathBuf;
@@ -23,11 +24,13 @@ use tokio::sync::watch;
 use self::cpu::Sampling;
 pub use self::error::Error;
 pub use self::report::{Form, Look, Report, View};
+use self::subject::Subject;
 use self::table::Table;
 use crate::handle;
 use crate::pool::Pool;
 use crate::session::Session;
 use crate::tenants::Tenant;
+use crate::worker::Worker;
 
 /// How many profiles there may be, and for how long.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -200,11 +203,12 @@ impl Profiles {
         Ok(job)
     }
 
-    /// Tries whether a process can be sampled; tells what is missing if not.
-    pub async fn check(&self, pid: i32) -> Result<(), Error> {
+    /// Tries whether a worker can be sampled; tells what is missing if not.
+    pub async fn check(&self, worker: &Worker) -> Result<(), Error> {
         let ask = Ask { kind: Kind::Cpu, duration: Duration::ZERO, frequency_hz: 99 };
         let (tell, _) = watch::channel(0);
-        self.sampling(&Tenant::local(), pid, ask).await?.finish(&tell).await.map(drop)
+        let subject = Subject::alone(worker.clone());
+        self.sampling(&Tenant::local(), &subject, ask).await?.finish(&tell).await.map(drop)
     }
 
     /// Finds a profile of `tenant`. Another tenant's profile does not exist.
@@ -215,13 +219,18 @@ impl Profiles {
     }
 
     async fn sample(&self, tenant: &Tenant, target: &Target, ask: Ask) -> Result<Sampling, Error> {
-        let pid = pid_of(target).await?;
-        self.sampling(tenant, pid, ask).await
+        let subject = Subject::of(target).await?;
+        self.sampling(tenant, &subject, ask).await
     }
 
-    async fn sampling(&self, tenant: &Tenant, pid: i32, ask: Ask) -> Result<Sampling, Error> {
+    async fn sampling(
+        &self,
+        tenant: &Tenant,
+        subject: &Subject,
+        ask: Ask,
+    ) -> Result<Sampling, Error> {
         let Inner { pool, program, .. } = &*self.inner;
-        Sampling::begin(pool, program, tenant, pid, ask).await
+        Sampling::begin(pool, program, tenant, subject, ask).await
     }
 
     fn table(&self) -> MutexGuard<'_, Table<Job>> {
@@ -265,22 +274,10 @@ async fn carry_out(
     }
     match (ask.kind, target) {
         (Kind::Memory, _) => memory::profile(target, ask.duration).await.map(Outcome::Memory),
-        (Kind::Phases, Target::Session(session)) => {
-            phases::profile(session, ask.duration, tell).await.map(Outcome::Phases)
+        (Kind::Phases, Target::Session(_)) => {
+            phases::profile(target, ask.duration, tell).await.map(Outcome::Phases)
         }
         (Kind::Phases | Kind::Cpu, _) => Err(Error::NoSteps),
-    }
-}
-
-/// The process that a target is, now.
-async fn pid_of(target: &Target) -> Result<i32, Error> {
-    match target {
-        Target::Supervisor => i32::try_from(std::process::id()).map_err(|_large| Error::Gone),
-        Target::Session(session) => {
-            session.wake().await?;
-            let status = session.status();
-            status.worker.as_ref().map(|(worker, _)| worker.facts().pid).ok_or(Error::Gone)
-        }
     }
 }
 

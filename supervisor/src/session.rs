@@ -37,7 +37,7 @@ pub(crate) use self::holdings::Holdings;
 use self::keeper::Signals;
 pub(crate) use self::keeper::{Parts, open, take_up};
 use self::lifecycle::{Closed, State};
-pub use self::limiting::{Limited, LimitsError};
+pub use self::limiting::{Hold, Limited, LimitsError};
 pub use self::meter::Meter;
 pub(crate) use self::models::Copied;
 pub use self::models::{MODEL_ID_CHARS_MAX, is_model_id};
@@ -95,7 +95,7 @@ struct Inner {
     /// Held while the port is opened.
     opening: tokio::sync::Mutex<()>,
     /// Held by whoever changes its limits.
-    limiting: tokio::sync::Mutex<()>,
+    limiting: Arc<tokio::sync::Mutex<()>>,
     /// Held by whoever puts one model in another one's place, and shared by those who need a model
     /// to stay what it is between two calls.
     changing: tokio::sync::RwLock<()>,
@@ -238,6 +238,18 @@ impl Session {
         let _withdraw_if_dropped = withdrawn.drop_guard();
         let (reply, _) = self.ask(call.into(), options).await?;
         C::reply(reply).ok_or(Error::WrongReply)
+    }
+
+    /// Asks one worker of the session, and no other one. A session that sleeps is not woken.
+    pub(crate) async fn call_only<C: Call>(
+        &self,
+        (worker, slot): (&Worker, u32),
+        call: C,
+    ) -> Result<C::Reply, worker::Error> {
+        let _using = Using::enter(&self.inner.usage);
+        let _asking = Asking::enter(&self.inner.usage);
+        let within = Some(self.inner.plan.call_within);
+        worker.call(slot, call, Options { within, ..Options::default() }).await
     }
 
     /// Asks the session's worker; if that ends before it was asked, the next one. Tells also how

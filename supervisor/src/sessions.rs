@@ -238,9 +238,10 @@ impl Sessions {
 
     /// Gives a session other limits, within what there may be. What is left out stays as it is.
     pub async fn limit(&self, session: &Session, given: Limits) -> Result<Limited, Error> {
-        let config = &self.inner.config;
-        plan::check_limits(&given, session.plan().isolation, config)?;
-        Ok(session.limit(&given, |asked| plan::allowed(asked, config)).await?)
+        plan::check_limits(&given, session.plan().isolation, &self.inner.config)?;
+        let inner = Arc::clone(&self.inner);
+        let allow = move |asked: &Limits| plan::allowed(asked, &inner.config);
+        Ok(session.limit(given, allow).await?)
     }
 
     /// What the sessions of tenants use together.

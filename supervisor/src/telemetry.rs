@@ -1,7 +1,7 @@
 //! What is measured of the sessions and of the machine under them.
 //!
 //! What is looked at closely is read when somebody asks. Beside that a sample of everything is taken
-//! every second ([`sampler`]), which becomes series ([`series`]), of which the last hour is in memory
+//! every second (`sampler`), which becomes series ([`series`]), of which the last hour is in memory
 //! and the time before in a file ([`history`]), and which are read in one way ([`query`]). Others get
 //! them, too: Prometheus when it asks ([`Exposition`]) or every minute ([`remote_write`]), and whoever
 //! reads files ([`export`]).
@@ -17,7 +17,7 @@ mod processes;
 pub mod query;
 pub mod remote_write;
 pub mod reports;
-mod rhythm;
+pub(crate) mod rhythm;
 mod sampler;
 pub mod series;
 mod stats;

@@ -34,6 +34,7 @@ use crate::code::Code;
 use crate::pool::accounts::Member;
 use crate::pool::groups::Limits;
 use crate::pool::layers::Role;
+use crate::pool::process::Presence;
 use crate::pool::{Pool, turns};
 use crate::spans::phases;
 use crate::tenants::Tenant;
@@ -57,6 +58,8 @@ pub struct Worker {
 pub struct Facts {
     /// Its process's id.
     pub pid: i32,
+    /// Whether that process is still there, and the id its own.
+    pub presence: Presence,
     /// When it was started.
     pub started: Instant,
     /// What it said of itself.
@@ -221,7 +224,8 @@ impl Worker {
         let (stop, wish) = watch::channel(Wish::Live);
         let (publish, mut status) = watch::channel(Status::default());
         let (said, hello) = oneshot::channel();
-        let (pid, started) = (starting.pid(), starting.started());
+        let (pid, presence) = (starting.pid(), starting.presence());
+        let started = starting.started();
         let (limiting, limited) = limiting::handle(&starting.guard);
         tokio::spawn(starting.run(driver::Ends {
             pending,
@@ -235,7 +239,7 @@ impl Worker {
         match hello {
             Ok(hello) => {
                 pool.tally().ready(started.elapsed());
-                let facts = Arc::new(Facts { pid, started, hello });
+                let facts = Arc::new(Facts { pid, presence, started, hello });
                 Ok(Self { calls, stop, status, limiting, facts })
             }
             Err(_ended) => Err(StartError::Ended(ending_of(&mut status).await)),
@@ -245,6 +249,11 @@ impl Worker {
     /// What is known of it.
     pub fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    /// Whether that is a handle to the same worker.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.facts, &other.facts)
     }
 
     /// How it stands.

@@ -6,8 +6,8 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Command, ExitCode, Stdio, abort};
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::thread;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use simward_protocol::ending;
 use simward_protocol::fault::Fault;
 use simward_protocol::handshake::VERSION;
 use simward_protocol::model::Models;
+use simward_protocol::profiling::{Clock, ModelMemories, ModelMemory, ModelPhases, PhaseTimes};
 use simward_protocol::session::Vitals;
 use simward_protocol::wire::{self, FromWorker};
 use simward_tests::fake::channel::Outgoing;
@@ -42,7 +43,7 @@ fn main() -> ExitCode {
         setsid().ok();
         linger();
     }
-    fake::main(Rogue { how, has_stepped: AtomicBool::new(false) }, args)
+    fake::main(Rogue { how, has_stepped: AtomicBool::new(false), looks: AtomicU32::new(0) }, args)
 }
 
 #[derive(Debug)]
@@ -50,6 +51,8 @@ struct Rogue {
     how: How,
     /// Whether the first step has begun.
     has_stepped: AtomicBool,
+    /// How often it was asked for phases.
+    looks: AtomicU32,
 }
 
 impl Manners for Rogue {
@@ -127,6 +130,26 @@ impl Manners for Rogue {
                 }
                 outgoing.write(&answer)
             }
+            (How::BoastsOfModels, "TimePhases" | "MeasureMemory") => {
+                if let FromWorker::Answer { outcome, .. } = &mut answer {
+                    *outcome = Ok(boast(call));
+                }
+                outgoing.write(&answer)
+            }
+            (How::RefusesLook, "TimePhases") => {
+                if let FromWorker::Answer { outcome, .. } = &mut answer {
+                    match self.looks.fetch_add(1, Relaxed) {
+                        0 => *outcome = Ok(boast(call)),
+                        1 => *outcome = Err(Fault::NoModel),
+                        _ => {
+                            let text = "the timers are off".into();
+                            outgoing.write(&FromWorker::LastWords { text }).ok();
+                            end(ending::ENGINE_ERROR)
+                        }
+                    }
+                }
+                outgoing.write(&answer)
+            }
             (How::Twice, "Step") => {
                 outgoing.write(&answer)?;
                 outgoing.write(&answer)
@@ -182,6 +205,26 @@ impl Manners for Rogue {
 /// A reply that no `Step` can have.
 fn no_models() -> Reply {
     Reply::ListModels(Models { models: Vec::new() })
+}
+
+/// What takes the place of an answer about phases or memory: of models that nobody has.
+fn boast(call: &str) -> Reply {
+    let ids = (0..1000).map(|number| format!("{number:01000}"));
+    if call == "MeasureMemory" {
+        let models = ids.map(|model_id| ModelMemory {
+            model_id,
+            model_bytes: 0,
+            saved_bytes: 0,
+            data_bytes: 0,
+            arena_bytes: 0,
+            arena_used_max_bytes: 0,
+            stack_used_max_bytes: 0,
+        });
+        return Reply::MeasureMemory(ModelMemories { models: models.collect() });
+    }
+    let models = ids.map(|model_id| ModelPhases { model_id, phases: Vec::new() });
+    let (timed_secs, clock) = (Some(1.0), Clock::System);
+    Reply::TimePhases(PhaseTimes { timed_secs, clock, models: models.collect() })
 }
 
 /// A frame whose body, beginning with a kind that does not exist, means nothing.

@@ -48,6 +48,7 @@ mod viewing;
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Instant;
@@ -93,7 +94,7 @@ pub(crate) struct Slot {
     /// Recordings that go on once their models are there.
     pub(crate) waiting: Vec<Waiting>,
     pub(crate) pace: Pace,
-    pub(crate) meter: Arc<Meter>,
+    pub(crate) meter: Rc<Meter>,
     pub(crate) port: Option<Port>,
 }
 

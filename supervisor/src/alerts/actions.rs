@@ -53,13 +53,17 @@ fn find(sessions: &Sessions, owner: &Owner, id: &str) -> Option<Session> {
     sessions.all().into_iter().find(is_meant)
 }
 
-/// Sees to it that nobody uses a session: it sleeps, or has no worker that it could use.
+/// Sees to it that nobody uses a session.
 async fn unused(session: &Session) -> Result<(), String> {
-    match session.hibernate().await {
-        Ok(()) | Err(AwakeError::State(State::Parked | State::Waiting | State::Closing(_))) => {
-            Ok(())
-        }
-        Err(error) => Err(chain(&error)),
+    is_unused(session.hibernate().await).map_err(|error| chain(&error))
+}
+
+/// A session that went to sleep is not used, nor is one that has no worker and gets none. One that
+/// waits for its next worker may have work under way, which goes on there.
+fn is_unused(slept: Result<(), AwakeError>) -> Result<(), AwakeError> {
+    match slept {
+        Ok(()) | Err(AwakeError::State(State::Parked | State::Closing(_))) => Ok(()),
+        Err(error) => Err(error),
     }
 }
 
@@ -69,5 +73,22 @@ fn reason(rule: &Rule) -> Closed {
         ("session_age_secs", _) => Closed::Aged,
         (_, Owner::Tenant(_)) => Closed::ByOwner,
         (_, Owner::Fleet) => Closed::Terminated,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_that_waits_for_its_next_worker_is_in_use() {
+        is_unused(Ok(())).unwrap();
+        for state in [State::Parked, State::Closing(Closed::Idle)] {
+            is_unused(Err(AwakeError::State(state))).unwrap();
+        }
+        for state in [State::Waiting, State::Starting, State::Ready] {
+            is_unused(Err(AwakeError::State(state))).unwrap_err();
+        }
+        is_unused(Err(AwakeError::Running)).unwrap_err();
     }
 }

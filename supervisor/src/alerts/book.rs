@@ -1,34 +1,22 @@
 //! All rules, the silences, what fires, and what has fired. It knows no clock and reads nothing: it is
 //! told the time and what was read, and says what follows.
 
+mod look;
 mod page;
+mod room;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::look::{ACT_AGAIN_SECS, KEPT_SECS};
 pub use self::page::Page;
+pub use self::room::Bounds;
+use self::room::Counts;
 use super::error::BookError;
-use super::readings::Reading;
 use super::rule::{Owner, Rule};
-use super::state::{Effect, Input, Moment, State, Why, next};
-
-/// How much there may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::struct_field_names, reason = "limits end so everywhere")]
-pub struct Bounds {
-    /// Rules in all, those of the configuration left out.
-    pub rules_max: usize,
-    /// Rules of one tenant.
-    pub rules_per_tenant_max: usize,
-    /// Alerts that are pending or fire, of all rules.
-    pub active_max: usize,
-    /// Those of one tenant's rules.
-    pub active_per_tenant_max: usize,
-    /// Alerts that are over, of one owner's rules.
-    pub history_per_owner_max: usize,
-}
+use super::state::{Effect, Input, Now, State, Why};
 
 /// The most alerts that are over and remembered, of all owners.
 pub const HISTORY_MAX: usize = 20_000;
@@ -36,8 +24,8 @@ pub const HISTORY_MAX: usize = 20_000;
 /// The most silences of one owner.
 pub const SILENCES_PER_OWNER_MAX: usize = 64;
 
-/// After how long something is tried again that could not be done, in seconds.
-pub const ACT_AGAIN_SECS: f64 = 10.0;
+/// After how long at the latest something is written down that nobody was told of, in seconds.
+pub const WRITE_AFTER_SECS: f64 = 5.0;
 
 /// What tells subjects apart.
 pub type Labels = BTreeMap<String, String>;
@@ -55,6 +43,9 @@ pub struct Active {
     pub value: Option<f64>,
     /// What was done about it, or why that failed.
     pub done: Option<String>,
+    /// What was last seen of its subject; nothing yet since the daemon's start.
+    #[serde(skip)]
+    pub seen: Option<Input>,
 }
 
 /// An alert that is over.
@@ -111,18 +102,44 @@ pub struct Event {
 }
 
 /// The book.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Book {
     bounds: Bounds,
     rules: BTreeMap<Key, Arc<Rule>>,
     silences: Vec<Silence>,
     active: BTreeMap<Key, BTreeMap<Labels, Active>>,
-    /// How many of them each owner has.
-    counts: BTreeMap<Owner, usize>,
+    /// How many of them there are, by whose they are.
+    counts: Counts,
     history: BTreeMap<Owner, VecDeque<Past>>,
+    /// When something was told that is over, until it may be told again.
+    told: BTreeMap<Key, BTreeMap<Labels, f64>>,
+    told_count: usize,
+    /// When the first look was.
+    first_look_secs: Option<f64>,
+    /// How many alerts each rule lacked at its last look, because there were enough.
+    left_out: BTreeMap<Key, usize>,
     left_out_total: u64,
-    /// Whether it differs from what was last written down.
-    is_new: bool,
+    changes: Changes,
+}
+
+/// Whether the book differs from what was last written down. Changes have numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Changes {
+    last: u64,
+    /// The last one that somebody was told of, or has asked for.
+    last_told: u64,
+    written: u64,
+    /// By the steady clock.
+    written_at_secs: f64,
+}
+
+impl Changes {
+    fn add(&mut self, is_told: bool) {
+        self.last += 1;
+        if is_told {
+            self.last_told = self.last;
+        }
+    }
 }
 
 impl Book {
@@ -133,10 +150,14 @@ impl Book {
             rules: BTreeMap::new(),
             silences: Vec::new(),
             active: BTreeMap::new(),
-            counts: BTreeMap::new(),
+            counts: Counts::default(),
             history: BTreeMap::new(),
+            told: BTreeMap::new(),
+            told_count: 0,
+            first_look_secs: None,
+            left_out: BTreeMap::new(),
             left_out_total: 0,
-            is_new: false,
+            changes: Changes::default(),
         }
     }
 
@@ -183,15 +204,6 @@ impl Book {
         }
     }
 
-    /// Takes a change back that could not be written down.
-    pub fn put_back(&mut self, key: Key, before: Option<Arc<Rule>>) {
-        match before {
-            Some(rule) => self.rules.insert(key, rule),
-            None => self.rules.remove(&key),
-        };
-        self.is_new = true;
-    }
-
     /// Tells nobody of something for a while.
     pub fn silence(&mut self, silence: Silence, now_secs: f64) -> Result<(), BookError> {
         self.silences.retain(|other| now_secs < other.until_secs);
@@ -200,7 +212,7 @@ impl Book {
             return Err(BookError::SilencesFull);
         }
         self.silences.push(silence);
-        self.is_new = true;
+        self.changes.add(true);
         Ok(())
     }
 
@@ -238,153 +250,39 @@ impl Book {
         self.left_out_total
     }
 
-    /// Takes a look into account: what was read for each rule.
-    pub fn look(&mut self, answers: Vec<(Arc<Rule>, Vec<Reading>)>, now_secs: f64) -> Vec<Event> {
-        let before = self.silences.len();
-        self.silences.retain(|silence| now_secs < silence.until_secs);
-        self.is_new |= before != self.silences.len();
-        let mut events = Vec::new();
-        for (rule, readings) in answers {
-            let key = (rule.owner.clone(), rule.name.clone());
-            // One that was changed meanwhile asks something else.
-            if self.rules.get(&key).is_some_and(|now| Arc::ptr_eq(now, &rule)) {
-                self.look_at(&key, &rule, readings, now_secs, &mut events);
-            }
-        }
-        events
+    /// The number of the last change.
+    pub fn version(&self) -> u64 {
+        self.changes.last
     }
 
-    /// Something was done about an alert, or could not be.
-    pub fn acted(
-        &mut self,
-        rule: &Rule,
-        labels: &Labels,
-        done: &Result<String, String>,
-        now_secs: f64,
-    ) {
-        let key = (rule.owner.clone(), rule.name.clone());
-        let alert = self.active.get_mut(&key).and_then(|subjects| subjects.get_mut(labels));
-        let Some(alert) = alert else { return };
-        if let (Err(_), State::Firing(firing)) = (done, &mut alert.state) {
-            firing.act_at_secs = Some(now_secs + ACT_AGAIN_SECS);
-        }
-        alert.done = Some(done.clone().unwrap_or_else(|error| format!("not yet: {error}")));
-        self.is_new = true;
+    /// Whether anything is to be written down at a moment of the steady clock: at once what somebody
+    /// was told of, soon what nobody was.
+    pub fn is_news(&self, steady_secs: f64) -> bool {
+        let Changes { last, last_told, written, written_at_secs } = self.changes;
+        written < last_told || written < last && WRITE_AFTER_SECS <= steady_secs - written_at_secs
     }
 
-    /// What is to be written down, if it is something new.
-    pub fn news(&mut self) -> Option<Page> {
-        std::mem::take(&mut self.is_new).then(|| Page::of(self))
+    /// The book was written down as it was after that change.
+    pub fn was_written(&mut self, version: u64, steady_secs: f64) {
+        self.changes.written = self.changes.written.max(version);
+        self.changes.written_at_secs = steady_secs;
     }
 
-    /// What was to be written down was not.
-    pub fn keep_news(&mut self) {
-        self.is_new = true;
-    }
-
-    fn look_at(
-        &mut self,
-        key: &Key,
-        rule: &Arc<Rule>,
-        readings: Vec<Reading>,
-        now_secs: f64,
-        events: &mut Vec<Event>,
-    ) {
-        let mut seen = BTreeSet::new();
-        for Reading { labels, value } in readings {
-            // Whoever reads sees to it, too.
-            let is_own = match &rule.owner {
-                Owner::Fleet => true,
-                Owner::Tenant(tenant) => labels.get("tenant") == Some(tenant),
-            };
-            if is_own {
-                let input = rule.judge(value);
-                self.step((key, rule), &labels, (input, value), now_secs, events);
-                seen.insert(labels);
-            }
-        }
-        let there = self.active.get(key).into_iter().flat_map(BTreeMap::keys);
-        let gone: Vec<Labels> = there.filter(|labels| !seen.contains(*labels)).cloned().collect();
-        for labels in gone {
-            self.step((key, rule), &labels, (Input::Gone, None), now_secs, events);
-        }
-    }
-
-    fn step(
-        &mut self,
-        (key, rule): (&Key, &Arc<Rule>),
-        labels: &Labels,
-        (input, value): (Input, Option<f64>),
-        now_secs: f64,
-        events: &mut Vec<Event>,
-    ) {
-        let before = self.active.get(key).and_then(|subjects| subjects.get(labels)).cloned();
-        let state = before.as_ref().map_or(State::Inactive, |alert| alert.state);
-        let at = Moment { now_secs, is_silenced: self.is_silenced(rule, labels, now_secs) };
-        let (after, effects) = next(state, input, at, &rule.terms());
-        if before.is_none() && after == State::Inactive {
-            return;
-        }
-        if before.is_none() && !self.has_room_for_another(&key.0) {
-            self.left_out_total += 1;
-            return;
-        }
-        self.is_new |= state != after;
-        let is_known = before.is_some();
-        let last = before.unwrap_or(Active { state, value: None, done: None });
-        let alert = Active { state: after, value: value.or(last.value), done: last.done };
-        // What is over is told as it was.
-        let told_state = if after == State::Inactive { state } else { after };
-        let told = Active { state: told_state, ..alert.clone() };
-        self.write(key, labels, alert, is_known);
-        for effect in effects {
-            let (rule, labels, alert) = (Arc::clone(rule), labels.clone(), told.clone());
-            let event = Event { effect, rule, labels, alert, at_secs: now_secs };
-            self.remember(&event);
-            events.push(event);
-        }
-    }
-
-    fn write(&mut self, key: &Key, labels: &Labels, alert: Active, is_known: bool) {
+    fn write(&mut self, key: &Key, labels: &Labels, alert: Active) {
         if alert.state != State::Inactive {
-            *self.counts.entry(key.0.clone()).or_default() += usize::from(!is_known);
-            self.active.entry(key.clone()).or_default().insert(labels.clone(), alert);
+            let subjects = self.active.entry(key.clone()).or_default();
+            if subjects.insert(labels.clone(), alert).is_none() {
+                self.counts.add(&key.0, labels);
+            }
             return;
         }
         let Some(subjects) = self.active.get_mut(key) else { return };
-        if subjects.remove(labels).is_none() {
-            return;
+        if subjects.remove(labels).is_some() {
+            self.counts.take_away(&key.0, labels);
         }
         if subjects.is_empty() {
             self.active.remove(key);
         }
-        if let Some(count) = self.counts.get_mut(&key.0) {
-            *count -= 1;
-            if *count == 0 {
-                self.counts.remove(&key.0);
-            }
-        }
-    }
-
-    fn remember(&mut self, event: &Event) {
-        let (Effect::Resolved { why, .. }, State::Firing(firing)) =
-            (event.effect, event.alert.state)
-        else {
-            return;
-        };
-        let owner = event.rule.owner.clone();
-        let past = Past {
-            owner: owner.clone(),
-            rule: event.rule.name.clone(),
-            severity: event.rule.severity,
-            labels: event.labels.clone(),
-            value: event.alert.value,
-            fired_at_secs: firing.fired_at_secs,
-            resolved_at_secs: event.at_secs,
-            why,
-            done: event.alert.done.clone(),
-        };
-        self.add_past(owner, past);
     }
 
     fn add_past(&mut self, owner: Owner, past: Past) {
@@ -419,7 +317,9 @@ impl Book {
         {
             self.end(&key, before, Input::Changed, now_secs, &mut events);
         }
-        self.is_new |= before.is_none_or(|before| *before != rule);
+        if before.is_none_or(|before| *before != rule) {
+            self.changes.add(true);
+        }
         self.rules.insert(key, Arc::new(rule));
         events
     }
@@ -429,7 +329,7 @@ impl Book {
         if let Some(rule) = self.rules.get(key).cloned() {
             self.end(key, &rule, Input::Removed, now_secs, &mut events);
             self.rules.remove(key);
-            self.is_new = true;
+            self.changes.add(true);
         }
         events
     }
@@ -445,36 +345,18 @@ impl Book {
     ) {
         let there = self.active.get(key).into_iter().flat_map(BTreeMap::keys);
         for labels in there.cloned().collect::<Vec<_>>() {
-            self.step((key, rule), &labels, (input, None), now_secs, events);
+            // What ends it needs no steady clock.
+            self.step((key, rule), &labels, (input, None), Now::both(now_secs), events);
         }
-    }
-
-    fn is_silenced(&self, rule: &Rule, labels: &Labels, now_secs: f64) -> bool {
-        self.silences.iter().any(|silence| {
-            silence.owner == rule.owner
-                && now_secs < silence.until_secs
-                && silence.rule.as_ref().is_none_or(|name| *name == rule.name)
-                && silence.labels.iter().all(|(key, value)| labels.get(key) == Some(value))
-        })
+        self.told_count -= self.told.remove(key).map_or(0, |told| told.len());
+        self.left_out.remove(key);
     }
 
     fn has_room(&self, owner: &Owner) -> Result<(), BookError> {
-        let Bounds { rules_max, rules_per_tenant_max, .. } = self.bounds;
         let others = || self.rules.values().filter(|rule| !rule.is_configured);
         let own = others().filter(|rule| rule.owner == *owner).count();
-        if *owner != Owner::Fleet && rules_per_tenant_max <= own {
-            return Err(BookError::Full { max: rules_per_tenant_max, whose: "of one tenant" });
-        }
-        if rules_max <= others().count() {
-            return Err(BookError::Full { max: rules_max, whose: "in all" });
-        }
-        Ok(())
-    }
-
-    fn has_room_for_another(&self, owner: &Owner) -> bool {
-        let own = self.counts.get(owner).copied().unwrap_or_default();
-        (*owner == Owner::Fleet || own < self.bounds.active_per_tenant_max)
-            && self.counts.values().sum::<usize>() < self.bounds.active_max
+        let tenants = others().filter(|rule| rule.owner != Owner::Fleet).count();
+        self.bounds.has_room_for_rule(owner, own, tenants, others().count())
     }
 }
 

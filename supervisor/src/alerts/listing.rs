@@ -27,6 +27,10 @@ pub struct Listing {
     pub notices_dropped_total: u64,
     /// Notices that were sent in vain.
     pub notices_failed_total: u64,
+    /// How often it is looked; less often where that would cost too much.
+    pub look_interval_secs: f64,
+    /// Processor time of the last look.
+    pub look_cpu_secs: f64,
 }
 
 impl Listing {
@@ -40,6 +44,8 @@ impl Alerts {
     /// What there is to tell.
     pub fn list(&self, seen: &Seen, filter: &Filter) -> Listing {
         let max = filter.max.min(LISTED_MAX);
+        let (look_interval_secs, look_cpu_secs) =
+            self.with_pace(|pace| (pace.interval_secs(), pace.cost_secs()));
         let book = self.book();
         let active = book.active().filter(|(rule, labels, _)| {
             seen.has(&rule.owner, labels) && filter.wants(&rule.name, rule.severity, labels)
@@ -69,6 +75,8 @@ impl Alerts {
             alerts_left_out_total: book.left_out_total(),
             notices_dropped_total: self.inner.desk.dropped_total(),
             notices_failed_total: self.inner.desk.failed_total(),
+            look_interval_secs,
+            look_cpu_secs,
         }
     }
 

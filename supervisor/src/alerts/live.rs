@@ -9,6 +9,7 @@ use crate::telemetry::Monitor;
 use crate::telemetry::metric::{Id, METRICS, Metric, Scope, Unit};
 use crate::telemetry::query::{self, Sight};
 use crate::telemetry::series::Subject;
+use crate::tenants::Tenant;
 
 /// The series, as rules see them.
 #[derive(Debug)]
@@ -108,22 +109,49 @@ fn labels_of(subject: &Subject) -> BTreeMap<String, String> {
     all
 }
 
+/// Which subjects a rule looks at, found without writing their labels.
+#[derive(Debug)]
+struct Meant<'a> {
+    tenant: Option<Tenant>,
+    name: Option<&'a str>,
+    /// It asks for a label that there is not.
+    is_none: bool,
+}
+
+impl<'a> Meant<'a> {
+    fn of(scope: Scope, selection: &'a Selection) -> Self {
+        let (known, asked) = (labels(scope), &selection.labels);
+        let is_none = asked.keys().any(|key| !known.contains(&key.as_str()));
+        let tenant = asked.get("tenant").map(|name| Tenant::named(name));
+        let mut names = asked.iter().filter(|(key, _)| *key != "tenant");
+        let name = names.next().map(|(_, name)| name.as_str());
+        Self { tenant, name, is_none }
+    }
+
+    fn has(&self, subject: &Subject) -> bool {
+        !self.is_none
+            && (self.tenant.is_none() || subject.owner() == self.tenant.as_ref())
+            && self.name.is_none_or(|name| subject.name() == name)
+    }
+}
+
 impl Live {
     /// Of what is measured there.
     pub fn new(monitor: Monitor) -> Self {
         Self { monitor }
     }
 
-    fn now(&self, seen: &Seen, selection: &Selection) -> Vec<Reading> {
+    fn now(&self, seen: &Seen, selection: &Selection) -> Option<Vec<Reading>> {
         let (scope, window_secs) = (seen.scope, i64::from(selection.window_secs));
         let measured = self.monitor.measured();
-        let is_meant = |subject: &Subject| is_meant(&labels_of(subject), selection);
-        let lately = |id| measured.lately((scope, id), window_secs, is_meant);
+        let meant = Meant::of(scope, selection);
+        let lately = |id| {
+            let owner = meant.tenant.as_ref();
+            measured.lately((scope, owner), id, window_secs, |subject| meant.has(subject))
+        };
         let is_fresh = |now: i64| unix_secs() - now < STALE_AFTER_SECS;
         let Some(metric) = seen.metric else {
-            let (Some(calls), Some(errors)) = (lately(Id::Calls), lately(Id::Errors)) else {
-                return Vec::new();
-            };
+            let (calls, errors) = (lately(Id::Calls)?, lately(Id::Errors)?);
             let is_fresh = is_fresh(calls.now_secs);
             let total = |recent: &query::Recent, id: Id| {
                 recent.value(id.metric(), query::Aggregate::Total).unwrap_or(0.0)
@@ -136,15 +164,15 @@ impl Live {
                 let value = (is_fresh && 0.0 < all).then(|| wrong / all);
                 Reading { labels: labels_of(&calls.subject), value }
             });
-            return ratios.collect();
+            return Some(ratios.collect());
         };
-        let Some(lately) = lately(metric.id) else { return Vec::new() };
+        let lately = lately(metric.id)?;
         let is_fresh = is_fresh(lately.now_secs);
         let reading = |recent: query::Recent| {
             let value = self.value(metric, selection, &recent).filter(|_| is_fresh);
             Reading { labels: labels_of(&recent.subject), value }
         };
-        lately.all.into_iter().map(reading).collect()
+        Some(lately.all.into_iter().map(reading).collect())
     }
 
     fn value(
@@ -161,8 +189,7 @@ impl Live {
             let window_secs = i64::from(selection.window_secs);
             let measured = self.monitor.measured();
             let mut values = measured.values_lately(&recent.subject, metric.id, window_secs);
-            values.sort_unstable_by(f32::total_cmp);
-            quantile(&values, ratio)
+            quantile(&mut values, ratio)
         };
         match selection.aggregate {
             Aggregate::Last if metric.is_gauge() => recent.newest,
@@ -186,8 +213,11 @@ impl Live {
                 tracing::warn!(error, "what was measured cannot be read");
             });
             let told = values.unwrap_or_default().into_iter();
+            let meant = Meant::of(seen.scope, selection);
+            let told = told.filter(|(subject, _)| meant.has(subject));
             told.map(|(subject, value)| (labels_of(&subject), value)).collect::<BTreeMap<_, _>>()
         };
+        #[expect(clippy::single_match_else, reason = "both ways weigh the same")]
         let all = match seen.metric {
             Some(metric) => read(metric, then_aggregate(metric, selection.aggregate)),
             None => {
@@ -201,8 +231,7 @@ impl Live {
                 calls.into_iter().map(ratio).collect()
             }
         };
-        let meant = all.into_iter().filter(|(labels, _)| is_meant(labels, selection));
-        meant.map(|(labels, value)| Reading { labels, value }).collect()
+        all.into_iter().map(|(labels, value)| Reading { labels, value }).collect()
     }
 }
 
@@ -218,20 +247,20 @@ fn then_aggregate(metric: &Metric, aggregate: Aggregate) -> query::Aggregate {
     }
 }
 
-fn is_meant(labels: &BTreeMap<String, String>, selection: &Selection) -> bool {
-    selection.labels.iter().all(|(key, value)| labels.get(key) == Some(value))
-}
-
-/// The value that a share of these, in their order, does not exceed.
+/// The value that a share of these does not exceed.
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "an hour has few seconds"
 )]
-fn quantile(sorted: &[f32], ratio: f64) -> Option<f64> {
-    let rank = ((sorted.len() as f64 * ratio).ceil() as usize).max(1);
-    sorted.get(rank - 1).copied().map(f64::from)
+fn quantile(values: &mut [f32], ratio: f64) -> Option<f64> {
+    let rank = ((values.len() as f64 * ratio).ceil() as usize).max(1);
+    if values.len() < rank {
+        return None;
+    }
+    let (_, value, _) = values.select_nth_unstable_by(rank - 1, f32::total_cmp);
+    Some(f64::from(*value))
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "seconds of Unix time")]
@@ -244,14 +273,13 @@ impl Readings for Live {
         &INFO
     }
 
-    fn read(&self, selection: &Selection, at_secs: f64) -> Vec<Reading> {
-        let Some(seen) = SEEN.iter().find(|seen| seen.name == selection.metric) else {
-            return Vec::new();
-        };
+    fn read(&self, selection: &Selection, at_secs: f64) -> Option<Vec<Reading>> {
+        // Of a metric that there is no more, nothing is known.
+        let seen = SEEN.iter().find(|seen| seen.name == selection.metric)?;
         #[expect(clippy::cast_possible_truncation, reason = "seconds of Unix time")]
         let at_secs = at_secs as i64;
         if at_secs < unix_secs() - PAST_AFTER_SECS {
-            self.then(seen, selection, at_secs)
+            Some(self.then(seen, selection, at_secs))
         } else {
             self.now(seen, selection)
         }
@@ -259,6 +287,13 @@ impl Readings for Live {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::float_cmp,
+    reason = "numbers of a test are small, and exact where they are compared"
+)]
 mod tests {
     use super::*;
 
@@ -279,8 +314,27 @@ mod tests {
 
     #[test]
     fn a_quantile_is_one_of_the_values() {
-        assert_eq!(quantile(&[1.0, 2.0, 3.0, 4.0], 0.5), Some(2.0));
-        assert_eq!(quantile(&[1.0, 2.0, 3.0, 4.0], 0.99), Some(4.0));
-        assert_eq!(quantile(&[], 0.99), None);
+        let of = |ratio| quantile(&mut [4.0, 2.0, 1.0, 3.0], ratio);
+        assert_eq!((of(0.5), of(0.99)), (Some(2.0), Some(4.0)));
+        assert_eq!(quantile(&mut [], 0.99), None);
+    }
+
+    #[test]
+    fn subjects_are_meant_whose_labels_are_asked_for() {
+        let session = Subject::of(Scope::Session, Some("ann"), "sim_1").unwrap();
+        let is_meant = |labels: &[(&str, &str)]| {
+            let labels = labels.iter().map(|(key, value)| (key.to_string(), value.to_string()));
+            let labels = labels.collect();
+            let (metric, aggregate) = (String::new(), Aggregate::Avg);
+            let selection = Selection { metric, aggregate, window_secs: 60, labels };
+            Meant::of(Scope::Session, &selection).has(&session)
+        };
+        for meant in [&[][..], &[("tenant", "ann")], &[("tenant", "ann"), ("session_id", "sim_1")]]
+        {
+            assert!(is_meant(meant), "{meant:?}");
+        }
+        for other in [&[("tenant", "bob")][..], &[("session_id", "sim_2")], &[("tool", "sim_1")]] {
+            assert!(!is_meant(other), "{other:?}");
+        }
     }
 }

@@ -1,20 +1,21 @@
 //! Rules as Prometheus has them, so that nobody is locked in: those of ours that it can express, and
 //! those of its that we can.
 //!
-//! Metrics have `simward_` before their names there, and units are written out. What is lost on the way is said by its name; what
-//! would mean something else is refused.
+//! Names are those on our page for Prometheus. What is lost on the way, or not on the page, is said by
+//! its name; what would mean something else is refused.
 
 mod expression;
+mod names;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
+use self::names::{QUANTILE, Series};
 use super::readings::{Aggregate, Selection};
 use super::rule::{Operator, Owner, Rule, Severity, Spec};
 use super::state::NoData;
-use crate::telemetry::metric::in_base_units;
 
 /// What metrics have before their names in Prometheus.
 pub const PREFIX: &str = "simward_";
@@ -50,15 +51,21 @@ pub fn write<'a>(rules: impl IntoIterator<Item = &'a Rule>) -> Exported {
     let mut yaml = "groups:\n  - name: simward\n    rules:\n".to_owned();
     let (mut left_out, mut count) = (Vec::new(), 0);
     for rule in rules {
-        if rule.operator == Operator::Eq && rule.epsilon != 0.0 {
-            left_out.push(format!("`{}` is not exported: `eq` with an `epsilon`", rule.name));
-            continue;
+        let expression = match expression(rule) {
+            Ok(expression) => expression,
+            Err(problem) => {
+                left_out.push(format!("`{}` is not exported: {problem}", rule.name));
+                continue;
+            }
+        };
+        if let Some(key) = Series::of(&rule.selection.metric).and_then(Series::needs) {
+            left_out.push(format!("`{}` needs `{key}`", rule.name));
         }
         let lost = lost(rule);
         if !lost.is_empty() {
             left_out.push(format!("`{}` is exported without {}", rule.name, lost.join(", ")));
         }
-        entry(&mut yaml, rule);
+        entry(&mut yaml, rule, &expression);
         count += 1;
     }
     if count == 0 {
@@ -102,15 +109,14 @@ fn lost(rule: &Rule) -> Vec<&'static str> {
     fields.into_iter().filter(|(_, is_there)| *is_there).map(|(name, _)| name).collect()
 }
 
-fn entry(yaml: &mut String, rule: &Rule) {
-    let expression = expression(&rule.question(), rule.operator, rule.value);
+fn entry(yaml: &mut String, rule: &Rule, expression: &str) {
     // Writing to a string does not fail. A text in JSON is one in YAML.
     let mut line = |indent: usize, key: &str, value: String| {
         let gap = if value.is_empty() { "" } else { " " };
         writeln!(yaml, "{:indent$}{key}:{gap}{value}", "").ok();
     };
     line(6, "- alert", quoted(&rule.name));
-    line(8, "expr", quoted(&expression));
+    line(8, "expr", quoted(expression));
     if 0.0 < rule.for_secs {
         line(8, "for", duration(rule.for_secs));
     }
@@ -125,25 +131,35 @@ fn entry(yaml: &mut String, rule: &Rule) {
     }
 }
 
-fn expression(selection: &Selection, operator: Operator, value: f64) -> String {
-    let Selection { metric, aggregate, window_secs, labels } = selection;
+/// What a rule compares, or why nothing on the page is that.
+fn expression(rule: &Rule) -> Result<String, String> {
+    if rule.operator == Operator::Eq && rule.epsilon != 0.0 {
+        return Err("`eq` with an `epsilon`".to_owned());
+    }
+    let selection = rule.question();
+    let Selection { metric, aggregate, window_secs, labels } = &selection;
+    let series = Series::of(metric).ok_or_else(|| format!("{metric} is not on /metrics"))?;
+    let quantile = series.quantile(&selection)?;
     // Escapes in texts are those of JSON, as far as there are any.
-    let matchers = labels.iter().map(|(key, value)| format!("{key}={}", quoted(value)));
+    let matcher = |(key, value): (&str, &str)| format!("{key}={}", quoted(value));
+    let labels = labels.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    let matchers = labels.chain(quantile.map(|ratio| (QUANTILE, ratio))).map(matcher);
     let matchers = matchers.collect::<Vec<_>>().join(",");
     let braces = if matchers.is_empty() { matchers } else { format!("{{{matchers}}}") };
-    let series = format!("{PREFIX}{}{braces}", in_base_units(metric));
-    let window = format!("{series}[{window_secs}s]");
+    let selector = format!("{}{braces}", series.name());
+    let window = format!("{selector}[{window_secs}s]");
     let left = match aggregate {
-        Aggregate::Last => series,
-        Aggregate::Avg => format!("avg_over_time({window})"),
+        Aggregate::P95 | Aggregate::P99 if quantile.is_some() => selector,
+        Aggregate::Last => selector,
+        // What is on the page is a rate already.
+        Aggregate::Avg | Aggregate::Rate => format!("avg_over_time({window})"),
         Aggregate::Min => format!("min_over_time({window})"),
         Aggregate::Max => format!("max_over_time({window})"),
-        Aggregate::Rate => format!("rate({window})"),
-        Aggregate::Increase => format!("increase({window})"),
+        Aggregate::Increase => return Err("`increase`: on /metrics it is a rate".to_owned()),
         Aggregate::P95 => format!("quantile_over_time(0.95, {window})"),
         Aggregate::P99 => format!("quantile_over_time(0.99, {window})"),
     };
-    format!("{left} {} {value}", operator.symbol())
+    Ok(format!("{left} {} {}", rule.operator.symbol(), rule.value))
 }
 
 fn quoted(text: &str) -> String {

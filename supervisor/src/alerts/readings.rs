@@ -7,7 +7,17 @@ use serde::{Deserialize, Serialize};
 
 /// How the values of a window become one.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Aggregate {
@@ -59,7 +69,7 @@ impl Aggregate {
 }
 
 /// What a rule looks at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Selection {
     /// The metric's name.
@@ -124,9 +134,10 @@ pub trait Readings: Debug + Send + Sync {
     /// The metrics that there are.
     fn metrics(&self) -> &[MetricInfo];
 
-    /// Values at a moment, in seconds of Unix time: now, or in what is stored. May wait for files.
+    /// Values at a moment, in seconds of Unix time: now, or in what is stored; nothing if nothing was
+    /// measured yet. May wait for files.
     ///
     /// A subject that is absent is gone for good, and what is told of it is over; one that is there
     /// and could not be read has no value.
-    fn read(&self, selection: &Selection, at_secs: f64) -> Vec<Reading>;
+    fn read(&self, selection: &Selection, at_secs: f64) -> Option<Vec<Reading>>;
 }

@@ -1,14 +1,12 @@
 //! Trying a rule on what was measured: how often, and when, it would have fired.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
 use super::book::{Book, Bounds, Labels};
 use super::readings::Readings;
 use super::report::moment;
 use super::rule::Rule;
-use super::state::{Effect, Why};
+use super::state::{Effect, Now, Why};
 
 /// The most looks of one trial.
 pub const LOOKS_MAX: u32 = 20_000;
@@ -77,27 +75,34 @@ pub fn replay(
     };
     let (question, mut book) = (rule.question(), Book::new(BOUNDS));
     book.configure(vec![rule], from_secs);
-    let rules: Vec<_> = book.rules().map(Arc::clone).collect();
+    let rules: Vec<_> = book.rules().cloned().collect();
     for look in 0..LOOKS_MAX {
         let at_secs = from_secs + f64::from(look) * step_secs;
         if until_secs < at_secs {
             break;
         }
-        let read = readings.read(&question, at_secs);
+        let read = readings.read(&question, at_secs).unwrap_or_default();
         trial.looks += 1;
         trial.looks_with_data += u64::from(read.iter().any(|reading| reading.value.is_some()));
-        let answers = rules.iter().map(|rule| (Arc::clone(rule), read.clone())).collect();
-        for event in book.look(answers, at_secs) {
-            trial.take(event.effect, &event.labels, event.alert.value, at_secs);
+        book.begin_round(at_secs);
+        for rule in &rules {
+            for event in book.look(rule, &read, Now::both(at_secs)) {
+                trial.take(event.effect, &event.labels, event.alert.value, at_secs);
+                // Nothing is done, and so nothing goes wrong.
+                if event.effect == Effect::Act {
+                    book.acted(&event, &Ok(String::new()), at_secs);
+                }
+            }
         }
     }
     trial
 }
 
 const BOUNDS: Bounds = Bounds {
-    rules_max: 1,
+    rules_max: 2,
     rules_per_tenant_max: 1,
-    active_max: SUBJECTS_MAX,
+    // A part of it is the operators'.
+    active_max: 2 * SUBJECTS_MAX,
     active_per_tenant_max: SUBJECTS_MAX,
     history_per_owner_max: 1,
 };
@@ -149,18 +154,24 @@ mod tests {
             &METRICS
         }
 
-        fn read(&self, selection: &Selection, at_secs: f64) -> Vec<Reading> {
+        fn read(&self, selection: &Selection, at_secs: f64) -> Option<Vec<Reading>> {
             assert_eq!(selection.metric, "load");
             let high = (100.0..200.0).contains(&at_secs) || 300.0 <= at_secs;
             let labels = [("session_id".to_owned(), "sim_1".to_owned())].into();
-            vec![Reading { labels, value: (50.0 <= at_secs).then_some(f64::from(u8::from(high))) }]
+            let value = (50.0 <= at_secs).then_some(f64::from(u8::from(high)));
+            Some(vec![Reading { labels, value }])
         }
     }
 
     #[test]
     fn it_is_told_how_often_a_rule_would_have_fired_and_when() {
-        let spec =
-            Spec { metric: "load".into(), value: 0.5, for_secs: Some(20.0), ..Spec::default() };
+        let spec = Spec {
+            metric: "load".into(),
+            value: 0.5,
+            for_secs: Some(20.0),
+            cooldown_secs: Some(60.0),
+            ..Spec::default()
+        };
         let rule = Rule::new(Owner::Fleet, spec, &METRICS).unwrap();
         let trial = replay(rule, &Written, (0.0, 400.0), 10.0);
         assert_eq!((trial.looks, trial.looks_with_data, trial.fired_total), (41, 36, 2));

@@ -1,26 +1,31 @@
-//! Where alerts are told beside the resource: the audit and the log at once; webhooks and programs
-//! by a task of their own, through a queue.
+//! Where alerts are told beside the resource: the audit and the log at once; the webhook and each
+//! program by a task of its own, through a queue of its own, so that none waits for another.
 //!
 //! Where they go only the operator's configuration says. Nobody who sets a rule names an address or a
 //! program.
 
 mod exec;
+mod queue;
 mod webhook;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use self::exec::Programs;
+use self::queue::Queue;
 use self::webhook::Webhook;
 use super::book::Event;
 use super::report::{AlertReport, moment};
 use super::rule::{Owner, Severity};
 use super::state::{Effect, State, Why};
 use crate::audit::{Audit, Entry, said};
+use crate::pool::launcher::Launcher;
 
 /// Where alerts are told over HTTP.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -57,8 +62,8 @@ const WEBHOOK: &str = "webhook";
 /// What the routes to programs begin with.
 const EXEC: &str = "exec:";
 
-/// Notices that may wait to be sent.
-pub const QUEUE_MAX: usize = 1024;
+/// How long what waits may take to be sent when the daemon ends.
+const DRAIN_WITHIN: Duration = Duration::from_secs(5);
 
 /// How many notices are sent at a time.
 const BATCH_MAX: usize = 64;
@@ -88,8 +93,6 @@ pub(super) struct Notice {
     pub(super) starts_at: String,
     #[serde(skip)]
     pub(super) ends_at: String,
-    #[serde(skip)]
-    routes: Vec<String>,
 }
 
 impl Notice {
@@ -112,7 +115,6 @@ impl Notice {
             why,
             starts_at: moment(firing.fired_at_secs),
             ends_at: moment(ends_at),
-            routes: rule.routes.clone(),
         })
     }
 }
@@ -121,7 +123,9 @@ impl Notice {
 #[derive(Debug)]
 pub(super) struct Desk {
     audit: Audit,
-    queue: mpsc::Sender<Notice>,
+    /// By the route's name.
+    queues: BTreeMap<String, Arc<Queue>>,
+    senders: Mutex<JoinSet<()>>,
     lost: Arc<Lost>,
     interval_secs: f64,
     known: Vec<String>,
@@ -138,16 +142,45 @@ struct Lost {
 
 impl Desk {
     /// Opens it.
-    pub(super) fn open(config: &super::Config, audit: Audit) -> anyhow::Result<Self> {
+    pub(super) fn open(
+        config: &super::Config,
+        audit: Audit,
+        launcher: Launcher,
+    ) -> anyhow::Result<Self> {
         let webhook = Webhook::open(&config.webhook)?;
-        let programs = Programs::new(&config.exec, config.exec_timeout_secs);
+        let programs = Programs::new(&config.exec, config.exec_timeout_secs, launcher);
         let mut known = vec![LOG.to_owned()];
-        known.extend(webhook.is_some().then(|| WEBHOOK.to_owned()));
-        known.extend(config.exec.iter().map(|program| format!("{EXEC}{}", program.name)));
-        let (queue, waiting) = mpsc::channel(QUEUE_MAX);
+        let (mut queues, mut senders) = (BTreeMap::new(), JoinSet::new());
         let lost = Arc::<Lost>::default();
-        tokio::spawn(deliver(waiting, webhook, programs, Arc::clone(&lost)));
-        Ok(Self { audit, queue, lost, interval_secs: config.interval_secs, known })
+        if let Some(webhook) = webhook {
+            let queue = Arc::<Queue>::default();
+            senders.spawn(post(Arc::clone(&queue), webhook, Arc::clone(&lost)));
+            known.push(WEBHOOK.to_owned());
+            queues.insert(WEBHOOK.to_owned(), queue);
+        }
+        for program in &config.exec {
+            let (queue, name) = (Arc::<Queue>::default(), program.name.clone());
+            senders.spawn(run(Arc::clone(&queue), programs.clone(), name, Arc::clone(&lost)));
+            known.push(format!("{EXEC}{}", program.name));
+            queues.insert(format!("{EXEC}{}", program.name), queue);
+        }
+        let (senders, interval_secs) = (Mutex::new(senders), config.interval_secs);
+        Ok(Self { audit, queues, senders, lost, interval_secs, known })
+    }
+
+    /// Takes nothing more; returns once everything was sent, or it takes too long.
+    pub(super) async fn close(&self) {
+        self.queues.values().for_each(|queue| queue.close());
+        let mut senders = {
+            let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *senders)
+        };
+        let sent = async { while senders.join_next().await.is_some() {} };
+        if tokio::time::timeout(DRAIN_WITHIN, sent).await.is_err() {
+            let count: usize = self.queues.values().map(|queue| queue.len()).sum();
+            self.lost.dropped.fetch_add(count as u64, Ordering::Relaxed);
+            tracing::error!(count, "notices were not sent before the end, nor those under way");
+        }
     }
 
     /// The routes that there are.
@@ -164,13 +197,20 @@ impl Desk {
             Kind::Resolved => "resolved",
         };
         self.note(event, kind);
-        if notice.routes.iter().any(|route| route == LOG) {
+        let is_route = |name: &str| event.rule.routes.iter().any(|route| route == name);
+        if is_route(LOG) {
             log(&notice, kind);
         }
-        let is_sent = notice.routes.iter().any(|route| route != LOG);
-        if is_sent && self.queue.try_send(notice).is_err() {
-            self.lost.dropped.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!(rule = event.rule.name, "a notice was dropped: too many wait");
+        let notice = Arc::new(notice);
+        for (route, queue) in self.queues.iter().filter(|(route, _)| is_route(route)) {
+            if !queue.push(Arc::clone(&notice)) {
+                self.lost.dropped.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(
+                    route,
+                    rule = event.rule.name,
+                    "a notice was dropped: too many wait"
+                );
+            }
         }
     }
 
@@ -218,47 +258,53 @@ fn log(notice: &Notice, kind: &str) {
     }
 }
 
-/// Sends what waits, in order, until nobody can hand over any more.
-async fn deliver(
-    mut waiting: mpsc::Receiver<Notice>,
-    webhook: Option<Webhook>,
-    programs: Programs,
-    lost: Arc<Lost>,
-) {
-    let mut batch = Vec::with_capacity(BATCH_MAX);
-    while waiting.recv_many(&mut batch, BATCH_MAX).await != 0 {
-        let post = async {
-            let is_meant = |notice: &&Notice| notice.routes.iter().any(|route| route == WEBHOOK);
-            let notices: Vec<&Notice> = batch.iter().filter(is_meant).collect();
-            match &webhook {
-                Some(webhook) if !notices.is_empty() => {
-                    (notices.len(), webhook.post(&notices).await)
-                }
-                _ => (0, Ok(())),
-            }
-        };
-        let run = async {
-            let mut failed = 0;
-            for notice in &batch {
-                for name in notice.routes.iter().filter_map(|route| route.strip_prefix(EXEC)) {
-                    if let Err(error) = programs.run(name, notice).await {
-                        tracing::error!(
-                            program = name,
-                            error,
-                            "a program was not told of an alert"
-                        );
-                        failed += 1;
-                    }
-                }
-            }
-            failed
-        };
-        let ((posted, outcome), mut failed) = futures::future::join(post, run).await;
-        if let Err(error) = outcome {
-            tracing::error!(error, count = posted, "the webhook was not told of alerts");
-            failed += posted as u64;
+/// Tells the webhook what waits, until nothing comes any more.
+async fn post(queue: Arc<Queue>, webhook: Webhook, lost: Arc<Lost>) {
+    loop {
+        let batch = queue.take(BATCH_MAX).await;
+        if batch.is_empty() {
+            return;
         }
-        lost.failed.fetch_add(failed, Ordering::Relaxed);
-        batch.clear();
+        if let Err(error) = webhook.post(&batch).await {
+            let count = batch.len();
+            tracing::error!(error, count, "the webhook was not told of alerts");
+            lost.failed.fetch_add(count as u64, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Tells a program what waits, one at a time, until nothing comes any more.
+async fn run(queue: Arc<Queue>, programs: Programs, name: String, lost: Arc<Lost>) {
+    while let Some(notice) = queue.take(1).await.first() {
+        if let Err(error) = programs.run(&name, notice).await {
+            tracing::error!(program = name, error, "a program was not told of an alert");
+            lost.failed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Some news.
+    pub(super) fn notice() -> Notice {
+        let alert = AlertReport {
+            rule: "busy".to_owned(),
+            owner: "fleet".to_owned(),
+            state: "firing".to_owned(),
+            severity: Severity::Warning,
+            labels: BTreeMap::new(),
+            condition: "load > 1".to_owned(),
+            value: Some(2.0),
+            since: String::new(),
+            fired_at: None,
+            action: None,
+            acts_at: None,
+            done: None,
+            runbook: String::new(),
+        };
+        let (starts_at, ends_at) = (String::new(), String::new());
+        Notice { kind: Kind::Fired, alert, why: None, starts_at, ends_at }
     }
 }

@@ -248,8 +248,8 @@ const ROUTES_MAX: usize = 8;
 /// The longest runbook, in characters.
 const RUNBOOK_CHARS_MAX: usize = 500;
 
-/// The longest window, in seconds: a day.
-pub const WINDOW_SECS_MAX: u32 = 86_400;
+/// The longest window, in seconds: an hour, as much as is in memory.
+pub const WINDOW_SECS_MAX: u32 = 3600;
 
 /// The longest of the other durations, in seconds: a week.
 const DURATION_SECS_MAX: f64 = 604_800.0;

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! The table is pure and knows no clock. Moments are seconds of Unix time, so that they mean the
-//! same after a restart.
+//! same after a restart. That clock may jump, so that within this process a steady one counts besides
+//! where something is going to be done.
 
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +32,6 @@ pub enum State {
 /// An alert that fires.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(clippy::struct_field_names, reason = "units are last in names everywhere")]
 pub struct Firing {
     /// Since when the condition holds.
     pub since_secs: f64,
@@ -41,8 +41,14 @@ pub struct Firing {
     pub told_at_secs: Option<f64>,
     /// Since when the condition does not hold any more, while it goes on firing.
     pub calm_since_secs: Option<f64>,
-    /// When something is going to be done about it.
+    /// When something is going to be done about it, until it is.
     pub act_at_secs: Option<f64>,
+    /// When it was first told, by the steady clock, if that was in this process.
+    #[serde(skip)]
+    pub told_steady_secs: Option<f64>,
+    /// Whether it is being done. What was not finished when the daemon ended is done again.
+    #[serde(skip)]
+    pub is_acting: bool,
 }
 
 /// What a look shows.
@@ -95,13 +101,46 @@ pub struct Terms {
     pub no_data: NoData,
 }
 
+/// After how long at the latest one is told again that is over and fires again, if something is done
+/// about it, in seconds: nothing is done before it is told.
+const REST_BEFORE_ACT_SECS: f64 = 10.0;
+
+impl Terms {
+    /// How long after it was told another one about the same is not told.
+    pub fn rest_secs(&self) -> f64 {
+        match self.grace_secs {
+            None => self.cooldown_secs,
+            Some(_) => self.cooldown_secs.min(REST_BEFORE_ACT_SECS),
+        }
+    }
+}
+
+/// What time it is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Now {
+    /// In seconds of Unix time.
+    pub unix_secs: f64,
+    /// In seconds of a clock that nobody sets, since some moment in this process.
+    pub steady_secs: f64,
+}
+
+impl Now {
+    /// Both clocks go the same.
+    pub fn both(secs: f64) -> Self {
+        Self { unix_secs: secs, steady_secs: secs }
+    }
+}
+
 /// When a look is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Moment {
-    /// In seconds of Unix time.
-    pub now_secs: f64,
+    /// What time it is.
+    pub now: Now,
     /// Whether nobody is to be told.
     pub is_silenced: bool,
+    /// Whether an alert about the same was told lately and is over, so that another one is not told
+    /// yet.
+    pub is_resting: bool,
 }
 
 /// What follows from a look.
@@ -138,6 +177,11 @@ pub enum Why {
     RuleRemoved,
 }
 
+/// Whether nothing follows from a look at what is inactive, whatever the time.
+pub fn is_nothing(input: Input, no_data: NoData) -> bool {
+    !matches!(meaning(input, no_data), Meaning::Holds | Meaning::Assumed)
+}
+
 impl Why {
     /// Its name.
     pub fn name(self) -> &'static str {
@@ -157,7 +201,7 @@ pub fn next(state: State, input: Input, at: Moment, terms: &Terms) -> (State, Ve
         (State::Firing(firing), Meaning::Ends(why)) => resolve(firing, why),
         (_, Meaning::Ends(_)) => (State::Inactive, Vec::new()),
 
-        (State::Inactive, Meaning::Holds | Meaning::Assumed) => pend(at.now_secs, at, terms),
+        (State::Inactive, Meaning::Holds | Meaning::Assumed) => pend(at.now.unix_secs, at, terms),
         (State::Inactive, Meaning::Lingers | Meaning::Over(_) | Meaning::Unknown) => {
             (State::Inactive, Vec::new())
         }
@@ -174,7 +218,7 @@ pub fn next(state: State, input: Input, at: Moment, terms: &Terms) -> (State, Ve
         (State::Firing(firing), Meaning::Holds) => {
             let firing = Firing { calm_since_secs: None, ..firing };
             let (firing, mut effects) = tell(firing, at, terms);
-            (State::Firing(act(firing, at, &mut effects)), effects)
+            (State::Firing(act(firing, at, terms, &mut effects)), effects)
         }
         // Nothing is done about what nobody has seen.
         (State::Firing(firing), Meaning::Lingers | Meaning::Assumed) => {
@@ -218,17 +262,20 @@ fn meaning(input: Input, no_data: NoData) -> Meaning {
 
 /// The condition holds since then.
 fn pend(since_secs: f64, at: Moment, terms: &Terms) -> (State, Vec<Effect>) {
+    let now_secs = at.now.unix_secs;
     // A clock that was set back must not make it wait for longer.
-    let since_secs = since_secs.min(at.now_secs);
-    if at.now_secs - since_secs < terms.for_secs {
+    let since_secs = since_secs.min(now_secs);
+    if now_secs - since_secs < terms.for_secs {
         return (State::Pending { since_secs }, Vec::new());
     }
     let firing = Firing {
         since_secs,
-        fired_at_secs: at.now_secs,
+        fired_at_secs: now_secs,
         told_at_secs: None,
         calm_since_secs: None,
         act_at_secs: None,
+        told_steady_secs: None,
+        is_acting: false,
     };
     let (firing, effects) = tell(firing, at, terms);
     (State::Firing(firing), effects)
@@ -239,34 +286,41 @@ fn tell(firing: Firing, at: Moment, terms: &Terms) -> (Firing, Vec<Effect>) {
     if at.is_silenced {
         return (firing, Vec::new());
     }
-    let told = Firing { told_at_secs: Some(at.now_secs), ..firing };
+    let now_secs = at.now.unix_secs;
+    let told = Firing { told_at_secs: Some(now_secs), ..firing };
     match firing.told_at_secs {
+        None if at.is_resting => (firing, Vec::new()),
         None => {
-            let act_at_secs = terms.grace_secs.map(|grace| at.now_secs + grace);
-            (Firing { act_at_secs, ..told }, vec![Effect::Fired])
+            let act_at_secs = terms.grace_secs.map(|grace| now_secs + grace);
+            let told_steady_secs = Some(at.now.steady_secs);
+            (Firing { act_at_secs, told_steady_secs, ..told }, vec![Effect::Fired])
         }
-        Some(before) if terms.cooldown_secs <= at.now_secs - before => {
-            (told, vec![Effect::Reminded])
-        }
+        Some(before) if terms.cooldown_secs <= now_secs - before => (told, vec![Effect::Reminded]),
         // The clock was set back: the cooldown begins anew.
-        Some(before) if at.now_secs < before => (told, Vec::new()),
+        Some(before) if now_secs < before => (told, Vec::new()),
         Some(_) => (firing, Vec::new()),
     }
 }
 
 /// Does something about it, if that is due. A silence silences that, too.
-fn act(firing: Firing, at: Moment, effects: &mut Vec<Effect>) -> Firing {
-    if at.is_silenced || firing.act_at_secs.is_none_or(|due| at.now_secs < due) {
+fn act(firing: Firing, at: Moment, terms: &Terms, effects: &mut Vec<Effect>) -> Firing {
+    let is_due = firing.act_at_secs.is_some_and(|due| due <= at.now.unix_secs);
+    // A clock that was set forward takes nobody's time to answer the notice.
+    let grace_secs = terms.grace_secs.unwrap_or_default();
+    let is_over = |told: f64| grace_secs <= at.now.steady_secs - told;
+    if at.is_silenced || firing.is_acting || !is_due || !firing.told_steady_secs.is_none_or(is_over)
+    {
         return firing;
     }
     effects.push(Effect::Act);
-    Firing { act_at_secs: None, ..firing }
+    Firing { is_acting: true, ..firing }
 }
 
 /// The condition does not hold any more.
 fn calm(firing: Firing, why: Why, at: Moment, terms: &Terms) -> (State, Vec<Effect>) {
-    let since = firing.calm_since_secs.unwrap_or(at.now_secs).min(at.now_secs);
-    if terms.keep_firing_secs <= at.now_secs - since {
+    let now_secs = at.now.unix_secs;
+    let since = firing.calm_since_secs.unwrap_or(now_secs).min(now_secs);
+    if terms.keep_firing_secs <= now_secs - since {
         return resolve(firing, why);
     }
     let (firing, effects) = tell(Firing { calm_since_secs: Some(since), ..firing }, at, terms);

@@ -1,6 +1,6 @@
 //! Calls since somebody last looked, by tenant and tool: what series and totals are made of.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -72,8 +72,8 @@ pub struct Recent {
 
 #[derive(Debug, Default)]
 struct Inner {
-    ended: HashMap<Pair, Tally>,
-    in_flight: HashMap<Pair, u64>,
+    ended: BTreeMap<Pair, Tally>,
+    in_flight: BTreeMap<Pair, u64>,
     lost_total: u64,
 }
 
@@ -109,12 +109,12 @@ impl Recent {
     }
 
     /// The calls that ended since the last time, which are told of once.
-    pub fn take(&self) -> HashMap<Pair, Tally> {
+    pub fn take(&self) -> BTreeMap<Pair, Tally> {
         std::mem::take(&mut self.lock().ended)
     }
 
     /// How many calls are being carried out, by whom.
-    pub fn in_flight(&self) -> HashMap<Pair, u64> {
+    pub fn in_flight(&self) -> BTreeMap<Pair, u64> {
         self.lock().in_flight.clone()
     }
 

@@ -89,19 +89,18 @@ impl Guard {
                 return Err(Unfit::InUse { used_bytes, limit_bytes });
             }
         }
-        if let Some(member) = &self.member {
-            member.claim(&limits)?;
-        }
+        // Whichever of both is in force in the end is claimed until then: what it had is nobody
+        // else's before it is given up.
+        self.claim(&wider(&self.limits, &limits))?;
         if let Some(group) = &self.group
             && let Err(error) = group.set(&self.within(&limits))
         {
             group.set(&self.within(&self.limits)).ok();
-            if let Some(member) = &self.member {
-                // It had that before.
-                member.claim(&self.limits).ok();
-            }
+            self.claim(&self.limits)?;
+            self.look_what_is_in_force();
             return Err(Unfit::Kernel(error));
         }
+        self.claim(&limits)?;
         self.limits = limits;
         self.look_what_is_in_force();
         Ok(())
@@ -111,6 +110,11 @@ impl Guard {
     fn memory_bytes(&self) -> u64 {
         let counted = self.group.as_ref().and_then(Group::memory_current_bytes);
         counted.max(reading::resident_bytes(self.pid)).unwrap_or(0)
+    }
+
+    /// Claims what it may take by these limits. Less than before is never refused.
+    fn claim(&self, limits: &Limits) -> Result<(), Full> {
+        self.member.as_ref().map_or(Ok(()), |member| member.claim(limits))
     }
 
     fn within(&self, limits: &Limits) -> Limits {
@@ -227,6 +231,12 @@ impl Guard {
     }
 }
 
+/// Limits within which there is room for both.
+fn wider(one: &Limits, other: &Limits) -> Limits {
+    let memory_bytes = one.memory_bytes.zip(other.memory_bytes).map(|(one, other)| one.max(other));
+    Limits { memory_bytes, ..*other }
+}
+
 fn by(in_force: &[Enforced], what: What) -> Option<By> {
     in_force.iter().find(|it| it.what == what).map(|it| it.by)
 }
@@ -243,4 +253,30 @@ fn enforcement(pid: i32, enforcers: Vec<(&str, bool, Option<String>)>) -> Enforc
         }
     }
     enforcement
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::accounts::Accounts;
+    use super::*;
+    use crate::limits::TenantAllowance;
+    use crate::tenants::Tenant;
+
+    #[test]
+    fn nobody_has_what_is_given_up_before_the_change_is_in_force() {
+        let limits = |bytes| Limits { memory_bytes: bytes, ..Limits::default() };
+        let allowance = TenantAllowance { memory_bytes: 100, ..TenantAllowance::default() };
+        let account = Accounts::new(Groups::none("not here"), allowance).of(&Tenant::local());
+        for before in [Some(80), None] {
+            let (before, after) = (limits(before), limits(Some(30)));
+            let member = account.admit(&before).unwrap();
+            member.claim(&wider(&before, &after)).unwrap();
+            // It may still go wrong: then it has what it had.
+            account.admit(&limits(Some(50))).unwrap_err();
+            member.claim(&before).unwrap();
+            member.claim(&after).unwrap();
+            account.admit(&limits(Some(50))).unwrap();
+            assert_eq!(wider(&after, &before), wider(&before, &after));
+        }
+    }
 }

@@ -5,6 +5,8 @@
 //! way (`posix_spawn`), whose cost does not grow with this process's memory; what a worker must
 //! give up, it gives up itself.
 
+mod program;
+
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -15,6 +17,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
+pub use self::program::Program;
 use super::accounts::Member;
 use super::groups::{Groups, Limits};
 use super::guard::Guard;
@@ -48,30 +51,36 @@ pub struct Launched {
     pub guard: Guard,
 }
 
-/// Starts processes.
-#[derive(Debug)]
+/// A cheap handle to the thread that starts processes.
+#[derive(Clone, Debug)]
 pub struct Launcher {
     orders: mpsc::Sender<Order>,
 }
 
-struct Order {
-    launch: Launch,
-    started: oneshot::Sender<io::Result<Launched>>,
+enum Order {
+    Worker(Launch, oneshot::Sender<io::Result<Launched>>),
+    Program(Vec<String>, oneshot::Sender<io::Result<Program>>),
 }
 
 impl Launcher {
-    pub(super) fn start(groups: Groups) -> io::Result<Self> {
+    pub(crate) fn start(groups: Groups) -> io::Result<Self> {
         let registry = Registry::open()?;
         let runtime = tokio::runtime::Handle::current();
         let (orders, mut waiting) = mpsc::channel::<Order>(QUEUE_MAX);
         std::thread::Builder::new().name("launcher".into()).spawn(move || {
             let _in_runtime = runtime.enter();
-            while let Some(Order { launch, started }) = waiting.blocking_recv() {
-                if started.is_closed() {
-                    continue;
+            while let Some(order) = waiting.blocking_recv() {
+                // Whoever ordered it may be gone by now, or soon: then the process ends with its
+                // handle.
+                match order {
+                    Order::Worker(launch, started) if !started.is_closed() => {
+                        started.send(start(launch, &groups, &registry)).ok();
+                    }
+                    Order::Program(argv, started) if !started.is_closed() => {
+                        started.send(program::start(&argv, &registry)).ok();
+                    }
+                    Order::Worker(..) | Order::Program(..) => (),
                 }
-                // Whoever ordered it may be gone by now: then the process ends with its handle.
-                started.send(start(launch, &groups, &registry)).ok();
             }
         })?;
         Ok(Self { orders })
@@ -79,9 +88,21 @@ impl Launcher {
 
     /// Starts a process whose standard input is a socket to us.
     pub async fn launch(&self, launch: Launch) -> io::Result<Launched> {
+        self.order(|started| Order::Worker(launch, started)).await
+    }
+
+    /// Starts a program of the operator's, whose standard input is a pipe from us.
+    pub async fn run(&self, argv: Vec<String>) -> io::Result<Program> {
+        self.order(|started| Order::Program(argv, started)).await
+    }
+
+    async fn order<T>(
+        &self,
+        order: impl FnOnce(oneshot::Sender<io::Result<T>>) -> Order,
+    ) -> io::Result<T> {
         let (started, outcome) = oneshot::channel();
         let gone = || io::Error::other("the thread that starts processes is gone");
-        self.orders.send(Order { launch, started }).await.map_err(|_closed| gone())?;
+        self.orders.send(order(started)).await.map_err(|_closed| gone())?;
         outcome.await.map_err(|_closed| gone())?
     }
 }

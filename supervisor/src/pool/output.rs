@@ -44,7 +44,7 @@ impl Output {
                 }
                 total += count;
                 if TOTAL_BYTES_MAX < total {
-                    tracing::warn!(bytes = total, "a worker floods its standard error");
+                    tracing::warn!(bytes = total, "a process floods its standard error");
                     // Holds the pipe without reading it, until the process's handle is dropped.
                     std::future::pending::<()>().await;
                 }

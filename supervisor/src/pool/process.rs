@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open,
     pidfd_send_signal, waitid,
@@ -51,6 +53,19 @@ pub struct Process {
     exit: Option<Exit>,
 }
 
+/// Tells whether a process is still there. As long as it is, nobody else has its id.
+#[derive(Clone, Debug)]
+pub struct Presence(Arc<OwnedFd>);
+
+impl Presence {
+    /// Whether it has not ended yet. What the kernel does not tell is not believed.
+    pub fn lasts(&self) -> bool {
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let look = || poll(&mut [PollFd::new(&*self.0, PollFlags::IN)], Some(&at_once));
+        retry_on_intr(look) == Ok(0)
+    }
+}
+
 impl Process {
     pub(super) fn new(
         pid: u32,
@@ -79,6 +94,11 @@ impl Process {
 
     pub(super) fn pidfd(&self) -> &Arc<OwnedFd> {
         &self.pidfd
+    }
+
+    /// What tells others whether it is still there.
+    pub fn presence(&self) -> Presence {
+        Presence(Arc::clone(&self.pidfd))
     }
 
     /// When it was started.
@@ -155,7 +175,6 @@ impl Drop for Process {
         let (pid, pidfd) = (self.pid, Arc::clone(&self.pidfd));
         let registry = Arc::clone(&self.registry);
         let reap = move || {
-            use rustix::event::{PollFd, PollFlags, Timespec, poll};
             let until = Timespec { tv_sec: REAP_WITHIN.as_secs().cast_signed(), tv_nsec: 0 };
             poll(&mut [PollFd::new(&*pidfd, PollFlags::IN)], Some(&until)).ok();
             waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG)

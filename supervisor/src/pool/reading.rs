@@ -61,6 +61,7 @@ pub fn resident_bytes(pid: i32) -> Option<u64> {
 }
 
 /// The parts of a process's memory.
+#[expect(clippy::struct_field_names, reason = "units stand last in names")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
     /// All of it that is not swapped out.

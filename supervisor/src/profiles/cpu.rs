@@ -8,6 +8,7 @@ use simward_profiler::Profile;
 use simward_profiler::talk::News;
 use tokio::sync::watch;
 
+use super::subject::Subject;
 use super::{Ask, Error};
 use crate::pool::launcher::{Launch, Launched};
 use crate::pool::process::Process;
@@ -42,20 +43,24 @@ impl Sampling {
         pool: &Pool,
         program: &Path,
         tenant: &Tenant,
-        pid: i32,
+        subject: &Subject,
         ask: Ask,
     ) -> Result<Self, Error> {
         if !program.is_file() {
             return Err(Error::NotInstalled { program: program.to_owned() });
         }
         let args = [
-            ("--pid", pid.to_string()),
+            ("--pid", subject.pid().to_string()),
             ("--duration-millis", ask.duration.as_millis().to_string()),
             ("--frequency-hz", ask.frequency_hz.to_string()),
         ];
         let args = args.into_iter().flat_map(|(name, value)| [name.to_owned(), value]);
         let args = std::iter::once("sample".to_owned()).chain(args).collect();
         let starting = pool.gate().enter(tenant).await?;
+        // Waiting for a turn may have taken long.
+        if !subject.is_there() {
+            return Err(Error::Gone);
+        }
         let launch = Launch { program: program.to_owned(), args, limits: LIMITS, member: None };
         let Launched { process, socket, guard } =
             pool.launcher().launch(launch).await.map_err(Error::Start)?;
@@ -65,7 +70,9 @@ impl Sampling {
         let mut sampling = Self { process, link, within, _guard: guard };
         match tokio::time::timeout(BEGIN_WITHIN, sampling.next()).await {
             Err(_elapsed) => Err(Error::Timeout { after: BEGIN_WITHIN }),
-            Ok(Ok(News::Begun)) => Ok(sampling),
+            // Whoever has the id while the process is there is that process.
+            Ok(Ok(News::Begun)) if subject.is_there() => Ok(sampling),
+            Ok(Ok(News::Begun)) => Err(Error::Gone),
             Ok(Ok(news)) => Err(refusal(news)),
             Ok(Err(error)) => Err(error),
         }

@@ -9,7 +9,7 @@ use simward_profiler::Missing;
 use crate::code::Code;
 use crate::pool::process::Exit;
 use crate::pool::turns;
-use crate::session;
+use crate::{session, worker};
 
 /// A profile that there is not.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +52,7 @@ pub enum Error {
         program: PathBuf,
     },
     /// The process ended before anything was seen.
-    #[error("the process ended before anything was seen of it")]
+    #[error("the process ended, or the session left it, before anything was seen of it")]
     Gone,
     /// The profiler ended.
     #[error("the profiler ended ({exit}){}", said(.last_words))]
@@ -95,6 +95,17 @@ pub enum Error {
     /// The session cannot be asked.
     #[error(transparent)]
     Session(#[from] session::Error),
+}
+
+impl From<worker::Error> for Error {
+    fn from(error: worker::Error) -> Self {
+        match error {
+            worker::Error::Fault(fault) => session::Error::Fault(fault).into(),
+            worker::Error::Busy { max } => session::Error::Busy { max }.into(),
+            worker::Error::WrongReply => session::Error::WrongReply.into(),
+            worker::Error::Ended(_) | worker::Error::Unasked(_) => Self::Gone,
+        }
+    }
 }
 
 impl Code for Error {

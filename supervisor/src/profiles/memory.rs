@@ -6,8 +6,8 @@ use procfs::process::Process;
 use serde::Serialize;
 use simward_protocol::profiling::{MeasureMemory, ModelMemory};
 
-use super::{Error, Target, pid_of};
-use crate::worker::Options;
+use super::subject::Subject;
+use super::{Error, Target};
 
 /// What takes the memory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
@@ -41,7 +41,11 @@ pub struct Amount {
 
 impl Memory {
     pub(super) fn bytes(&self) -> usize {
-        self.models.len() * 256 + 2048
+        let models = self.models.iter().map(|model| size_of_val(model) + model.model_id.len());
+        let amounts = self.process.iter().map(|amount| size_of_val(amount) + amount.what.len());
+        let texts = self.unavailable.iter().chain(&self.cut_short);
+        let texts = texts.map(|text| size_of_val(text) + text.len());
+        size_of_val(self) + models.chain(amounts).chain(texts).sum::<usize>()
     }
 }
 
@@ -58,18 +62,19 @@ const AMOUNTS: [(&str, &str); 7] = [
 
 /// Looks twice.
 pub(super) async fn profile(target: &Target, duration: Duration) -> Result<Memory, Error> {
-    let pid = pid_of(target).await?;
-    let begin = look(pid).await.ok_or(Error::Gone)?;
-    let models_begin = models(target).await?;
+    let subject = Subject::of(target).await?;
+    let begin = look(&subject).await.ok_or(Error::Gone)?;
+    let models_begin = models(target, &subject).await?;
     tokio::time::sleep(duration).await;
-    let (models, cut_short) = match models(target).await {
-        Ok(models) => (models, None),
-        Err(error) => (models_begin, Some(crate::code::chain(&error))),
-    };
-    // A worker that was replaced is another process.
-    let same = pid_of(target).await.is_ok_and(|now| now == pid);
-    let end = if same && cut_short.is_none() { look(pid).await } else { None };
     let ended = || "the process ended meanwhile: there is no end to compare with".to_owned();
+    let (mut models_end, mut end, mut cut_short) = (models_begin, None, None);
+    // Nobody is woken to be looked at.
+    if subject.is_there() {
+        match models(target, &subject).await {
+            Ok(models) => (models_end, end) = (models, look(&subject).await),
+            Err(error) => cut_short = Some(crate::code::chain(&error)),
+        }
+    }
     let cut_short = cut_short.or_else(|| end.is_none().then(ended));
     let process = begin.iter().map(|(what, begin)| {
         let end = end.as_ref().and_then(|end| end.iter().find(|(other, _)| other == what));
@@ -80,7 +85,7 @@ pub(super) async fn profile(target: &Target, duration: Duration) -> Result<Memor
         Target::Session(_) => Vec::new(),
         Target::Supervisor => vec![NO_ALLOCATOR.to_owned()],
     };
-    Ok(Memory { pid, process, models, unavailable, cut_short })
+    Ok(Memory { pid: subject.pid(), process, models: models_end, unavailable, cut_short })
 }
 
 /// What the daemon cannot tell of itself.
@@ -92,24 +97,28 @@ fn amount(what: &str, begin_bytes: u64, end_bytes: Option<u64>) -> Amount {
     Amount { what: what.to_owned(), begin_bytes, end_bytes, grown_bytes: end_bytes.map(grown) }
 }
 
-async fn models(target: &Target) -> Result<Vec<ModelMemory>, Error> {
+async fn models(target: &Target, subject: &Subject) -> Result<Vec<ModelMemory>, Error> {
     match target {
         Target::Supervisor => Ok(Vec::new()),
-        Target::Session(session) => {
-            Ok(session.call(MeasureMemory {}, Options::default()).await?.models)
+        Target::Session(_) => {
+            let told = subject.ask(MeasureMemory {}).await?.models;
+            Ok(subject.own_models(told, |model| &model.model_id))
         }
     }
 }
 
 /// What the kernel accounts for. It looks at every page, which takes some milliseconds.
-async fn look(pid: i32) -> Option<Vec<(&'static str, u64)>> {
+async fn look(subject: &Subject) -> Option<Vec<(&'static str, u64)>> {
+    let pid = subject.pid();
     let look = move || {
         let rollup = Process::new(pid).ok()?.smaps_rollup().ok()?;
         let map = rollup.memory_map_rollup.0.into_iter().next()?.extension.map;
         let known = |(name, key): (&'static str, &str)| Some((name, *map.get(key)?));
         Some(AMOUNTS.into_iter().filter_map(known).collect())
     };
-    tokio::task::spawn_blocking(look).await.ok().flatten()
+    let seen = tokio::task::spawn_blocking(look).await.ok().flatten();
+    // Else it may have been somebody else's.
+    seen.filter(|_| subject.is_there())
 }
 
 #[cfg(test)]

@@ -9,12 +9,15 @@ use serde::Serialize;
 use simward_protocol::profiling::{Clock, ModelPhases, Phase, PhaseTimes, TimePhases};
 use tokio::sync::watch;
 
-use super::Error;
-use crate::session::Session;
-use crate::worker::Options;
+use super::subject::Subject;
+use super::{Error, Target};
+use crate::session;
 
 /// How often the worker is asked.
 const ASK_EVERY: Duration = Duration::from_secs(1);
+
+/// How long it is left alone when it has too many calls to hear that it shall time no longer.
+const END_PAUSE: Duration = Duration::from_millis(100);
 
 /// What was timed.
 #[derive(Clone, Debug, PartialEq, Serialize, schemars::JsonSchema)]
@@ -61,57 +64,102 @@ pub struct Share {
 }
 
 impl Phases {
+    fn steps(&self) -> u64 {
+        self.models.iter().map(|model| model.steps).fold(0, u64::saturating_add)
+    }
+
     pub(super) fn bytes(&self) -> usize {
-        self.models.len() * (Phase::ALL.len() * size_of::<Share>() + 128)
+        let model =
+            |model: &Timed| size_of_val(model) + model.model_id.len() + size_of_val(&*model.phases);
+        let text = self.cut_short.as_ref().map_or(0, String::len);
+        size_of_val(self) + self.models.iter().map(model).sum::<usize>() + text
     }
 }
 
 /// Times a session's steps.
 pub(super) async fn profile(
-    session: &Session,
+    target: &Target,
     duration: Duration,
     tell: &watch::Sender<u64>,
 ) -> Result<Phases, Error> {
-    let ask = |call| session.call(call, Options::default());
-    let mut last = ask(TimePhases::Begin).await?;
+    let subject = Subject::of(target).await?;
+    let timed = watch_steps(&subject, duration, tell).await;
+    // However it went: an engine that was given a clock would look at it for ever.
+    let ended = end(&subject).await;
+    let mut timed = timed?;
+    let cut_short = match ended {
+        Ok(times) if times.timed_secs.is_some() => {
+            let cut_short = timed.cut_short;
+            timed = told(times, &subject);
+            tell.send_replace(timed.steps());
+            cut_short
+        }
+        Ok(_) => timed.cut_short.or_else(|| Some(ENDED.to_owned())),
+        Err(error) => timed.cut_short.or_else(|| Some(why(&error))),
+    };
+    Ok(Phases { cut_short, ..timed })
+}
+
+/// Why there is no more.
+const ENDED: &str = "the worker ended meanwhile, or the session left it";
+
+fn why(error: &Error) -> String {
+    if matches!(error, Error::Gone) { ENDED.to_owned() } else { crate::code::chain(error) }
+}
+
+/// Lets the steps be timed until the time is over, or something comes between.
+async fn watch_steps(
+    subject: &Subject,
+    duration: Duration,
+    tell: &watch::Sender<u64>,
+) -> Result<Phases, Error> {
+    let mut timed = told(subject.ask(TimePhases::Begin).await?, subject);
     let until = Instant::now() + duration;
-    let mut cut_short = None;
     loop {
         let left = until.saturating_duration_since(Instant::now());
         tokio::time::sleep(left.min(ASK_EVERY)).await;
-        let is_over = left <= ASK_EVERY;
-        match ask(if is_over { TimePhases::End } else { TimePhases::Look }).await {
-            Ok(times) if times.timed_secs.is_some() => {
-                tell.send_replace(steps(&times));
-                last = times;
-            }
-            // Another worker has taken its place.
-            Ok(_) => cut_short = Some("the worker was replaced meanwhile".to_owned()),
-            Err(error) => cut_short = Some(crate::code::chain(&error)),
+        if left <= ASK_EVERY {
+            return Ok(timed);
         }
-        if is_over || cut_short.is_some() {
-            return Ok(told(last, cut_short));
+        match subject.ask(TimePhases::Look).await {
+            Ok(times) if times.timed_secs.is_some() => timed = told(times, subject),
+            Ok(_) => return Ok(Phases { cut_short: Some(ENDED.to_owned()), ..timed }),
+            Err(error) => return Ok(Phases { cut_short: Some(why(&error)), ..timed }),
+        }
+        tell.send_replace(timed.steps());
+    }
+}
+
+/// Tells the worker that it shall time no longer. If too many calls wait there, it serves them, or
+/// it ends.
+async fn end(subject: &Subject) -> Result<PhaseTimes, Error> {
+    loop {
+        match subject.ask(TimePhases::End).await {
+            Err(Error::Session(session::Error::Busy { .. })) => {
+                tokio::time::sleep(END_PAUSE).await;
+            }
+            heard => return heard,
         }
     }
 }
 
-fn steps(times: &PhaseTimes) -> u64 {
-    let phases = times.models.iter().flat_map(|model| &model.phases);
-    let steps = phases.filter(|it| it.phase == Phase::Step).map(|it| it.count);
-    steps.fold(0, u64::saturating_add)
+fn told(times: PhaseTimes, subject: &Subject) -> Phases {
+    let PhaseTimes { timed_secs, clock, models } = times;
+    let models = subject.own_models(models, |model| &model.model_id);
+    let models = models.into_iter().map(model).collect();
+    let timed_secs = timed_secs.filter(|secs| POSSIBLE_SECS.contains(secs)).unwrap_or(0.0);
+    Phases { timed_secs, clock, models, cut_short: None }
 }
 
-fn told(times: PhaseTimes, cut_short: Option<String>) -> Phases {
-    let PhaseTimes { timed_secs, clock, models } = times;
-    let models = models.into_iter().map(model).collect();
-    Phases { timed_secs: timed_secs.unwrap_or(0.0), clock, models, cut_short }
-}
+/// What a phase may have taken: no profile takes longer.
+const POSSIBLE_SECS: std::ops::RangeInclusive<f64> = 0.0..=1e6;
 
 /// A worker's words are not believed to be in order, or to be numbers.
 #[expect(clippy::cast_precision_loss, reason = "shares are floating point")]
 fn model(ModelPhases { model_id, phases }: ModelPhases) -> Timed {
     let of = |phase: Phase| phases.iter().find(|it| it.phase == phase);
-    let secs = |phase| of(phase).map_or(0.0, |it| it.secs.0).max(0.0);
+    let secs = |phase| of(phase).map(|it| it.secs.0).filter(|it| POSSIBLE_SECS.contains(it));
+    let secs = |phase| secs(phase).unwrap_or(0.0);
     let steps = of(Phase::Step).map_or(0, |it| it.count);
     let whole = secs(Phase::Step);
     let parts = |phase| Phase::ALL.into_iter().filter(move |it| it.parent() == Some(phase));
@@ -158,6 +206,19 @@ mod tests {
         assert!((sum - 1.0).abs() < 1e-9, "{sum}");
         assert_eq!(told.heaviest_phase, Some(Phase::Constraint));
         assert!((told.step_micros - 1e4).abs() < 1e-6);
+    }
+
+    #[test]
+    fn what_cannot_be_is_not_told() {
+        let time = |phase, secs| PhaseTime { phase, count: 1, secs: Real(secs) };
+        let phases = vec![
+            time(Phase::Step, f64::INFINITY),
+            time(Phase::Forward, f64::NAN),
+            time(Phase::Advance, -1.0),
+        ];
+        let told = model(ModelPhases { model_id: "m".into(), phases });
+        assert!(told.phases.iter().all(|part| part.ratio == 0.0 && part.self_ratio == 0.0));
+        assert!(told.step_micros.abs() < f64::EPSILON);
     }
 
     #[test]

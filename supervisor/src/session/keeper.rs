@@ -77,7 +77,7 @@ fn start(parts: Parts, state: State) -> Session {
         signals,
         holdings,
         opening: tokio::sync::Mutex::new(()),
-        limiting: tokio::sync::Mutex::new(()),
+        limiting: Arc::default(),
         changing: tokio::sync::RwLock::new(()),
     };
     Session { inner: Arc::new(inner) }

@@ -113,11 +113,10 @@ pub fn export(
         if name.as_deref().is_some_and(|name| name != subject.name()) {
             continue;
         }
-        let points = archive.points(&subject, *tier, range)?;
-        let rows = points.iter().flat_map(|(at, point)| {
-            rows(&subject, (*at, tier.step_secs()), point).filter(|(id, _)| wants(*id))
-        });
-        let rows: Vec<Row> = rows.map(|(_, row)| row).collect();
+        let points = archive.points(&subject, *tier, range, &wants)?;
+        let step_secs = tier.step_secs();
+        let rows: Vec<Row> =
+            points.iter().flat_map(|(at, point)| rows(&subject, (*at, step_secs), point)).collect();
         count += rows.len() as u64;
         table.put(&rows)?;
     }
@@ -129,7 +128,7 @@ fn rows(
     subject: &Subject,
     (begin_secs, step_secs): (i64, i64),
     point: &Point,
-) -> impl Iterator<Item = (Id, Row)> {
+) -> impl Iterator<Item = Row> {
     let empty = move |id: Id| Row {
         begin_secs,
         step_secs,
@@ -148,11 +147,11 @@ fn rows(
     };
     let gauges = point.gauges.iter().map(move |(id, of)| {
         let (min, max) = (Some(of.min.into()), Some(of.max.into()));
-        (*id, Row { count: of.count.into(), mean: of.mean(), min, max, ..empty(*id) })
+        Row { count: of.count.into(), mean: of.mean(), min, max, ..empty(*id) }
     });
     let histograms = point.histograms.iter().map(move |(id, of)| {
         let [min, p50, p95, p99, max] = [0.0, 0.5, 0.95, 0.99, 1.0].map(|it| of.percentile(it));
-        (*id, Row { count: of.count(), mean: of.mean(), min, max, p50, p95, p99, ..empty(*id) })
+        Row { count: of.count(), mean: of.mean(), min, max, p50, p95, p99, ..empty(*id) }
     });
     gauges.chain(histograms)
 }

@@ -1,4 +1,4 @@
-//! What is left of series after an hour: minutes for a week, hours for a year, in one SQLite file.
+//! What is left of series after an hour: minutes for a week, hours for a year, in one file of `SQLite`'s.
 //!
 //! A minute of everything is one row, so that it is there whole or not at all. When an hour is
 //! over, its minutes become one row for each subject, with a compressed column for each metric, and
@@ -68,6 +68,7 @@ impl Tier {
 }
 
 /// How much may be kept.
+#[expect(clippy::struct_field_names, reason = "limits end so")]
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// Bytes of the file.
@@ -262,7 +263,8 @@ fn write(file: &mut File, orders: &Receiver<Order>, counts: &Counts) {
                     counts.dropped.fetch_add(1, Ordering::Relaxed);
                 }
                 // In any case: if there was no room, this makes some.
-                kept.and(file.tidy(begin_secs + 60))
+                let tidied = file.tidy(begin_secs + 60);
+                kept.and(tidied)
             }
             Order::Forget(is_meant, answer) => {
                 // Whoever asked may have gone.

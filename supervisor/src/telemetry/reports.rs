@@ -11,6 +11,7 @@ use super::query::rounded;
 use crate::durations::Durations;
 
 /// How long something takes.
+#[expect(clippy::struct_field_names, reason = "units stand last in names")]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Times {
     /// On average.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// The time between two samples.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rhythm {
+pub(crate) struct Rhythm {
     interval: Duration,
     /// Processor time of a sample, on average over the last few.
     cost_secs: f64,
@@ -20,17 +20,17 @@ const INTERVAL_MAX: Duration = Duration::from_secs(16);
 const WEIGHT: f64 = 0.2;
 
 impl Rhythm {
-    pub(super) fn new(ratio_max: f64) -> Self {
+    pub(crate) fn new(ratio_max: f64) -> Self {
         Self { interval: INTERVAL_MIN, cost_secs: 0.0, ratio_max }
     }
 
     /// The time between two samples.
-    pub(super) fn interval(&self) -> Duration {
+    pub(crate) fn interval(&self) -> Duration {
         self.interval
     }
 
     /// A sample has taken so much processor time.
-    pub(super) fn took(&mut self, cost_secs: f64) {
+    pub(crate) fn took(&mut self, cost_secs: f64) {
         self.cost_secs += WEIGHT * (cost_secs - self.cost_secs);
         let ratio = |interval: Duration| self.cost_secs / interval.as_secs_f64();
         if self.ratio_max < ratio(self.interval) {

@@ -35,6 +35,8 @@ pub(super) struct Sampler {
     seen: HashMap<Arc<str>, Seen>,
     losses: u64,
     last: Option<Instant>,
+    /// Nothing was measured before this sample: what was counted until now is no difference.
+    begins: bool,
 }
 
 /// What was seen of a session at the last sample.
@@ -61,7 +63,7 @@ pub(super) struct Taken {
     /// Over how many seconds.
     pub(super) passed_secs: f64,
     pub(super) samples: Vec<(Subject, Sample)>,
-    pub(super) calls: HashMap<Pair, Tally>,
+    pub(super) calls: BTreeMap<Pair, Tally>,
 }
 
 /// More steps in a second than any machine takes: what is said beyond is a lie.
@@ -103,6 +105,7 @@ impl Sampler {
             seen: HashMap::new(),
             losses: 0,
             last: None,
+            begins: false,
         }
     }
 
@@ -120,6 +123,7 @@ impl Sampler {
         if levels.is_all_off() {
             // Whatever is counted meanwhile is of no second of the series.
             self.seen.clear();
+            self.begins = true;
             return Taken { passed_secs, samples, calls: self.calls.recent().take() };
         }
         for session in self.sessions.all() {
@@ -129,10 +133,11 @@ impl Sampler {
             let sample = self.session(&session, level, passed_secs, &mut sums);
             samples.push((Subject::Session(session.plan().tenant.clone(), id), sample));
         }
+        self.begins = false;
         self.seen.retain(|id, _| still_there.contains(id));
         self.processes.forget_gone();
         let calls = self.calls.recent().take();
-        self.calls(&calls, passed_secs, &mut sums);
+        Self::calls(&calls, passed_secs, &mut sums);
         self.fleet(&mut sums.fleet, passed_secs, interval_secs);
         let Sums { fleet, tenants, models, tools, .. } = sums;
         samples.extend(tenants.into_iter().map(|(tenant, of)| (Subject::Tenant(tenant), of)));
@@ -173,19 +178,12 @@ impl Sampler {
                 }
             }
         }
-        // What is seen first in the middle of its life has counted before this second.
-        let seen = self.seen.entry(Arc::clone(&plan.id)).or_insert_with(|| Seen::since(losses));
+        let begins = self.begins;
+        let seen = self.seen.entry(Arc::clone(&plan.id));
+        let seen = seen.or_insert_with(|| Seen::since(if begins { losses } else { 0 }));
         self.losses += losses.saturating_sub(seen.losses);
         seen.losses = losses;
-        let is_new = worker.as_ref().is_some_and(|(worker, _)| {
-            worker.facts().started.elapsed().as_secs_f64() <= passed_secs
-        });
-        seen.count_steps(
-            meter.filter(|_| worker.is_some()),
-            (level, is_new),
-            passed_secs,
-            &mut sample,
-        );
+        seen.count_steps(meter, (level, !begins), passed_secs, &mut sample);
         let tenant = sums.tenants.entry(plan.tenant.clone()).or_default();
         // Sessions that share a worker have its processor time and its memory once.
         let gauges: &[Id] = &SUMS;
@@ -208,7 +206,7 @@ impl Sampler {
     }
 
     /// Of the calls since the last sample.
-    fn calls(&self, calls: &HashMap<Pair, Tally>, passed_secs: f64, sums: &mut Sums) {
+    fn calls(calls: &BTreeMap<Pair, Tally>, passed_secs: f64, sums: &mut Sums) {
         for ((tenant, tool), tally) in calls {
             let of_tool = sums.tools.entry(Arc::clone(tool)).or_default();
             add_calls(of_tool, tally, passed_secs);

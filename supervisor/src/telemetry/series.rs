@@ -181,10 +181,10 @@ impl Point {
 }
 
 /// Durations are kept for stretches of so many seconds.
-pub const LAP_SECS: usize = 10;
+pub const LAP_SECS: i64 = 10;
 
 /// Stretches of durations that are kept: as many whole minutes as of gauges, and the current one.
-const LAPS_MAX: usize = 61 * 60 / LAP_SECS + 1;
+const LAPS_MAX: usize = 61 * 6 + 1;
 
 /// The last hour of a histogram.
 #[derive(Clone, Debug, Default)]
@@ -419,7 +419,7 @@ impl Table {
             if second % 60 == 0 {
                 over.extend(self.close_minute(second - 60));
             }
-            if second % LAP_SECS as i64 == 0 {
+            if second % LAP_SECS == 0 {
                 self.tracks.values_mut().for_each(Track::close_lap);
             }
         }
@@ -467,6 +467,11 @@ impl Table {
         self.tracks.get(subject)
     }
 
+    /// Every subject's from that one on, in order.
+    pub fn tracks_from(&self, first: &Subject) -> impl Iterator<Item = (&Subject, &Track)> {
+        self.tracks.range(first..)
+    }
+
     /// Every subject's.
     pub fn tracks(&self) -> impl Iterator<Item = (&Subject, &Track)> {
         self.tracks.iter()
@@ -483,9 +488,9 @@ impl Table {
         self.turned_away_total
     }
 
-    /// What it took when a minute was last over, in bytes.
+    /// What it took when a minute was last over, in bytes; what it takes now, before there was one.
     pub fn bytes(&self) -> usize {
-        self.bytes
+        if self.bytes == 0 { self.tracks.values().map(Track::bytes).sum() } else { self.bytes }
     }
 }
 

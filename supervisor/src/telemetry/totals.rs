@@ -1,6 +1,6 @@
 //! Calls since the daemon's start, or since somebody wanted them forgotten.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
 use crate::metrics::{Pair, Tally};
@@ -26,7 +26,7 @@ const PAIRS_MAX: usize = 20_000;
 
 impl Totals {
     /// Adds calls.
-    pub fn add(&mut self, calls: &HashMap<Pair, Tally>) {
+    pub fn add(&mut self, calls: &BTreeMap<Pair, Tally>) {
         for (pair, tally) in calls {
             let known = self.all.len();
             match self.all.get_mut(pair) {

@@ -142,9 +142,8 @@ impl Driver {
             let idle = self.in_flight.is_none() && self.state == State::Ready;
             let withdrawn = self.in_flight.as_ref().filter(|call| !call.cancelled);
             let withdrawn = withdrawn.map(|call| call.withdrawn.clone());
-            // Every branch is cancel safe and only waits; all changes happen in `handle`. The end
-            // comes first, so that nothing is asked of a worker that is gone; frames come before
-            // the clock, so that an answer in time is never late.
+            // Every branch is cancel safe and only waits. The end comes first, so that nothing is
+            // asked of a worker that is gone; frames before the clock: in time is never late.
             let wake = tokio::select! {
                 biased;
                 exit = self.process.ended() => Wake::Exit(exit),

@@ -7,7 +7,7 @@ use super::link::Link;
 use crate::pool::accounts::Member;
 use crate::pool::guard::Guard;
 use crate::pool::launcher::{Launch, Launched};
-use crate::pool::process::Process;
+use crate::pool::process::{Presence, Process};
 use crate::pool::tally::Tally;
 use crate::pool::{Pool, groups};
 
@@ -57,6 +57,10 @@ pub(super) async fn launch(
 impl Starting {
     pub(super) fn pid(&self) -> i32 {
         self.process.pid().as_raw_nonzero().get()
+    }
+
+    pub(super) fn presence(&self) -> Presence {
+        self.process.presence()
     }
 
     pub(super) fn started(&self) -> Instant {

@@ -53,6 +53,7 @@ pub(crate) fn measure(bench: &Bench, report: &mut Report) {
         "metrics.sessions=true".to_owned(),
         "metrics.sessions_max=500".to_owned(),
         "pool.ports.range=20000-22999".to_owned(),
+        "sessions.awake_max=1100".to_owned(),
     ];
     let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
     let server = Server::start_with(&bench.programs, &settings);

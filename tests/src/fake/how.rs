@@ -94,6 +94,11 @@ hows! {
     IgnoresBudget = "ignores-budget",
     /// Nothing wrong, but a step takes a millisecond: time to cancel a call, or to outlast it.
     SlowSteps = "slow-steps",
+    /// Tells of the phases and the memory of a thousand models that nobody gave it.
+    BoastsOfModels = "boasts-of-models",
+    /// Times phases, refuses its first look at them, and exits with code 70 when it is asked next,
+    /// with last words.
+    RefusesLook = "refuses-look",
     /// Takes the model and never answers, in mode `compile`.
     CompileHangs = "compile-hangs",
     /// Takes the model and aborts, in mode `compile`.

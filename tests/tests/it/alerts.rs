@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use sha2::Sha256;
 use simward_tests::client::HttpClient;
@@ -69,7 +70,7 @@ fn an_unused_session_is_put_to_sleep_and_told_of_it_before() {
     let mut client = daemon.client();
     let id = session(&mut client);
     client.tool("create_scene", json!({ "session_id": id, "scene": "pendulum" })).unwrap();
-    let asked = json!({ "idle_secs": 0.2, "action": "hibernate", "grace_secs": 1 });
+    let asked = json!({ "idle_secs": 3, "action": "hibernate", "grace_secs": 1 });
     let rules = client.tool("enable_auto_cleanup", asked).unwrap();
     assert_eq!(rules["rules"][0]["name"], "cleanup_idle");
     let notice = wait_for("the notice", || firing(&mut client, "cleanup_idle"));
@@ -96,7 +97,7 @@ fn whoever_reads_the_notice_and_uses_the_session_keeps_it() {
     let daemon = setup().serve();
     let mut client = daemon.client();
     let id = session(&mut client);
-    let asked = json!({ "idle_secs": 0.3, "action": "close", "grace_secs": 3 });
+    let asked = json!({ "idle_secs": 3, "action": "close", "grace_secs": 5 });
     client.tool("enable_auto_cleanup", asked).unwrap();
     wait_for("the notice", || firing(&mut client, "cleanup_idle"));
     let told = client.tool("get_session_info", json!({ "session_id": id })).unwrap();
@@ -139,7 +140,7 @@ fn a_session_that_is_drained_is_closed_only_once_its_simulation_is_over() {
     let mut client = daemon.client();
     let id = session(&mut client);
     client.tool("create_scene", json!({ "session_id": id, "scene": "pendulum" })).unwrap();
-    client.tool("run_simulation", json!({ "session_id": id, "duration_secs": 3600 })).unwrap();
+    client.tool("run_simulation", json!({ "session_id": id, "duration_secs": 80_000 })).unwrap();
     let asked = json!({ "age_secs": 0.1, "action": "drain", "grace_secs": 1 });
     client.tool("enable_auto_cleanup", asked).unwrap();
     let tried = wait_for("a try", || {
@@ -333,6 +334,85 @@ fn a_webhook_and_a_program_are_told_what_fires_and_what_is_over() {
     assert_eq!(refused["code"], "rule_configured");
 }
 
+/// A configuration with a rule of the operators' that tells only programs, by name and script.
+fn with_programs(folder: &Path, programs: &[(&str, String)]) -> PathBuf {
+    let quoted = |text: &str| Value::from(text).to_string();
+    let routes = programs.iter().map(|(name, _)| quoted(&format!("exec:{name}")));
+    let mut text = format!(
+        "[alerts]\ninterval_secs = 0.1\n[[alerts.rules]]\nname = \"old\"\n\
+         metric = \"session_age_secs\"\noperator = \"gte\"\nvalue = 0.0\nfor_secs = 0.0\n\
+         routes = [{}]\n",
+        routes.collect::<Vec<_>>().join(", ")
+    );
+    for (name, script) in programs {
+        let script = quoted(script);
+        write!(text, "[[alerts.exec]]\nname = \"{name}\"\nargv = [\"sh\", \"-c\", {script}]\n")
+            .unwrap();
+    }
+    let path = folder.join("simward.toml");
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+#[test]
+fn a_program_that_takes_its_time_lives_on_when_a_worker_dies() {
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let script = format!(
+        "cat > /dev/null; touch {}; while [ ! -e {} ]; do sleep 0.05; done; touch {}",
+        at("told").display(),
+        at("go").display(),
+        at("finished").display(),
+    );
+    let config = with_programs(folder.path(), &[("page", script)]);
+    let daemon = Setup::real(&programs!()).args(&["--config", config.to_str().unwrap()]).serve();
+    let mut client = daemon.client();
+    let id = session(&mut client);
+    client.tool("create_scene", json!({ "session_id": id, "scene": "pendulum" })).unwrap();
+    wait_until("the program runs", || at("told").exists());
+    let mut worker = || {
+        let told = client.tool("get_session_info", json!({ "session_id": id })).unwrap();
+        told["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok())
+    };
+    let first = worker().unwrap();
+    kill(Pid::from_raw(first), Signal::SIGKILL).unwrap();
+    wait_until("there is another worker", || worker().is_some_and(|other| other != first));
+    std::fs::write(at("go"), "").unwrap();
+    wait_until("the program has finished", || at("finished").exists());
+    let listed = client.tool("get_performance_alerts", json!({})).unwrap();
+    assert_eq!(listed["notices_failed_total"], 0);
+}
+
+#[test]
+fn a_program_that_hangs_holds_no_other_up_and_what_waits_is_told_before_the_end() {
+    let folder = TempDir::new().unwrap();
+    let told = folder.path().join("told");
+    let programs = [
+        ("hangs", "sleep 1000".to_owned()),
+        ("page", format!("sleep 0.3; cat >> {}", told.display())),
+    ];
+    let config = with_programs(folder.path(), &programs);
+    let setup = Setup::real(&programs!()).args(&["--config", config.to_str().unwrap()]);
+    let mut daemon = setup.set("alerts.exec_timeout_secs", "3600").serve();
+    let mut client = daemon.client();
+    let count = || {
+        let text = std::fs::read_to_string(&told).unwrap_or_default();
+        serde_json::Deserializer::from_str(&text).into_iter::<Value>().count()
+    };
+    for expected in 1..=2 {
+        session(&mut client);
+        wait_until("the other one is told", || count() == expected);
+    }
+    session(&mut client);
+    wait_until("the third fires", || {
+        let listed = client.tool("get_performance_alerts", json!({})).unwrap();
+        listed["alerts"].as_array().unwrap().len() == 3
+    });
+    daemon.signal(Signal::SIGTERM);
+    daemon.wait();
+    assert_eq!(count(), 3);
+}
+
 fn simward(daemon: &Daemon, args: &[&str]) -> (bool, String, String) {
     let output = Command::new(programs!().supervisor)
         .args(["alerts", "--state-dir", daemon.state.path().to_str().unwrap()])
@@ -368,7 +448,7 @@ fn operators_list_try_silence_export_and_import_from_the_command_line() {
     assert!(ok && said.contains("old of fleet is silent until"), "{said}{error}");
     assert!(!simward(&daemon, &["silence", "nothing", "--for", "60"]).0);
     let (_, yaml, left_out) = simward(&daemon, &["export"]);
-    assert!(yaml.contains("expr: \"simward_session_age_secs >= 0\""), "{yaml}");
+    assert!(yaml.contains("expr: \"simward_session_age_seconds >= 0\""), "{yaml}");
     assert!(left_out.contains("`old` is exported without no_data"), "{left_out}");
     let file = daemon.state.path().join("rules.yml");
     let more = "      - alert: sum\n        expr: sum(simward_session_age_secs) > 1\n";

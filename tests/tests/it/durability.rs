@@ -224,7 +224,9 @@ fn a_full_disk_is_a_refusal_and_no_end() {
     );
     std::fs::write(&script, text).unwrap();
     std::fs::set_permissions(&script, Permissions::from_mode(0o755)).unwrap();
-    let mut daemon = Setup::real(&programs!()).through(&script).serve_at(folder.path());
+    // What is measured would take its part of the disk.
+    let setup = Setup::real(&programs!()).set("monitoring.history", "false");
+    let mut daemon = setup.through(&script).serve_at(folder.path());
     let mut client = daemon.client();
     let here = create(&mut client, "pendulum");
     let steps = with(&here, json!({ "steps": 10 }));

@@ -75,6 +75,7 @@ fn no_tool_says_that_it_did_something_where_there_is_nothing() {
         "clear_performance_data",
         "close_viewer",
         "create_session",
+        "enable_performance_tracking",
         "fork_session",
         "get_loaded_models",
         "get_memory_usage",

@@ -11,14 +11,14 @@ use tempfile::TempDir;
 use crate::auth;
 
 /// Ten thousand boxes' worth of work for one step: many bodies that touch.
-fn heap_of_boxes(count: usize) -> String {
-    let body = |number: usize| {
+fn heap_of_boxes(count: u32) -> String {
+    let body = |number: u32| {
         let (x, y, z) = (number % 4, number / 4 % 4, number / 16);
         format!(
             "<body pos='{} {} {}'><freejoint/><geom type='box' size='.05 .05 .05'/></body>",
-            x as f64 * 0.11,
-            y as f64 * 0.11,
-            0.05 + z as f64 * 0.11
+            f64::from(x) * 0.11,
+            f64::from(y) * 0.11,
+            0.05 + f64::from(z) * 0.11
         )
     };
     let bodies: String = (0..count).map(body).collect();
@@ -108,7 +108,7 @@ fn divergences_are_counted_and_so_is_what_ran_in_a_rollout() {
         let frame = client.tool("get_performance_history", history.clone()).unwrap();
         let values = frame["columns"][0]["values"].as_array().cloned().unwrap_or_default();
         let total: f64 = values.iter().filter_map(Value::as_f64).sum();
-        (299.0 <= total && total <= 301.0).then_some(())
+        (299.0..=301.0).contains(&total).then_some(())
     });
 }
 
@@ -130,7 +130,8 @@ fn a_hog_is_seen_by_the_byte_and_by_the_core() {
         let model = &of["models"][0];
         assert!(number(&model["arena_used_max_bytes"]) <= number(&model["arena_bytes"]), "{of}");
     }
-    for what in ["model_bytes", "data_bytes", "arena_used_max_bytes"] {
+    // A scene that is built in has textures, which take more than many boxes.
+    for what in ["data_bytes", "arena_used_max_bytes"] {
         let of = |entry: &Value| number(&entry["models"][0][what]);
         assert!(of(&small) < of(&large), "{what}: {small} {large}");
     }
@@ -146,7 +147,7 @@ fn a_hog_is_seen_by_the_byte_and_by_the_core() {
         (10.0 * idle < hog && 0.05 < hog).then_some(())
     });
     // What is unloaded is in no list any more.
-    client.tool("unload_model", json!({ "session_id": idle, "model_id": "pendulum" })).unwrap();
+    client.tool("unload_model", json!({ "session_id": idle })).unwrap();
     let told = client.tool("get_memory_usage", json!({ "session_id": idle })).unwrap();
     assert_eq!(told["sessions"][0]["models"], json!([]));
 }
@@ -314,6 +315,10 @@ fn the_past_survives_the_daemon_and_a_damaged_one_does_not_stop_the_next() {
     daemon.signal(Signal::SIGTERM);
     assert!(daemon.wait().success());
     assert!(file.is_file());
+    for ending in ["-wal", "-shm"] {
+        // Out of which it would be mended.
+        std::fs::remove_file(state.path().join(format!("metrics.sqlite{ending}"))).ok();
+    }
     std::fs::write(&file, "this is no database, and never was one. ".repeat(100)).unwrap();
     let daemon = setup().serve_at(state.path());
     wait_for("a session to be measured", || is_measured(&daemon).then_some(()));

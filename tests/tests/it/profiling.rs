@@ -16,8 +16,9 @@ use simward_profiler::talk::News;
 use simward_protocol::wire;
 use simward_tests::client::{HttpClient, Refused};
 use simward_tests::daemon::{Daemon, Setup};
+use simward_tests::fake::How;
 use simward_tests::programs;
-use simward_tests::wait::wait_for;
+use simward_tests::wait::{wait_for, wait_until};
 use tempfile::TempDir;
 
 use crate::auth;
@@ -148,23 +149,72 @@ fn a_profiled_simulation_comes_to_the_same_states_to_the_last_bit() {
         id
     };
     let (profiled, alone) = (session(), session());
-    let ask = json!({ "session_id": profiled, "kind": "phases", "duration_secs": 2 });
-    let phases = start(&mut client, ask).unwrap();
     let step = |client: &mut HttpClient, session: &Value| {
         let include = ["qpos", "qvel", "qacc", "ctrl"];
         let ask = json!({ "session_id": session, "steps": 40, "include": include });
         client.tool("step_simulation", ask).unwrap()["state"].clone()
     };
-    loop {
-        let (one, other) = (step(&mut client, &profiled), step(&mut client, &alone));
-        assert_eq!(one, other);
-        if look(&mut client, &phases, "top")["state"] != "running" {
-            break;
+    for kind in ["phases", "cpu"] {
+        let ask = json!({ "session_id": profiled, "kind": kind, "duration_secs": 2 });
+        let id = match kind {
+            "cpu" => start_cpu(&mut client, ask),
+            _ => start(&mut client, ask).ok(),
+        };
+        let Some(id) = id else { continue };
+        loop {
+            let (one, other) = (step(&mut client, &profiled), step(&mut client, &alone));
+            assert_eq!(one, other, "{kind}");
+            if look(&mut client, &id, "top")["state"] != "running" {
+                break;
+            }
         }
+        let report = look(&mut client, &id, "top");
+        assert!(0.0 < number(&report["seen"]), "{report}");
+        assert_eq!(step(&mut client, &profiled), step(&mut client, &alone), "{kind}");
     }
-    let report = look(&mut client, &phases, "top");
-    assert!(40.0 <= number(&report["phases"]["models"][0]["steps"]), "{report}");
-    assert_eq!(step(&mut client, &profiled), step(&mut client, &alone));
+}
+
+#[test]
+fn what_rk4_evaluates_is_counted_once() {
+    let (_daemon, mut client) = daemon();
+    let session = client.tool("create_session", json!({})).unwrap()["session_id"].clone();
+    let scene = json!({ "session_id": session, "scene": "planar_arm" });
+    client.tool("create_scene", scene).unwrap();
+    let run = json!({ "session_id": session, "duration_secs": 80_000 });
+    client.tool("run_simulation", run).unwrap();
+    let ask = json!({ "session_id": session, "kind": "phases", "duration_secs": 1 });
+    let id = start(&mut client, ask).unwrap();
+    let report = ended(&mut client, &id, "top");
+    let model = &report["phases"]["models"][0];
+    assert!(10.0 < number(&model["steps"]), "{model}");
+    let phases = model["phases"].as_array().unwrap();
+    let own: f64 = phases.iter().map(|phase| number(&phase["self_ratio"])).sum();
+    assert!((own - 1.0).abs() < 0.02, "{own}: {model}");
+    let of = |name: &str| phases.iter().find(|phase| phase["phase"] == name).unwrap();
+    assert!(number(&of("advance")["ratio"]) < number(&of("forward")["ratio"]), "{model}");
+}
+
+#[test]
+fn steps_before_a_reset_are_told_as_well() {
+    let (_daemon, mut client) = daemon();
+    let session = client.tool("create_session", json!({})).unwrap()["session_id"].clone();
+    let scene = json!({ "session_id": session, "scene": "pendulum" });
+    client.tool("create_scene", scene).unwrap();
+    let ask = json!({ "session_id": session, "kind": "phases", "duration_secs": 2 });
+    let id = start(&mut client, ask).unwrap();
+    let (mut taken, mut counted) = (0, 0);
+    while look(&mut client, &id, "top")["state"] == "running" {
+        // Whatever was taken before that look.
+        counted = taken;
+        let step = json!({ "session_id": session, "steps": 40 });
+        client.tool("step_simulation", step).unwrap();
+        client.tool("reset_simulation", json!({ "session_id": session })).unwrap();
+        taken += 40;
+    }
+    let report = look(&mut client, &id, "top");
+    let steps = number(&report["phases"]["models"][0]["steps"]);
+    // The first steps may have been taken before the worker heard of it.
+    assert!(80 < counted && f64::from(counted - 40) <= steps, "{counted} steps: {report}");
 }
 
 #[test]
@@ -230,6 +280,80 @@ fn a_worker_that_dies_leaves_what_was_seen_of_it() {
         assert!(report["partial_because"].is_string(), "{report}");
         assert!(number(&report["seen"]) > 0.0);
     }
+}
+
+#[test]
+fn no_profile_wakes_a_session() {
+    let (_daemon, mut client) = daemon();
+    for (kind, duration_secs) in [("memory", 4), ("phases", 60)] {
+        let session = client.tool("create_session", json!({})).unwrap()["session_id"].clone();
+        let ask = json!({ "session_id": session, "kind": kind, "duration_secs": duration_secs });
+        let id = start(&mut client, ask).unwrap();
+        wait_until("the session falls asleep", || {
+            client.tool("hibernate_session", json!({ "session_id": session })).is_ok()
+        });
+        let report = wait_for("the profile ends", || {
+            let look = client.tool("get_profile_results", json!({ "profile_id": id }));
+            Some(look).filter(|look| look.as_ref().map_or(true, |it| it["state"] != "running"))
+        });
+        match report {
+            Ok(report) => assert_eq!(report["state"], "partial", "{report}"),
+            // It slept before anything was seen of it.
+            Err(refused) => assert_eq!(refused["code"], "worker_lost", "{refused}"),
+        }
+        let info = client.tool("get_session_info", json!({ "session_id": session })).unwrap();
+        assert_eq!(info["state"], "hibernated", "{kind}");
+    }
+}
+
+#[test]
+fn of_models_that_a_worker_boasts_of_nothing_is_kept() {
+    let daemon = Setup::rogue(&programs!(), How::BoastsOfModels).serve();
+    let mut client = daemon.client();
+    let session = client.tool("create_session", json!({})).unwrap()["session_id"].clone();
+    for kind in ["phases", "memory"] {
+        let ask = json!({ "session_id": session, "kind": kind, "duration_secs": 1 });
+        let id = start(&mut client, ask).unwrap();
+        let report = ended(&mut client, &id, "top");
+        assert_eq!((&report["state"], &report[kind]["models"]), (&json!("done"), &json!([])));
+    }
+}
+
+#[test]
+fn however_a_profile_of_phases_ends_the_timers_are_told_to() {
+    let daemon = Setup::rogue(&programs!(), How::RefusesLook).serve();
+    let mut client = daemon.client();
+    let session = client.tool("create_session", json!({})).unwrap()["session_id"].clone();
+    let ask = json!({ "session_id": session, "kind": "phases", "duration_secs": 60 });
+    let id = start(&mut client, ask).unwrap();
+    let report = ended(&mut client, &id, "top");
+    assert_eq!(report["state"], "partial", "{report}");
+    let info = wait_for("it was asked once more", || {
+        let info = client.tool("get_session_info", json!({ "session_id": session })).unwrap();
+        info["last_ending"].is_string().then_some(info)
+    });
+    assert!(info.to_string().contains("the timers are off"), "{info}");
+}
+
+/// A profiler that ends what it shall sample before it begins: whoever has the id then is another
+/// process.
+const ENDS_ITS_TARGET: &str = r#"#!/bin/sh
+kill -9 "$3"
+while kill -0 "$3" 2>/dev/null; do :; done
+printf '\001\000\000\000\000' >&0
+read -r _
+"#;
+
+#[test]
+fn whoever_has_a_workers_id_after_it_is_not_profiled_for_it() {
+    let folder = TempDir::new().unwrap();
+    let program = folder.path().join("profiler");
+    std::fs::write(&program, ENDS_ITS_TARGET).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let program = format!("{:?}", program.display().to_string());
+    let daemon = Setup::toy(&programs!()).set("profiling.program", &program).serve();
+    let refused = start(&mut daemon.client(), json!({})).unwrap_err();
+    assert_eq!(refused["code"], "worker_lost", "{refused}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Sessions come and go.
 
 use std::net::TcpListener;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -26,7 +27,7 @@ impl Serve<OpenSession> for World {
         }
         // A socket may come after it.
         let meter = Meter::open(&self.attached.remove(0)).map_err(no_meter)?;
-        let (meter, models) = (Arc::new(meter), std::collections::BTreeMap::new());
+        let (meter, models) = (Rc::new(meter), std::collections::BTreeMap::new());
         let Terms { models_max, step_rate, cpu_ratio } = terms;
         let pace = Pace::new(step_rate, cpu_ratio, Instant::now());
         let (waiting, port) = (Vec::new(), None);

@@ -4,8 +4,9 @@
 //! of a small model is timed: looking at the clock must not cost what it measures.
 
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use mujoco_rs::wrappers::mj_data::MjData;
@@ -24,7 +25,7 @@ pub(crate) struct Meter {
 /// What a model's steps are counted with. Gives its row back when it goes.
 #[derive(Debug)]
 pub(crate) struct Counter {
-    meter: Arc<Meter>,
+    meter: Rc<Meter>,
     /// Where its row begins, if it has one.
     row: Option<usize>,
     /// Every how manieth step is timed.
@@ -99,7 +100,7 @@ impl Meter {
 impl Counter {
     /// Counts the steps of a model from now on, in a row of its own if one is free.
     pub(crate) fn new(
-        meter: &Arc<Meter>,
+        meter: &Rc<Meter>,
         model_id: &str,
         data: &MjData<Box<MjModel>>,
         counts: &Counts,
@@ -114,7 +115,7 @@ impl Counter {
         }
         let counted = bad(counts);
         Self {
-            meter: Arc::clone(meter),
+            meter: Rc::clone(meter),
             row,
             stride: 1,
             until_timed: 1,

@@ -1,7 +1,7 @@
 //! One model and its data.
 
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
@@ -126,7 +126,7 @@ impl Simulation {
     }
 
     /// Counts its steps from now on.
-    pub(crate) fn count_with(&mut self, meter: &Arc<Meter>, model_id: &str) {
+    pub(crate) fn count_with(&mut self, meter: &Rc<Meter>, model_id: &str) {
         self.counter = Some(Counter::new(meter, model_id, &self.data, &self.counts()));
     }
 
@@ -332,11 +332,12 @@ impl Simulation {
         counts
     }
 
-    /// Brings the model back to its initial state, or to a keyframe.
+    /// Brings the model back to its initial state, or to a keyframe. What was timed stays so.
     pub(crate) fn reset(&mut self, keyframe: Option<usize>) -> Result<(), Fault> {
         self.counts = self.counts();
         self.diverged = 0;
         self.changed = true;
+        let timed = self.data.timer().clone();
         match keyframe {
             None => self.data.reset(),
             Some(index) => self
@@ -344,6 +345,7 @@ impl Simulation {
                 .reset_keyframe(index)
                 .map_err(|error| Fault::ModelUnreadable { detail: cut(error.to_string()) })?,
         }
+        *self.data.timer_mut() = timed;
         Ok(())
     }
 

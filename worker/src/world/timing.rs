@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::time::Instant;
 
-use mujoco_rs::mujoco_c::mjcb_time;
+use mujoco_rs::mujoco_c::{mjcb_time, mjtIntegrator};
 use simward_protocol::profiling::{Clock, ModelPhases, Phase, PhaseTime, PhaseTimes};
 use simward_protocol::real::Real;
 
@@ -82,7 +82,23 @@ fn phases(model_id: &str, simulation: &Simulation, secs_per_tick: f64) -> ModelP
         count: u64::try_from(timer.number).unwrap_or(0),
         secs: Real(timer.duration * secs_per_tick),
     });
-    ModelPhases { model_id: model_id.to_owned(), phases: phases.collect() }
+    let mut phases: Vec<_> = phases.collect();
+    if simulation.data.model().opt().integrator == mjtIntegrator::mjINT_RK4 as i32 {
+        count_once(&mut phases);
+    }
+    ModelPhases { model_id: model_id.to_owned(), phases }
+}
+
+/// RK4 evaluates three times while it integrates, and the engine counts that as both. Here it is
+/// [`Phase::Forward`]'s alone: what is left for the other is the rest of the step.
+fn count_once(phases: &mut [PhaseTime]) {
+    let of = |phases: &[PhaseTime], phase| {
+        phases.iter().find(|it| it.phase == phase).map_or(0.0, |it| it.secs.0)
+    };
+    let rest = (of(phases, Phase::Step) - of(phases, Phase::Forward)).max(0.0);
+    for advance in phases.iter_mut().filter(|it| it.phase == Phase::Advance) {
+        advance.secs = Real(advance.secs.0.min(rest));
+    }
 }
 
 /// Gives the engine its clock, or takes it away.

@@ -1,12 +1,13 @@
 //! Expressions of Prometheus that say what a rule of ours says: a selection, compared with a number.
 
+use std::collections::BTreeMap;
+
 use promql_parser::label::{MatchOp, Matchers};
 use promql_parser::parser::{BinaryExpr, Call, Expr, MatrixSelector, VectorSelector, parse};
 
-use super::PREFIX;
+use super::names::{QUANTILE, QUANTILES_SECS, ours};
 use crate::alerts::readings::{Aggregate, Selection};
 use crate::alerts::rule::{Operator, WINDOW_SECS_MAX};
-use crate::telemetry::metric::from_base_units;
 
 /// The longest expression, in bytes. The tree that comes of it is walked by recursion.
 const BYTES_MAX: usize = 2000;
@@ -130,7 +131,16 @@ fn of_series(
     if !is_plain {
         return Err("of matchers only `=` is known here".to_owned());
     }
-    let labels = matchers.iter().map(|it| (it.name.clone(), it.value.clone())).collect();
-    let metric = from_base_units(name.strip_prefix(PREFIX).unwrap_or(name));
-    Ok(Selection { metric, aggregate, window_secs, labels })
+    let labels = matchers.iter().map(|it| (it.name.clone(), it.value.clone()));
+    let mut labels: BTreeMap<String, String> = labels.collect();
+    let metric = ours(name);
+    let Some(quantile) = labels.remove(QUANTILE) else {
+        return Ok(Selection { metric, aggregate, window_secs, labels });
+    };
+    let aggregate = match (aggregate, quantile.as_str()) {
+        (Aggregate::Last, "0.95") => Aggregate::P95,
+        (Aggregate::Last, "0.99") => Aggregate::P99,
+        _ => return Err("of quantiles only the newest of 0.95 and 0.99 are known".to_owned()),
+    };
+    Ok(Selection { metric, aggregate, window_secs: QUANTILES_SECS, labels })
 }

@@ -14,26 +14,45 @@ const METRICS: [MetricInfo; 1] = [MetricInfo {
     kind: Kind::Rate,
 }];
 
-fn rule(spec: Spec) -> Rule {
-    Rule::new(Owner::Fleet, Spec { metric: "load".to_owned(), ..spec }, &METRICS).unwrap()
+/// What is on our page.
+const ON_PAGE: [MetricInfo; 3] = [
+    MetricInfo { name: "session_steps_per_sec", ..METRICS[0] },
+    MetricInfo { name: "session_step_secs", kind: Kind::Durations, ..METRICS[0] },
+    MetricInfo { name: "tool_steps_per_sec", ..METRICS[0] },
+];
+
+fn rule(metric: &str, spec: Spec) -> Rule {
+    Rule::new(Owner::Fleet, Spec { metric: metric.to_owned(), ..spec }, &ON_PAGE).unwrap()
 }
 
 #[test]
 fn what_is_written_is_what_prometheus_reads() {
-    let loud = rule(Spec {
-        name: Some("it's \"loud\"".to_owned()),
-        value: 0.8,
-        clear_value: Some(0.7),
-        for_secs: Some(300.0),
-        keep_firing_secs: Some(1.5),
-        severity: Severity::Critical,
-        action: Some(Action::Close),
-        runbook: Some("look: there".to_owned()),
-        labels: [("session_id".to_owned(), "sim_1".to_owned())].into(),
-        ..Spec::default()
-    });
-    let equal = rule(Spec { operator: Operator::Eq, value: 1.0, ..Spec::default() });
-    let exported = write([&loud, &equal]);
+    let loud = rule(
+        "session_steps_per_sec",
+        Spec {
+            name: Some("it's \"loud\"".to_owned()),
+            value: 0.8,
+            clear_value: Some(0.7),
+            for_secs: Some(300.0),
+            keep_firing_secs: Some(1.5),
+            severity: Severity::Critical,
+            action: Some(Action::Close),
+            runbook: Some("look: there".to_owned()),
+            labels: [("session_id".to_owned(), "sim_1".to_owned())].into(),
+            ..Spec::default()
+        },
+    );
+    let of = |metric: &str, name: &str, aggregate| {
+        let (name, aggregate) = (Some(name.to_owned()), Some(aggregate));
+        rule(metric, Spec { name, aggregate, value: 1.0, no_data: NoData::Ok, ..Spec::default() })
+    };
+    let equal = Rule { operator: Operator::Eq, ..of("session_step_secs", "equal", Aggregate::P95) };
+    let slow = of("session_step_secs", "slow", Aggregate::P95);
+    let mean = of("session_step_secs", "mean", Aggregate::Avg);
+    let more = of("session_steps_per_sec", "more", Aggregate::Increase);
+    let busy = of("session_steps_per_sec", "busy", Aggregate::Rate);
+    let tool = of("tool_steps_per_sec", "tool", Aggregate::Avg);
+    let exported = write([&loud, &equal, &slow, &mean, &more, &busy, &tool]);
     insta::assert_snapshot!(format!("{}---\n{}", exported.yaml, exported.left_out.join("\n")));
 }
 
@@ -140,14 +159,22 @@ proptest! {
         name in "[a-zA-Z0-9 '\"\\\\:#{}-]{1,40}[a-z]",
         label in "[a-zA-Z0-9 '\"\\\\é-]{1,20}",
         value in -1e6..1e6_f64,
-        window_secs in 1..86_400_u32,
-        aggregate in prop::sample::select(&Aggregate::ALL[..]),
+        window_secs in 1..3600_u32,
+        aggregate in prop::sample::select(
+            &[Aggregate::Avg, Aggregate::Min, Aggregate::Max, Aggregate::Last, Aggregate::P95][..],
+        ),
+        is_duration in any::<bool>(),
         operator in prop::sample::select(
             &[Operator::Gt, Operator::Gte, Operator::Lt, Operator::Lte][..],
         ),
         for_millis in 0..1_000_000_u32,
     ) {
-        let before = rule(Spec {
+        let (metric, aggregate, window_secs) = if is_duration {
+            ("session_step_secs", Aggregate::P99, 60)
+        } else {
+            ("session_steps_per_sec", aggregate, window_secs)
+        };
+        let before = rule(metric, Spec {
             name: Some(name),
             value,
             window_secs: Some(window_secs),
@@ -160,10 +187,11 @@ proptest! {
             ..Spec::default()
         });
         let exported = write([&before]);
-        prop_assert!(exported.left_out.is_empty());
+        let told = exported.left_out.join(" ");
+        prop_assert!(told.ends_with("needs `metrics.sessions`"), "{}", told);
         let read = read(&exported.yaml).unwrap();
         prop_assert!(read.refused.is_empty(), "{:?} {}", read.refused, exported.yaml);
-        let mut after = rule(read.rules[0].clone());
+        let mut after = rule(metric, read.rules[0].clone());
         if aggregate == Aggregate::Last {
             after.selection.window_secs = window_secs;
         }

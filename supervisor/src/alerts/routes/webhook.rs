@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -61,7 +62,7 @@ impl Webhook {
     }
 
     /// Sends notices, again if need be.
-    pub(super) async fn post(&self, notices: &[&Notice]) -> Result<(), String> {
+    pub(super) async fn post(&self, notices: &[Arc<Notice>]) -> Result<(), String> {
         let posted: Vec<_> = notices.iter().map(|notice| Posted::of(notice)).collect();
         let body = serde_json::to_vec(&posted).map_err(|error| error.to_string())?;
         let mut pauses = PAUSES.into_iter();

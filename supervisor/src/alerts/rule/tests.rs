@@ -75,6 +75,7 @@ fn what_cannot_be_is_refused_and_named() {
         ("cooldown_secs", Spec { cooldown_secs: Some(0.0), ..spec("cpu") }),
         ("grace_secs", Spec { grace_secs: Some(0.0), ..spec("cpu") }),
         ("window_secs", Spec { window_secs: Some(0), ..spec("cpu") }),
+        ("window_secs", Spec { window_secs: Some(3601), ..spec("cpu") }),
         ("epsilon", Spec { epsilon: Some(-1.0), ..spec("cpu") }),
         ("clear_value", Spec { clear_value: Some(0.9), ..spec("cpu") }),
         ("routes", Spec { routes: vec!["log".to_owned()], ..spec("cpu") }),

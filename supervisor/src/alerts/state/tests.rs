@@ -30,7 +30,13 @@ fn firing() -> Firing {
         told_at_secs: Some(1000.0),
         calm_since_secs: None,
         act_at_secs: Some(1030.0),
+        told_steady_secs: None,
+        is_acting: false,
     }
+}
+
+fn moment(secs: f64, is_silenced: bool) -> Moment {
+    Moment { now: Now::both(secs), is_silenced, is_resting: false }
 }
 
 /// Every state that differs in what may follow, looked at when it is 1040.
@@ -71,7 +77,7 @@ fn rows(table: &mut String, through: impl Fn(State) -> State) {
                 let policies: &[NoData] =
                     if input == Input::NoData { &NO_DATA } else { &[NoData::KeepLast] };
                 for no_data in policies {
-                    let at = Moment { now_secs: 1040.0, is_silenced };
+                    let at = moment(1040.0, is_silenced);
                     let (after, effects) = next(through(state), input, at, &terms(*no_data));
                     let silenced = if is_silenced { "silenced" } else { "" };
                     let policy = if input == Input::NoData {
@@ -100,6 +106,34 @@ fn every_cell_of_the_table() {
     insta::assert_snapshot!(table);
 }
 
+#[test]
+fn a_clock_that_jumps_forward_is_no_grace() {
+    let look = |state, unix_secs, steady_secs| {
+        let now = Now { unix_secs, steady_secs };
+        let at = Moment { now, is_silenced: false, is_resting: false };
+        next(state, Input::Holds, at, &Terms { cooldown_secs: 1e9, ..terms(NoData::KeepLast) })
+    };
+    let (state, effects) = look(State::Pending { since_secs: 0.0 }, 1000.0, 10.0);
+    assert_eq!(effects, [Effect::Fired]);
+    let (state, effects) = look(state, 90_000.0, 39.0);
+    assert_eq!(effects, [], "a day by one clock, 29 s by the other");
+    let (state, effects) = look(state, 90_001.0, 40.0);
+    assert_eq!(effects, [Effect::Act]);
+    assert_eq!(look(state, 90_002.0, 41.0).1, [], "it is being done");
+}
+
+#[test]
+fn what_fires_again_soon_after_it_was_told_is_told_once_it_has_rested() {
+    let look = |state, secs, is_resting| {
+        let at = Moment { is_resting, ..moment(secs, false) };
+        next(state, Input::Holds, at, &terms(NoData::KeepLast))
+    };
+    let (state, effects) = look(State::Pending { since_secs: 0.0 }, 1000.0, true);
+    assert!(matches!(state, State::Firing(Firing { told_at_secs: None, act_at_secs: None, .. })));
+    assert_eq!(effects, []);
+    assert_eq!(look(state, 1001.0, false).1, [Effect::Fired]);
+}
+
 /// A restart in between is nothing that the table could tell.
 #[test]
 fn what_was_written_and_read_again_goes_on_in_every_cell() {
@@ -122,7 +156,7 @@ fn run(looks: Vec<(Input, bool, f64)>, terms: &Terms) -> Vec<(f64, Effect)> {
     let (mut state, mut now_secs, mut all) = (State::Inactive, 1000.0, Vec::new());
     for (input, is_silenced, later) in looks {
         now_secs += later;
-        let (after, effects) = next(state, input, Moment { now_secs, is_silenced }, terms);
+        let (after, effects) = next(state, input, moment(now_secs, is_silenced), terms);
         state = after;
         all.extend(effects.into_iter().map(|effect| (now_secs, effect)));
     }
@@ -195,9 +229,9 @@ proptest! {
         let mut now_secs = 1000.0;
         for (input, is_silenced, later) in looks {
             now_secs += later;
-            state = next(state, input, Moment { now_secs, is_silenced }, &terms).0;
+            state = next(state, input, moment(now_secs, is_silenced), &terms).0;
         }
-        let (after, _) = next(state, end, Moment { now_secs, is_silenced: false }, &terms);
+        let (after, _) = next(state, end, moment(now_secs, false), &terms);
         prop_assert_eq!(after, State::Inactive);
     }
 }

@@ -112,7 +112,7 @@ impl McpServer {
         title = "Set performance thresholds",
         annotations(
             read_only_hint = false,
-            destructive_hint = false,
+            destructive_hint = true,
             idempotent_hint = true,
             open_world_hint = false
         )

@@ -198,13 +198,13 @@ fn one_line(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn object(value: Value) -> JsonObject {
+    fn object(value: &Value) -> JsonObject {
         value.as_object().unwrap().clone()
     }
 
     #[test]
     fn what_is_optional_is_of_one_type_and_what_is_meant_once_stands_where_it_is_meant() {
-        let mut schema = object(json!({
+        let mut schema = object(&json!({
             "properties": {
                 "name": { "type": ["string", "null"], "description": "A\n name." },
                 "way": { "anyOf": [{ "$ref": "#/$defs/Way" }, { "type": "null" }] },

@@ -206,7 +206,7 @@ impl McpServer {
         Parameters(args): Parameters<OverviewArgs>,
     ) -> Result<Json<Overview>, Refusal> {
         let window_secs = window(args.window_secs)?;
-        let tenant = self.whose(&caller, args.all_tenants)?;
+        let tenant = Self::whose(&caller, args.all_tenants)?;
         let monitor = self.monitor().clone();
         let look = move || Overview::of(&monitor, tenant.as_ref(), window_secs);
         Ok(Json(apart(look).await?))
@@ -231,7 +231,7 @@ impl McpServer {
         let window_secs = window(args.window_secs)?;
         let meant =
             self.measured_sessions(&caller, args.session_id.as_deref(), args.all_tenants)?;
-        let sight = self.whose(&caller, args.all_tenants)?.map_or(Sight::All, Sight::Of);
+        let sight = Self::whose(&caller, args.all_tenants)?.map_or(Sight::All, Sight::Of);
         let monitor = self.monitor().clone();
         let look = move || {
             let of = |session| Simulations::of(session, monitor.measured(), window_secs, &sight);
@@ -259,7 +259,7 @@ impl McpServer {
         caller: Caller,
         Parameters(args): Parameters<ToolsArgs>,
     ) -> Result<Json<AllTools>, Refusal> {
-        let tenant = self.whose(&caller, args.all_tenants)?;
+        let tenant = Self::whose(&caller, args.all_tenants)?;
         if let Some(name) = &args.tool
             && !self.inner.router.has_route(name)
         {
@@ -323,7 +323,7 @@ impl McpServer {
     ) -> Result<Json<Frame>, Refusal> {
         // These are of nobody, and so of everybody.
         let is_shared = matches!(args.scope, metric::Scope::Fleet | metric::Scope::Tool);
-        let tenant = self.whose(&caller, args.all_tenants || is_shared)?;
+        let tenant = Self::whose(&caller, args.all_tenants || is_shared)?;
         let sight = tenant.map_or(Sight::All, Sight::Of);
         let monitor = self.monitor().clone();
         let query = args.query(monitor.measured().table().now_secs())?;
@@ -412,7 +412,7 @@ impl McpServer {
 
 impl McpServer {
     /// Whose measurements are meant: one tenant's, or (nothing) everybody's, who may see them.
-    fn whose(&self, caller: &Caller, all: bool) -> Result<Option<crate::tenants::Tenant>, Refusal> {
+    fn whose(caller: &Caller, all: bool) -> Result<Option<crate::tenants::Tenant>, Refusal> {
         if !all {
             return Ok(Some(caller.tenant.clone()));
         }
@@ -429,7 +429,7 @@ impl McpServer {
         session_id: Option<&str>,
         all: bool,
     ) -> Result<Vec<Session>, Refusal> {
-        let tenant = self.whose(caller, all)?;
+        let tenant = Self::whose(caller, all)?;
         let mut sessions = match tenant {
             Some(tenant) => self.sessions().list(&tenant),
             None => self.sessions().all(),

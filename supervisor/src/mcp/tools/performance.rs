@@ -68,13 +68,13 @@ struct ResourceLimit {
     /// By what it is enforced: `cgroup_v1`, `cgroup_v2`, `worker` or `watchdog`; null where nothing
     /// is limited, and while there is no process.
     enforced_by: Option<String>,
-    /// Since when: `now`, or `next_process` if the session has none.
+    /// Since when: `now`, or `next_process` if the session has none that can be held to it.
     in_force: &'static str,
 }
 
 impl ResourceLimits {
     fn of(session_id: String, limited: &Limited) -> Self {
-        let Limited { before, after, enforcement } = limited;
+        let Limited { before, after, held } = limited;
         #[expect(clippy::cast_precision_loss, reason = "numbers of JSON are floating point")]
         let values = |allowed: &Allowed| {
             let Limits { memory_bytes, cpu_ratio, step_rate, .. } = allowed.limits;
@@ -82,14 +82,11 @@ impl ResourceLimits {
             [memory_bytes, cpu_ratio, step_rate, Some(f64::from(allowed.models_max))]
         };
         let names = ["memory_bytes", "cpu_ratio", "step_rate", "models"];
-        let in_force = if enforcement.is_some() { "now" } else { "next_process" };
         let limits = names.into_iter().zip(values(before).into_iter().zip(values(after)));
         let limit = |(limit, (old, new)): (&'static str, (Option<f64>, Option<f64>))| {
-            let by = enforcement.as_ref().filter(|_| new.is_some()).and_then(|by| match limit {
-                "step_rate" | "models" => Some("worker".to_owned()),
-                process => by.get(process).cloned(),
-            });
-            ResourceLimit { limit, old, new, enforced_by: by, in_force }
+            let enforced_by = held.by(limit).filter(|_| new.is_some()).map(str::to_owned);
+            let in_force = if held.is_now(limit) { "now" } else { "next_process" };
+            ResourceLimit { limit, old, new, enforced_by, in_force }
         };
         Self { session_id, limits: limits.map(limit).collect() }
     }
@@ -149,13 +146,13 @@ impl McpServer {
     ) -> Result<Json<ResourceLimits>, Refusal> {
         let LimitsArgs { session_id, memory_bytes, cpu_ratio, step_rate, models } = args;
         let given = Limits { memory_bytes, cpu_ratio, step_rate, models };
-        if given == Limits::default() {
-            return Err(Refusal::argument("give at least one limit".to_owned()));
-        }
         let session = match &session_id {
             Some(id) if caller.principal.may(Scope::AdministerPool) => self.sessions().find(id)?,
             id => self.session(&caller, id.as_deref()).await?,
         };
+        if given == Limits::default() {
+            return Err(Refusal::argument("give at least one limit".to_owned()));
+        }
         let limited = self.sessions().limit(&session, given).await?;
         Ok(Json(ResourceLimits::of(session.plan().id.to_string(), &limited)))
     }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::file::{Error, File};
-use super::{Points, Range, Tier};
+use super::{Points, Range, Tier, Wants};
 use crate::telemetry::metric::Scope;
 use crate::telemetry::monitor::FILE;
 use crate::telemetry::series::Subject;
@@ -33,8 +33,14 @@ impl Archive {
     }
 
     /// The points of a subject that begin in a stretch of time.
-    pub fn points(&self, subject: &Subject, tier: Tier, range: &Range) -> Result<Points, Error> {
-        let found = self.file.points(&[subject], tier, range)?;
+    pub fn points(
+        &self,
+        subject: &Subject,
+        tier: Tier,
+        range: &Range,
+        wants: Wants<'_>,
+    ) -> Result<Points, Error> {
+        let found = self.file.points(&[subject], tier, range, wants)?;
         Ok(found.into_iter().flat_map(|(_, points)| points).collect())
     }
 }

@@ -1,6 +1,6 @@
 //! The file itself.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::telemetry::series::{Minute, Point, Subject};
 const LAYOUT: i64 = 1;
 
 /// Rows that are deleted at a time, so that nobody waits long for the file.
-const BATCH_ROWS: i64 = 500;
+const BATCH_ROWS: usize = 500;
 
 /// What the log beside the file may take when nothing is in it, in bytes.
 const LOG_BYTES_MAX: i64 = 4 << 20;
@@ -54,7 +54,7 @@ CREATE INDEX IF NOT EXISTS chunk_age ON chunk (tier, begin);
 /// Something about the file that does not work.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// What SQLite says.
+    /// What `SQLite` says.
     #[error("the history of metrics cannot be used")]
     Sqlite(#[from] rusqlite::Error),
     /// It was written by another version.
@@ -244,7 +244,7 @@ impl File {
 
     fn delete_old(&mut self, tier: Tier, now_secs: i64) -> Result<(), Error> {
         let first = now_secs - tier.keep_secs();
-        while self.delete_before(tier, first)? == BATCH_ROWS as usize {}
+        while self.delete_before(tier, first)? == BATCH_ROWS {}
         if tier == Tier::Hours {
             let sql = "DELETE FROM subject WHERE last < ?1
                        AND NOT EXISTS (SELECT 1 FROM chunk WHERE subject = subject.id)";
@@ -275,7 +275,7 @@ impl File {
     /// Forgets all of some subjects; tells of how many.
     pub(super) fn forget(&mut self, is_meant: &dyn Fn(&Subject) -> bool) -> Result<u64, Error> {
         let change = self.connection.transaction()?;
-        let meant: HashSet<i64> = {
+        let meant: BTreeSet<i64> = {
             let mut all = change.prepare("SELECT id, scope, owner, name FROM subject")?;
             let rows = all.query_map([], |row| Ok((row.get(0)?, subject_in(row, 1)?)))?;
             let rows: Vec<(i64, Option<Subject>)> = rows.collect::<Result<_, _>>()?;
@@ -389,7 +389,9 @@ fn sums(
             continue;
         }
         let mut sum = Point::default();
-        points.iter().for_each(|(_, point)| sum.add(point));
+        for (_, point) in &points {
+            sum.add(point);
+        }
         cells.push(Cell::new(id, &sum, names));
     }
     Ok(cells)

@@ -72,7 +72,10 @@ fn owner_of(subject: &Subject) -> String {
 }
 
 /// The subject in three columns of a row, if there still are such ones.
-pub(super) fn subject_in(row: &rusqlite::Row<'_>, first: usize) -> Result<Option<Subject>, rusqlite::Error> {
+pub(super) fn subject_in(
+    row: &rusqlite::Row<'_>,
+    first: usize,
+) -> Result<Option<Subject>, rusqlite::Error> {
     let (scope, owner): (String, String) = (row.get(first)?, row.get(first + 1)?);
     let name: String = row.get(first + 2)?;
     let scope = Scope::ALL.into_iter().find(|known| known.name() == scope);

@@ -4,6 +4,7 @@ use crate::telemetry::measured::Measured;
 use crate::telemetry::metric::{Id, Scope};
 use crate::telemetry::query::gather::Bin;
 use crate::telemetry::series::{LAP_SECS, Subject, Track};
+use crate::tenants::Tenant;
 
 /// What was measured of a subject lately.
 #[derive(Debug)]
@@ -25,27 +26,30 @@ pub struct Lately {
     pub all: Vec<Recent>,
 }
 
-/// A session that was not measured for so long is gone.
-const GONE_AFTER_SECS: i64 = 20;
-
 impl Measured {
-    /// One metric of every subject of a scope that is meant, over the last seconds; of one that is
-    /// there and was not measured, nothing is known. Nothing at all before the first sample.
+    /// One metric of every subject of a scope, and of an owner, that is meant, over the last seconds;
+    /// of one that is there and was not measured, nothing is known. Nothing at all before the first
+    /// sample.
     pub fn lately(
         &self,
-        (scope, id): (Scope, Id),
+        (scope, owner): (Scope, Option<&Tenant>),
+        id: Id,
         window_secs: i64,
         is_meant: impl Fn(&Subject) -> bool,
     ) -> Option<Lately> {
         let table = self.table();
         let now_secs = table.now_secs()?;
         let is_there = |track: &Track| {
-            scope != Scope::Session || now_secs - GONE_AFTER_SECS <= track.last_secs()
+            // Every session that there is was measured in the last second.
+            scope != Scope::Session || now_secs <= track.last_secs()
         };
+        let first = first(scope, owner);
         let meant = table
-            .tracks()
-            .filter(|(subject, track)| subject.scope() == scope && is_there(track))
-            .filter(|(subject, _)| is_meant(subject));
+            .tracks_from(&first)
+            .take_while(|(subject, _)| {
+                subject.scope() == scope && (owner.is_none() || subject.owner() == owner)
+            })
+            .filter(|(subject, track)| is_meant(subject) && is_there(track));
         let recent = |(subject, track): (&Subject, &Track)| {
             let (bin, newest) = look(track, id, now_secs, window_secs);
             Recent { subject: subject.clone(), bin, newest }
@@ -67,6 +71,19 @@ impl Measured {
     }
 }
 
+/// Where the subjects of a scope, and of an owner, begin: they are in order of scopes, owners and
+/// names, and no text comes before the empty one.
+fn first(scope: Scope, owner: Option<&Tenant>) -> Subject {
+    let owner = owner.cloned().unwrap_or_else(|| Tenant::named(""));
+    match scope {
+        Scope::Fleet => Subject::Fleet,
+        Scope::Tenant => Subject::Tenant(owner),
+        Scope::Model => Subject::Model(owner, "".into()),
+        Scope::Tool => Subject::Tool("".into()),
+        Scope::Session => Subject::Session(owner, "".into()),
+    }
+}
+
 fn look(track: &Track, id: Id, now: i64, window_secs: i64) -> (Bin, Option<f64>) {
     let mut bin = Bin::default();
     let mut newest = None;
@@ -81,7 +98,7 @@ fn look(track: &Track, id: Id, now: i64, window_secs: i64) -> (Bin, Option<f64>)
         }
         return (bin, newest);
     }
-    let lap = LAP_SECS as i64;
+    let lap = LAP_SECS;
     let laps = usize::try_from((window_secs + lap - 1) / lap).unwrap_or(0);
     for durations in track.laps(id).take(laps.max(1)) {
         bin.durations.add(durations);
@@ -92,4 +109,42 @@ fn look(track: &Track, id: Id, now: i64, window_secs: i64) -> (Bin, Option<f64>)
 /// How many seconds the newest value is behind.
 fn behind(open_len: usize, now: i64) -> i64 {
     (now.rem_euclid(60) + 1 - i64::try_from(open_len).unwrap_or(0)).max(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::levels::Levels;
+    use crate::telemetry::series::{Sample, Table};
+
+    #[test]
+    fn only_what_is_of_the_scope_and_of_the_owner_is_looked_at() {
+        let subjects = [
+            Subject::Fleet,
+            Subject::of(Scope::Tenant, Some("ann"), "").unwrap(),
+            Subject::of(Scope::Model, Some("ann"), "m").unwrap(),
+            Subject::of(Scope::Tool, None, "t").unwrap(),
+            Subject::of(Scope::Session, Some("ann"), "sim_1").unwrap(),
+            Subject::of(Scope::Session, Some("ann"), "sim_2").unwrap(),
+            Subject::of(Scope::Session, Some("bob"), "sim_3").unwrap(),
+        ];
+        let mut table = Table::new(10, 10);
+        table.note(1000, 1, subjects.iter().map(|it| (it.clone(), Sample::default())).collect());
+        let measured = Measured::new(table, Levels::default(), None);
+        let ann = Tenant::named("ann");
+        for (scope, owner, expected) in [
+            (Scope::Fleet, None, &subjects[..1]),
+            (Scope::Tenant, None, &subjects[1..2]),
+            (Scope::Model, Some(&ann), &subjects[2..3]),
+            (Scope::Tool, None, &subjects[3..4]),
+            (Scope::Session, Some(&ann), &subjects[4..6]),
+            (Scope::Session, None, &subjects[4..]),
+        ] {
+            let lately = measured.lately((scope, owner), Id::Calls, 60, |_| true).unwrap();
+            let found: Vec<_> = lately.all.into_iter().map(|recent| recent.subject).collect();
+            assert_eq!(found, expected);
+        }
+        let nothing = Measured::new(Table::new(1, 1), Levels::default(), None);
+        assert!(nothing.lately((Scope::Fleet, None), Id::Cpu, 60, |_| true).is_none());
+    }
 }

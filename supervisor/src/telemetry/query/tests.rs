@@ -1,5 +1,14 @@
 //! A memory and a history that a test has filled.
 
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_wrap,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::float_cmp,
+    reason = "numbers of a test are small, and exact where they are compared"
+)]
+
 use super::*;
 use crate::telemetry::history::{Bounds, History};
 use crate::telemetry::levels::{Level, Levels};
@@ -110,7 +119,7 @@ fn memory_and_history_follow_each_other_without_a_seam() {
     let means: Vec<_> = (0..36).map(|bin| Some(rounded(f64::from(bin) * 300.0 + 149.5))).collect();
     assert_eq!(frame.columns[0].values, means);
     // By the hour, of which the last is not kept yet.
-    let hours = Query { step_secs: Some(HOUR), aggregate: Aggregate::Max, ..all.clone() };
+    let hours = Query { step_secs: Some(HOUR), aggregate: Aggregate::Max, ..all };
     let frame = measured.query(&hours, &Sight::Of(acme())).unwrap();
     assert_eq!(
         frame.columns[0].values,

@@ -30,6 +30,7 @@ pub struct Memory {
 }
 
 /// What a model takes, as the engine counts it.
+#[expect(clippy::struct_field_names, reason = "clients know them by these names")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Model {
     /// Its name in the session.

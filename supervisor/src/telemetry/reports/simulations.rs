@@ -48,6 +48,7 @@ pub struct Simulations {
 }
 
 /// How fast one model goes, since its worker has loaded it.
+#[expect(clippy::struct_field_names, reason = "clients know it by this name")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Model {
     /// Its name in the session.

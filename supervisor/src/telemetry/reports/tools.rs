@@ -13,6 +13,7 @@ use crate::telemetry::query::rounded;
 use crate::tenants::Tenant;
 
 /// How calls of a tool fared.
+#[expect(clippy::struct_field_names, reason = "clients know it by this name")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Tool {
     /// Its name.
@@ -45,14 +46,14 @@ pub fn all(monitor: &Monitor, tenant: Option<&Tenant>) -> Vec<Tool> {
         let totals = monitor.totals();
         for (pair, total) in totals.all().filter(|(pair, _)| is_meant(pair)) {
             let place = tools.entry(Arc::clone(&pair.1));
-            let (tally, since, _) = place.or_insert((Tally::default(), total.since, 0));
+            let (tally, since, _) = place.or_insert_with(|| (Tally::default(), total.since, 0));
             tally.add(&total.tally);
             *since = (*since).min(total.since);
         }
         for (pair, count) in monitor.calls().recent().in_flight() {
             if is_meant(&&pair) {
                 let place = tools.entry(pair.1);
-                place.or_insert((Tally::default(), Instant::now(), 0)).2 += count;
+                place.or_insert_with(|| (Tally::default(), Instant::now(), 0)).2 += count;
             }
         }
     }

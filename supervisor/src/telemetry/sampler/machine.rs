@@ -89,6 +89,13 @@ fn ratio(part: u64, all: u64) -> f64 {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::float_cmp,
+    reason = "numbers of a test are small, and exact where they are compared"
+)]
 mod tests {
     use super::*;
 

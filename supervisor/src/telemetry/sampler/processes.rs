@@ -102,6 +102,13 @@ fn resident_bytes(statm: &File) -> Option<f64> {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::float_cmp,
+    reason = "numbers of a test are small, and exact where they are compared"
+)]
 mod tests {
     use super::*;
 

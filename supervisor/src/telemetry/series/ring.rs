@@ -178,6 +178,13 @@ impl Ring {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::float_cmp,
+    reason = "numbers of a test are small, and exact where they are compared"
+)]
 mod tests {
     use proptest::prelude::*;
 
@@ -233,7 +240,8 @@ mod tests {
             still.push(second % BLOCK_SECS, 1.0);
             moving.push(second % BLOCK_SECS, second as f32);
             if second % BLOCK_SECS == BLOCK_SECS - 1 {
-                (still.close(), moving.close());
+                still.close();
+                moving.close();
             }
         }
         assert!(still.bytes() < 2500, "{}", still.bytes());

@@ -1,5 +1,14 @@
 //! Seconds are what a test says they are.
 
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_wrap,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::float_cmp,
+    reason = "numbers of a test are small, and exact where they are compared"
+)]
+
 use super::*;
 
 fn sample(cpu: f64, nanos: u64) -> Sample {
