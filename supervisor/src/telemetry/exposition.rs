@@ -18,11 +18,17 @@ use super::history::History;
 use super::metric::{Id, Metric, Scope};
 use super::monitor::Monitor;
 use super::remote_write::RemoteWrite;
-use super::series::{Subject, Table, Track};
+use super::series::{LAP_SECS, Subject, Table, Track};
+use crate::durations::Durations;
 use crate::metrics::Config;
 
 /// Shares of durations that are told of.
 pub(super) const QUANTILES: [(&str, f64); 3] = [("0.5", 0.5), ("0.95", 0.95), ("0.99", 0.99)];
+
+/// Stretches of durations that are about the last minute.
+const LAPS_OF_MINUTE: usize = 6;
+
+const _: () = assert!(LAPS_OF_MINUTE as i64 * LAP_SECS == 60);
 
 /// When nothing was measured for so long, nothing is told: longer than the longest pause between two
 /// samples.
@@ -77,7 +83,7 @@ impl Exposition {
         let sessions = table.tracks().filter(|(subject, _)| subject.scope() == Scope::Session);
         let mut sessions: Vec<_> = sessions.filter(|(_, track)| is_fresh(track)).collect();
         // Ratios are never negative, and such floats are in the order of their bits.
-        let use_of = |track: &Track| track.newest(Id::Cpu).unwrap_or(0.0).max(0.0).to_bits();
+        let use_of = |track: &Track| newest(track, Id::Cpu).unwrap_or(0.0).max(0.0).to_bits();
         sessions.sort_by_cached_key(|(_, track)| Reverse(use_of(track)));
         sessions.truncate(self.sessions_max);
         sessions
@@ -92,15 +98,28 @@ impl Exposition {
             labels.extend(tenant.map(|tenant| ("tenant", tenant.to_string())));
         }
         let gauges = scope.gauges().filter(|metric| !is_told_elsewhere(metric.id));
-        let gauges = gauges.filter_map(|metric| Some((metric.id, track.newest(metric.id)?)));
+        let gauges = gauges.filter_map(|metric| Some((metric.id, newest(track, metric.id)?)));
         let quantiles = scope.histograms().flat_map(|metric| {
-            let durations = track.last_minute(metric.id);
+            let durations = last_minute(track, metric.id);
             QUANTILES.into_iter().filter_map(move |(name, ratio)| {
                 Some((metric.id, name, durations.percentile(ratio)?))
             })
         });
         Told { labels, gauges: gauges.collect(), quantiles: quantiles.collect() }
     }
+}
+
+/// The value that a gauge had when its subject was measured last.
+fn newest(track: &Track, id: Id) -> Option<f32> {
+    track.ring(id)?.newest_first().next().filter(|value| value.is_finite())
+}
+
+fn last_minute(track: &Track, id: Id) -> Durations {
+    let mut sum = Durations::default();
+    for durations in track.laps(id).take(LAPS_OF_MINUTE) {
+        sum.add(durations);
+    }
+    sum
 }
 
 /// Whether it has that name on the page already, with the very moment's value.

@@ -277,18 +277,6 @@ impl Track {
         laps.into_iter().flat_map(|(_, laps)| laps.laps.iter().rev())
     }
 
-    /// The value that a gauge had when the subject was measured last.
-    pub fn newest(&self, id: Id) -> Option<f32> {
-        self.ring(id)?.newest_first().next().filter(|value| value.is_finite())
-    }
-
-    /// The durations of about the last minute.
-    pub fn last_minute(&self, id: Id) -> Durations {
-        let mut sum = Durations::default();
-        self.laps(id).take(60 / LAP_SECS).for_each(|durations| sum.add(durations));
-        sum
-    }
-
     /// Forgets what was measured; that there is something to measure is remembered.
     fn clear(&mut self) {
         for (_, ring) in &mut self.gauges {
