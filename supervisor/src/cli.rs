@@ -3,6 +3,7 @@
 mod alerts;
 mod generate;
 mod log;
+mod metrics;
 mod pool;
 mod table;
 mod token;
@@ -60,6 +61,8 @@ enum Command {
     Pool(pool::PoolArgs),
     /// Look at a running daemon's alerts, and at the rules behind them.
     Alerts(alerts::AlertsArgs),
+    /// Write what was measured to a file.
+    Metrics(metrics::MetricsArgs),
     /// Make, list and revoke the tokens with which clients call over HTTP.
     Token(token::TokenArgs),
     /// Try everything that the daemon needs, and say how to mend what is missing.
@@ -216,6 +219,7 @@ pub(crate) fn run<S: Served>(
         }
         Command::Pool(args) => pool::run(args)?,
         Command::Alerts(args) => alerts::run(args)?,
+        Command::Metrics(args) => metrics::run(args)?,
         Command::Token(args) => token::run(args)?,
         Command::Doctor { common, json } => return block_on(doctor::run(common.load()?, json)),
         Command::Demo(args) => return block_on(demo::run(args)),

@@ -25,7 +25,7 @@ pub struct Config {
     pub log: Log,
     /// The MCP endpoint over HTTP.
     pub http: http::Config,
-    /// Where metrics can be read.
+    /// Where metrics can be read, and where they are sent.
     pub metrics: metrics::Config,
     /// What is measured, and for how long it is kept.
     pub monitoring: telemetry::Config,
@@ -205,6 +205,7 @@ impl Config {
             ("alerts.webhook.timeout_secs", self.alerts.webhook.timeout_secs),
             ("http.legacy_idle_secs", self.http.legacy_idle_secs),
             ("telemetry.otlp.timeout_secs", self.telemetry.otlp.timeout_secs),
+            ("metrics.remote_write.timeout_secs", self.metrics.remote_write.timeout_secs),
         ];
         for (key, secs) in durations {
             if !(0.001..=DURATION_SECS_MAX).contains(&secs) {
@@ -247,6 +248,7 @@ impl Config {
         self.check_monitoring()?;
         let unusable = |(key, problem)| Error::Unusable { key, problem };
         self.telemetry.check().map_err(unusable)?;
+        self.metrics.check().map_err(unusable)?;
         let rest_secs = self.pool.ports.rest_secs;
         if !(0.0..=DURATION_SECS_MAX).contains(&rest_secs) {
             let problem = format!("must lie between 0 and {DURATION_SECS_MAX}, and is {rest_secs}");

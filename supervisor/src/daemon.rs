@@ -31,7 +31,8 @@ use crate::sessions::Sessions;
 use crate::sources::Sources;
 use crate::spans::Spans;
 use crate::store::Store;
-use crate::telemetry::{Monitor, Watch};
+use crate::telemetry::remote_write::RemoteWrite;
+use crate::telemetry::{Exposition, Monitor, Watch};
 use crate::tenants::Tenant;
 use crate::uploads::Uploads;
 use crate::worker::Worker;
@@ -74,8 +75,9 @@ pub(crate) async fn serve_http<S: Served>(
     let behind = behind(&config, &sessions, (watch, monitor.clone(), alerts), files);
     let server = extend(McpServer::new(&config.mcp, behind, stop.clone()));
     if let Some(listener) = metrics {
-        let metrics =
-            Metrics::new(server.ours().calls(), sessions.clone(), (audit.clone(), spans.clone()));
+        let series = Exposition::new(&config.metrics, monitor.clone());
+        let files = (audit.clone(), spans.clone());
+        let metrics = Metrics::new(server.ours().calls(), sessions.clone(), files, series);
         tokio::spawn(http::serve_pages(listener, metrics.router(), stop.clone()));
     }
     service::ready(url, sessions.clone(), stop.clone());
@@ -127,7 +129,9 @@ fn open_files(config: &Config) -> anyhow::Result<(Audit, Spans)> {
 
 fn measure(config: &Config, sessions: &Sessions, folder: Option<&Path>) -> anyhow::Result<Monitor> {
     let calls = mcp::calls(&config.mcp);
-    Monitor::start(&config.monitoring, sessions.clone(), calls, folder)
+    let of = &config.metrics;
+    let remote_write = RemoteWrite::open(&of.remote_write, of.tenants)?;
+    Monitor::start(&config.monitoring, sessions.clone(), calls, folder, remote_write)
         .context("the measuring cannot begin")
 }
 

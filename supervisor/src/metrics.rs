@@ -1,6 +1,7 @@
 //! What Prometheus reads: a page of its own, at an address of its own.
 //!
-//! It tells of the daemon as a whole. Nothing there has the name of a tenant or a session.
+//! It tells of the daemon as a whole. Nothing there has the name of a tenant or a session, unless the
+//! operator wants it.
 
 mod calls;
 mod live;
@@ -29,13 +30,45 @@ pub use self::recent::{Pair, Recent, Tally};
 use crate::audit::Audit;
 use crate::sessions::Sessions;
 use crate::spans::Spans;
+use crate::telemetry::{Exposition, remote_write};
 
 /// Where metrics can be read.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// The address to listen on; empty means nowhere.
     pub listen: Listen,
+    /// Whether single sessions are told of.
+    pub sessions: bool,
+    /// How many of them: the busiest.
+    pub sessions_max: usize,
+    /// Whether the tenants of sessions and models are named.
+    pub tenants: bool,
+    /// Where minutes are sent.
+    pub remote_write: remote_write::Config,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let remote_write = remote_write::Config::default();
+        let listen = Listen::default();
+        Self { listen, sessions: false, sessions_max: 1000, tenants: false, remote_write }
+    }
+}
+
+/// A page with more sessions is too long for scrapers.
+const SESSIONS_MAX: usize = 10_000;
+
+impl Config {
+    /// Values with which nothing could be done: the key, and what is wrong.
+    pub(crate) fn check(&self) -> Result<(), (&'static str, String)> {
+        if !(1..=SESSIONS_MAX).contains(&self.sessions_max) {
+            let problem =
+                format!("must lie between 1 and {SESSIONS_MAX}, and is {}", self.sessions_max);
+            return Err(("metrics.sessions_max", problem));
+        }
+        self.remote_write.check()
+    }
 }
 
 /// An address, or none.
@@ -87,8 +120,13 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Of these.
-    pub fn new(calls: &Calls, sessions: Sessions, (audit, spans): (Audit, Spans)) -> Self {
+    /// Of these, and of the series.
+    pub fn new(
+        calls: &Calls,
+        sessions: Sessions,
+        (audit, spans): (Audit, Spans),
+        series: Exposition,
+    ) -> Self {
         let mut registry = Registry::default();
         calls.register(&mut registry);
         let tally = sessions.pool().tally();
@@ -108,6 +146,7 @@ impl Metrics {
             tally.endings().clone(),
         );
         registry.register_collector(Box::new(Live { sessions, audit, spans }));
+        registry.register_collector(Box::new(series));
         Self { registry: Arc::new(registry) }
     }
 

@@ -1,6 +1,7 @@
 //! What is handed over to be written elsewhere: callers put it there and go on, and a thread takes
 //! it in batches. Where that cannot keep up, what comes is dropped, and counted.
 
+mod headers;
 mod lines;
 
 use std::io;
@@ -9,6 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+pub(crate) use self::headers::headers;
 pub(crate) use self::lines::{Lines, Place};
 
 /// How much may wait, and for how long.

@@ -40,6 +40,8 @@ mod loading;
 mod machine;
 #[path = "bench/memory.rs"]
 mod memory;
+#[path = "bench/observing.rs"]
+mod observing;
 #[path = "bench/options.rs"]
 mod options;
 #[path = "bench/peers.rs"]
@@ -58,6 +60,8 @@ mod prying;
 mod reading;
 #[path = "bench/recovery.rs"]
 mod recovery;
+#[path = "bench/remembering.rs"]
+mod remembering;
 #[path = "bench/report.rs"]
 mod report;
 #[path = "bench/restarting.rs"]
@@ -66,6 +70,8 @@ mod restarting;
 mod rolling;
 #[path = "bench/rooms.rs"]
 mod rooms;
+#[path = "bench/sampling.rs"]
+mod sampling;
 #[path = "bench/server.rs"]
 mod server;
 #[path = "bench/shared.rs"]
@@ -105,7 +111,7 @@ struct Bench {
 type Measure = fn(&Bench, &mut Report);
 
 /// The measurements, by the number of the promise that they check.
-const PARTS: [(u32, &str, Measure); 24] = [
+const PARTS: [(u32, &str, Measure); 27] = [
     (1, "sessions created and closed in sequence", starting::measure),
     (2, "memory", memory::measure),
     (3, "humanoid steps", stepping::humanoid),
@@ -130,6 +136,9 @@ const PARTS: [(u32, &str, Measure); 24] = [
     (22, "refusals of somebody else's handle", prying::measure),
     (23, "spans", spanning::measure),
     (30, "profiles", profiling::measure),
+    (31, "a thousand workers that are measured", sampling::measure),
+    (32, "steps that are measured", observing::measure),
+    (33, "a year of measurements", remembering::measure),
 ];
 
 fn main() -> ExitCode {

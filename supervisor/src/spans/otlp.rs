@@ -18,16 +18,13 @@ use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanExporter as _, SpanLink
 use tokio::runtime::Runtime;
 
 use super::{OtlpConfig, Span, Trace, Value};
-use crate::outbox::{Missing, Sink};
+use crate::outbox::{Missing, Sink, headers};
 
 /// What is below the address of every collector.
 const PATH: &str = "/v1/traces";
 
 /// So many spans are sent together at most.
 const REQUEST_SPANS_MAX: usize = 512;
-
-/// The longest file of headers.
-const HEADERS_BYTES_MAX: usize = 64 << 10;
 
 /// Sends them, on the thread that it is moved to.
 #[derive(Debug)]
@@ -57,7 +54,7 @@ impl Exporter {
             .with_http_client(client)
             .with_endpoint(format!("{}{PATH}", endpoint.trim_end_matches('/')))
             .with_timeout(within)
-            .with_headers(headers(headers_file)?)
+            .with_headers(named(&headers(headers_file)?))
             .build()
             .with_context(|| format!("spans cannot be sent to {endpoint}"))?;
         let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
@@ -155,31 +152,10 @@ fn data(span: &Span, scope: &InstrumentationScope) -> SpanData {
     }
 }
 
-/// Lines `NAME: VALUE`. Such as are none are refused, and never told: they may be secrets.
-fn headers(path: &Path) -> anyhow::Result<HashMap<String, String>> {
-    if path.as_os_str().is_empty() {
-        return Ok(HashMap::new());
-    }
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("the headers for spans cannot be read from {}", path.display()))?;
-    anyhow::ensure!(text.len() <= HEADERS_BYTES_MAX, "{} is too long", path.display());
-    parse_headers(&text).map_err(|number| {
-        anyhow::anyhow!("line {number} of {} is not of the form NAME: VALUE", path.display())
-    })
-}
-
-/// Fails with the number of the first line that is none.
-fn parse_headers(text: &str) -> Result<HashMap<String, String>, usize> {
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let header = |(number, line): (usize, &str)| {
-        let header = line.split_once(':').filter(|(name, value)| {
-            http::HeaderName::try_from(*name).is_ok()
-                && http::HeaderValue::try_from(value.trim()).is_ok()
-        });
-        let (name, value) = header.ok_or(number + 1)?;
-        Ok((name.to_owned(), value.trim().to_owned()))
-    };
-    lines.map(header).collect()
+/// As the exporter wants them.
+fn named(headers: &http::HeaderMap) -> HashMap<String, String> {
+    let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect()
 }
 
 #[cfg(test)]
@@ -280,13 +256,5 @@ mod tests {
         assert_eq!(told("error.type").as_deref(), Some("worker_lost"));
         assert_eq!(told("simward.request_bytes").as_deref(), Some("412"));
         assert_eq!(told("simward.phase.worker_secs").as_deref(), Some("0.03"));
-    }
-
-    #[test]
-    fn a_line_that_is_no_header_is_refused_and_not_told() {
-        assert_eq!(parse_headers("a: b\n\nno header\n"), Err(3));
-        assert_eq!(parse_headers("a b: c"), Err(1));
-        let headers = parse_headers("x-key:  value: with colon \n").unwrap();
-        assert_eq!(headers["x-key"], "value: with colon");
     }
 }

@@ -8,6 +8,7 @@
 //! The file is a record of what was, not of what is: if it cannot be written, samples are lost and
 //! counted, and nothing else.
 
+mod archive;
 mod chunk;
 mod file;
 mod subjects;
@@ -18,9 +19,10 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+pub use self::archive::Archive;
 pub use self::file::Error;
 use self::file::File;
-use super::metric::Scope;
+use super::metric::{Id, Scope};
 use super::series::{Minute, Point, Subject};
 
 /// For how long what is kept.
@@ -82,6 +84,9 @@ pub type Range = std::ops::Range<i64>;
 
 /// The points of a subject, by when they begin.
 pub type Points = Vec<(i64, Point)>;
+
+/// Which metrics are wanted: columns of others are not even unpacked.
+pub type Wants<'a> = &'a dyn Fn(Id) -> bool;
 
 /// Files that were of no use and are kept aside.
 const ASIDE_MAX: u32 = 3;
@@ -175,6 +180,14 @@ impl History {
         }
     }
 
+    /// Keeps minutes, one after the other, however long that takes.
+    pub fn keep_all(&self, minutes: impl IntoIterator<Item = Minute>) -> Result<(), Error> {
+        let sender = self.inner.minutes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let sender = sender.ok_or(Error::Closed)?;
+        let send = |minute| sender.send(Order::Keep(minute));
+        minutes.into_iter().try_for_each(send).map_err(|_closed| Error::Closed)
+    }
+
     /// Forgets what there is of some subjects; tells how many. Waits for the disk.
     pub fn forget(
         &self,
@@ -199,11 +212,12 @@ impl History {
         subjects: &[&Subject],
         tier: Tier,
         range: Range,
+        wants: Wants<'_>,
     ) -> Result<Vec<(Subject, Points)>, Error> {
         if range.is_empty() {
             return Ok(Vec::new());
         }
-        self.read().points(subjects, tier, &range)
+        self.read().points(subjects, tier, &range, wants)
     }
 
     /// Subjects of a scope that were measured in a stretch of time. Waits for the disk.

@@ -81,6 +81,19 @@ pub enum Unit {
     PerSecond,
 }
 
+impl Unit {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Count => "count",
+            Self::Ratio => "ratio",
+            Self::Bytes => "bytes",
+            Self::Seconds => "seconds",
+            Self::PerSecond => "per_second",
+        }
+    }
+}
+
 /// One thing that is measured.
 #[derive(Debug)]
 pub struct Metric {
@@ -113,6 +126,36 @@ impl Metric {
     pub fn is_gauge(&self) -> bool {
         self.id.is_gauge()
     }
+
+    /// What Prometheus is told it is called, of subjects of a scope: with that in the name, unless
+    /// there is no other.
+    pub fn exposed(&self, scope: Scope) -> String {
+        let name = in_base_units(self.name);
+        if self.scopes == [Scope::Fleet] {
+            format!("simward_{name}")
+        } else {
+            format!("simward_{scope}_{name}")
+        }
+    }
+}
+
+/// Endings of names, here and where Prometheus reads them: there units are written out.
+const ENDINGS: [(&str, &str); 2] = [("_per_sec", "_per_second"), ("_secs", "_seconds")];
+
+/// A name as Prometheus has it.
+pub fn in_base_units(name: &str) -> String {
+    let ending = |(ours, theirs): (&str, &str)| {
+        name.strip_suffix(ours).map(|begin| format!("{begin}{theirs}"))
+    };
+    ENDINGS.into_iter().find_map(ending).unwrap_or_else(|| name.to_owned())
+}
+
+/// A name of Prometheus's as we have it.
+pub fn from_base_units(name: &str) -> String {
+    let ending = |(ours, theirs): (&str, &str)| {
+        name.strip_suffix(theirs).map(|begin| format!("{begin}{ours}"))
+    };
+    ENDINGS.into_iter().find_map(ending).unwrap_or_else(|| name.to_owned())
 }
 
 macro_rules! metrics {
@@ -187,30 +230,4 @@ impl Id {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_metric_is_found_by_its_name_and_by_its_number() {
-        for metric in METRICS {
-            assert_eq!(Metric::named(metric.name).map(|found| found.id), Some(metric.id));
-            assert_eq!(metric.id.metric().name, metric.name);
-            assert!(!metric.scopes.is_empty() && metric.what.ends_with('.'), "{}", metric.name);
-        }
-        assert_eq!(Metric::nearest("cpu"), "cpu_ratio");
-    }
-
-    #[test]
-    fn units_stand_in_the_names() {
-        for metric in METRICS {
-            let ending = match metric.unit {
-                Unit::Bytes => "_bytes",
-                Unit::Seconds => "_secs",
-                Unit::PerSecond => "_per_sec",
-                Unit::Ratio if metric.id != Id::RealTime => "_ratio",
-                Unit::Ratio | Unit::Count => "",
-            };
-            assert!(metric.name.ends_with(ending), "{}", metric.name);
-        }
-    }
-}
+mod tests;

@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::history::{self, Bounds, History};
 use super::levels::{Level, Levels};
 use super::measured::Measured;
+use super::remote_write::RemoteWrite;
 use super::rhythm::Rhythm;
 use super::sampler::{Sampler, Stretch};
 use super::series::{Subject, Table};
@@ -65,7 +66,7 @@ const QUERIES_MAX: usize = 2;
 const TURN_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where the history is, below the state folder.
-const FILE: &str = "metrics.sqlite";
+pub(super) const FILE: &str = "metrics.sqlite";
 
 /// Everything that is measured. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -79,18 +80,21 @@ struct Inner {
     calls: Calls,
     started: Instant,
     measured: Measured,
+    remote_write: Option<RemoteWrite>,
     totals: Mutex<Totals>,
     queries: Semaphore,
     stop: Mutex<Option<(SyncSender<()>, JoinHandle<()>)>>,
 }
 
 impl Monitor {
-    /// Begins to measure. The history is in that folder, if there is to be one.
+    /// Begins to measure. The history is in that folder, if there is to be one, and minutes are sent
+    /// on, if they are to be.
     pub fn start(
         config: &Config,
         sessions: Sessions,
         calls: Calls,
         folder: Option<&Path>,
+        remote_write: Option<RemoteWrite>,
     ) -> anyhow::Result<Self> {
         let history = folder.filter(|_| config.history).and_then(|folder| {
             let bounds = Bounds {
@@ -106,6 +110,7 @@ impl Monitor {
             calls: calls.clone(),
             started: Instant::now(),
             measured: Measured::new(table, Levels::new(config.level), history),
+            remote_write,
             totals: Mutex::default(),
             queries: Semaphore::new(QUERIES_MAX),
             stop: Mutex::default(),
@@ -153,6 +158,9 @@ impl Monitor {
             return;
         }
         for minute in minutes {
+            if let Some(remote) = &self.inner.remote_write {
+                remote.note(&minute);
+            }
             self.measured().keep(minute);
         }
         let sessions = self.inner.sessions.all();
@@ -163,6 +171,11 @@ impl Monitor {
     /// What was measured.
     pub fn measured(&self) -> &Measured {
         &self.inner.measured
+    }
+
+    /// Where minutes are sent, if anywhere.
+    pub fn remote_write(&self) -> Option<&RemoteWrite> {
+        self.inner.remote_write.as_ref()
     }
 
     /// Calls since the daemon's start.
@@ -212,6 +225,9 @@ impl Monitor {
         }
         if let Some(history) = self.measured().history() {
             history.close();
+        }
+        if let Some(remote) = &self.inner.remote_write {
+            remote.close();
         }
     }
 }

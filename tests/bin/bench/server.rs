@@ -10,6 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use simward_tests::client::HttpClient;
+use simward_tests::http::Http;
 use tempfile::TempDir;
 
 use crate::programs::Programs;
@@ -20,6 +21,8 @@ use crate::wire::Wire;
 pub(crate) struct Server {
     child: Child,
     address: SocketAddr,
+    /// Where Prometheus reads, if it is to.
+    metrics: Option<SocketAddr>,
     settings: Vec<String>,
     state: TempDir,
 }
@@ -31,17 +34,21 @@ impl Server {
 
     /// Starts it with keys of the configuration set, each as `KEY=VALUE`.
     pub(crate) fn start_with(programs: &Programs, settings: &[&str]) -> Self {
-        let state = TempDir::new().unwrap();
+        Self::start_over(programs, settings, TempDir::new().unwrap())
+    }
+
+    /// The same over what it has kept, or what it is to believe that it has.
+    pub(crate) fn start_over(programs: &Programs, settings: &[&str], state: TempDir) -> Self {
         let settings: Vec<_> = settings.iter().map(|setting| (*setting).to_owned()).collect();
-        let (child, address) = launch(programs, &state, &settings);
-        Self { child, address, settings, state }
+        let (child, address, metrics) = launch(programs, &state, &settings);
+        Self { child, address, metrics, settings, state }
     }
 
     /// Kills it, and starts it again over what it has kept. It listens elsewhere then.
     pub(crate) fn kill_and_start(&mut self, programs: &Programs) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        (self.child, self.address) = launch(programs, &self.state, &self.settings);
+        (self.child, self.address, self.metrics) = launch(programs, &self.state, &self.settings);
     }
 
     pub(crate) fn pid(&self) -> i32 {
@@ -51,6 +58,11 @@ impl Server {
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// A client that reads what Prometheus would.
+    pub(crate) fn scraper(&self) -> Http {
+        Http::connect(self.metrics.expect("`metrics.listen` is set")).unwrap()
     }
 
     /// Where it keeps what outlives it.
@@ -77,23 +89,31 @@ impl Drop for Server {
 }
 
 /// Starts a daemon; returns once it listens.
-fn launch(programs: &Programs, state: &TempDir, settings: &[String]) -> (Child, SocketAddr) {
+fn launch(
+    programs: &Programs,
+    state: &TempDir,
+    settings: &[String],
+) -> (Child, SocketAddr, Option<SocketAddr>) {
     let mut child = command(programs, "serve", state)
         .args(["--listen", "127.0.0.1:0", "--print-address"])
         .args(settings.iter().flat_map(|setting| ["--set", setting]))
         .stdin(Stdio::null())
         .spawn()
         .unwrap();
-    let address = said_address(&mut child).expect("the daemon prints its address");
-    (child, address)
+    let said = said(&mut child).expect("the daemon prints its address");
+    let of = |name: &str| said[name].as_str()?.parse().ok();
+    (child, of("listen").expect("the daemon listens"), of("metrics"))
 }
 
 /// Where a server listens that says so in its first line; nothing if it says no such thing.
 pub(crate) fn said_address(child: &mut Child) -> Option<SocketAddr> {
+    said(child)?["listen"].as_str()?.parse().ok()
+}
+
+fn said(child: &mut Child) -> Option<Value> {
     let mut line = String::new();
     BufReader::new(child.stdout.take()?).read_line(&mut line).ok()?;
-    let said: Value = serde_json::from_str(&line).ok()?;
-    said["listen"].as_str()?.parse().ok()
+    serde_json::from_str(&line).ok()
 }
 
 /// `simward MODE`, with its log in its state folder.

@@ -21,6 +21,7 @@ mod diagnosis;
 mod durability;
 mod editing;
 mod endpoint;
+mod exposition;
 mod habits;
 mod hostile;
 mod http;

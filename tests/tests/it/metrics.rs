@@ -104,7 +104,15 @@ fn the_dashboard_and_the_rules_ask_for_what_there_is() {
     let mut client = daemon.client();
     let made = client.tool("create_session", json!({})).unwrap();
     client.tool("close_session", json!({ "session_id": made["session_id"] })).unwrap();
-    client.tool("create_session", json!({})).unwrap();
+    let made = client.tool("create_session", json!({})).unwrap();
+    let on = json!({ "session_id": made["session_id"], "scene": "pendulum" });
+    client.tool("create_scene", on).unwrap();
+    // How long steps take is told once there are some.
+    wait_until("steps that are measured", || {
+        let on = json!({ "session_id": made["session_id"], "steps": 100 });
+        client.tool("step_simulation", on).unwrap();
+        samples(&daemon).keys().any(|name| name.starts_with("simward_fleet_step_seconds{"))
+    });
     // Counters with labels are there once there is something to count.
     let counted = ["simward_worker_endings_total", "simward_http_refused_total"];
     let there = samples(&daemon);

@@ -5,16 +5,13 @@
 
 use super::PREFIX;
 use crate::alerts::readings::{Aggregate, Selection};
-use crate::telemetry::metric::{METRICS, Metric, Scope};
+use crate::telemetry::metric::{METRICS, Metric, Scope, from_base_units};
 
 /// What makes a value on the page that of a share of durations.
 pub(super) const QUANTILE: &str = "quantile";
 
 /// How far back these shares look, in seconds.
 pub(super) const QUANTILES_SECS: u32 = 60;
-
-/// Endings of names, here and there, where units are written out.
-const ENDINGS: [(&str, &str); 2] = [("_per_sec", "_per_second"), ("_secs", "_seconds")];
 
 /// A series on the page.
 #[derive(Clone, Copy, Debug)]
@@ -35,11 +32,7 @@ impl Series {
 
     /// What it is called there.
     pub(super) fn name(self) -> String {
-        let name = self.ours();
-        let ending = |(ours, theirs): (&str, &str)| {
-            name.strip_suffix(ours).map(|begin| format!("{PREFIX}{begin}{theirs}"))
-        };
-        ENDINGS.into_iter().find_map(ending).unwrap_or_else(|| format!("{PREFIX}{name}"))
+        self.metric.exposed(self.scope)
     }
 
     /// The key of the configuration without which it is not there.
@@ -72,11 +65,7 @@ impl Series {
 
 /// A name of Prometheus's as we have it.
 pub(super) fn ours(theirs: &str) -> String {
-    let name = theirs.strip_prefix(PREFIX).unwrap_or(theirs);
-    let ending = |(ours, theirs): (&str, &str)| {
-        name.strip_suffix(theirs).map(|begin| format!("{begin}{ours}"))
-    };
-    ENDINGS.into_iter().find_map(ending).unwrap_or_else(|| name.to_owned())
+    from_base_units(theirs.strip_prefix(PREFIX).unwrap_or(theirs))
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! How points lie in the file: a row of everything for a moment, columns of a subject for a stretch.
 
+use std::collections::BTreeMap;
+
 use pco::ChunkConfig;
 use pco::data_types::Number;
 use pco::standalone::{simple_compress, simple_decompress};
 use serde::{Deserialize, Serialize};
 
-use super::Points;
+use super::{Points, Wants};
 use crate::durations::Durations;
 use crate::telemetry::metric::{Id, Metric};
 use crate::telemetry::series::{Point, Summary};
@@ -22,26 +24,29 @@ pub(super) struct Cell {
     histograms: Vec<(u16, Durations)>,
 }
 
-/// The names of metrics, by the numbers that they have in the file.
+/// The numbers that metrics have in the file.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    names: Vec<(u16, String)>,
+    ids: BTreeMap<u16, Id>,
+    numbers: BTreeMap<Id, u16>,
 }
 
 impl Names {
+    /// Of metrics that there no longer are nothing is known.
     pub(super) fn new(names: Vec<(u16, String)>) -> Self {
-        Self { names }
+        let id = |(number, name): (u16, String)| Some((number, Metric::named(&name)?.id));
+        let ids: BTreeMap<u16, Id> = names.into_iter().filter_map(id).collect();
+        let numbers = ids.iter().map(|(number, id)| (*id, *number)).collect();
+        Self { ids, numbers }
     }
 
     pub(super) fn number(&self, id: Id) -> Option<u16> {
-        let name = id.metric().name;
-        self.names.iter().find(|(_, known)| known == name).map(|(number, _)| *number)
+        self.numbers.get(&id).copied()
     }
 
     /// The metric of that number, if there still is such a one.
     fn id(&self, number: u16) -> Option<Id> {
-        let (_, name) = self.names.iter().find(|(known, _)| *known == number)?;
-        Metric::named(name).map(|metric| metric.id)
+        self.ids.get(&number).copied()
     }
 }
 
@@ -56,13 +61,15 @@ impl Cell {
         Self { subject, gauges: gauges.collect(), histograms: histograms.collect() }
     }
 
-    pub(super) fn point(&self, names: &Names) -> Point {
+    /// What is wanted of it.
+    pub(super) fn point(&self, names: &Names, wants: Wants<'_>) -> Point {
         let gauges = self.gauges.iter().filter_map(|(number, min, max, sum, count)| {
             let summary = Summary { min: *min, max: *max, sum: *sum, count: *count };
-            names.id(*number).filter(|id| id.is_gauge()).map(|id| (id, summary))
+            names.id(*number).filter(|id| id.is_gauge() && wants(*id)).map(|id| (id, summary))
         });
         let histograms = self.histograms.iter().filter_map(|(number, of)| {
-            names.id(*number).filter(|id| !id.is_gauge()).map(|id| (id, of.clone()))
+            let id = names.id(*number).filter(|id| !id.is_gauge() && wants(*id));
+            id.map(|id| (id, of.clone()))
         });
         Point { gauges: gauges.collect(), histograms: histograms.collect() }
     }
@@ -132,18 +139,20 @@ pub(super) fn pack(
     postcard::to_stdvec(&Chunk { times, gauges, histograms }).map_err(text)
 }
 
-/// Reads them again.
+/// Reads them again, as far as they are wanted.
 pub(super) fn unpack(
     begin_secs: i64,
     step_secs: i64,
     bytes: &[u8],
     names: &Names,
+    wants: Wants<'_>,
 ) -> Result<Points, String> {
     let chunk: Chunk = postcard::from_bytes(bytes).map_err(text)?;
+    let wanted = |number: u16| names.id(number).filter(|id| wants(*id));
     let at = |steps: &u16| begin_secs + i64::from(*steps) * step_secs;
     let mut points: Points = chunk.times.iter().map(|at_| (at(at_), Point::default())).collect();
     for column in &chunk.gauges {
-        let Some(id) = names.id(column.metric).filter(|id| id.is_gauge()) else { continue };
+        let Some(id) = wanted(column.metric).filter(|id| id.is_gauge()) else { continue };
         let (min, max) = (decompress::<f32>(&column.min)?, decompress::<f32>(&column.max)?);
         let (sum, count) = (decompress::<f64>(&column.sum)?, decompress::<u32>(&column.count)?);
         let values = min.into_iter().zip(max).zip(sum.into_iter().zip(count));
@@ -154,7 +163,7 @@ pub(super) fn unpack(
         }
     }
     for (metric, values) in chunk.histograms {
-        let Some(id) = names.id(metric).filter(|id| !id.is_gauge()) else { continue };
+        let Some(id) = wanted(metric).filter(|id| !id.is_gauge()) else { continue };
         for (place, durations) in values {
             if let Some((_, point)) = points.get_mut(usize::from(place)) {
                 point.histograms.push((id, durations));

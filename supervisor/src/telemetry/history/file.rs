@@ -8,7 +8,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Transac
 
 use super::chunk::{self, Cell, Names};
 use super::subjects::{Room, id_of, known_id, subject_in};
-use super::{Bounds, Points, Range, Tier};
+use super::{Bounds, Points, Range, Tier, Wants};
 use crate::code::Code;
 use crate::telemetry::metric::{METRICS, Scope};
 use crate::telemetry::series::{Minute, Point, Subject};
@@ -122,7 +122,7 @@ impl File {
         // A minute may be lost with the machine; the file is whole all the same.
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update(None, "journal_size_limit", LOG_BYTES_MAX)?;
-        let layout: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        let layout = layout(&connection)?;
         if ![0, LAYOUT].contains(&layout) {
             return Err(Error::Layout(layout));
         }
@@ -156,6 +156,14 @@ impl File {
         let names = names(&connection)?;
         let bounds = Bounds { bytes_max: 0, subjects_max: 0, subjects_per_tenant_max: 0 };
         Ok(Self { connection, names, bounds, tidy_until: [0; 2] })
+    }
+
+    /// Whether it is as this version writes it.
+    pub(super) fn check_layout(&self) -> Result<(), Error> {
+        match layout(&self.connection)? {
+            LAYOUT => Ok(()),
+            other => Err(Error::Layout(other)),
+        }
     }
 
     /// Keeps a minute. What was kept of it before is replaced.
@@ -202,7 +210,7 @@ impl File {
         let mut columns: BTreeMap<i64, Points> = BTreeMap::new();
         each_frame(&change, tier, &range, |at, cells| {
             for cell in cells {
-                columns.entry(cell.subject).or_default().push((at, cell.point(names)));
+                columns.entry(cell.subject).or_default().push((at, cell.point(names, &|_| true)));
             }
             Ok(())
         })?;
@@ -294,13 +302,15 @@ impl File {
         Ok(meant.len() as u64)
     }
 
-    /// The points of subjects that begin in a stretch of time. What is damaged is left out.
+    /// The points of subjects that begin in a stretch of time, as far as they are wanted. What is damaged is left out.
     pub(super) fn points(
         &self,
         subjects: &[&Subject],
         tier: Tier,
         range: &Range,
+        wants: Wants<'_>,
     ) -> Result<Vec<(Subject, Points)>, Error> {
+        let step_secs = tier.step_secs();
         let mut all: HashMap<i64, (Subject, Points)> = HashMap::new();
         let sql = "SELECT begin, columns FROM chunk
                    WHERE subject = ?1 AND tier = ?2 AND begin >= ?3 AND begin < ?4 ORDER BY begin";
@@ -312,7 +322,7 @@ impl File {
             let mut rows = chunks.query(params![id, tier as i64, first, range.end])?;
             while let Some(row) = rows.next()? {
                 let (begin, bytes): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
-                match chunk::unpack(begin, tier.step_secs(), &bytes, &self.names) {
+                match chunk::unpack(begin, step_secs, &bytes, &self.names, wants) {
                     Ok(found) => points.extend(found),
                     Err(error) => tracing::warn!(error, begin, "a part of the history is damaged"),
                 }
@@ -322,7 +332,7 @@ impl File {
         each_frame(&self.connection, tier, range, |at, cells| {
             for cell in cells {
                 if let Some((_, points)) = all.get_mut(&cell.subject) {
-                    points.push((at, cell.point(&self.names)));
+                    points.push((at, cell.point(&self.names, wants)));
                 }
             }
             Ok(())
@@ -387,6 +397,10 @@ fn sums(
     Ok(cells)
 }
 
+fn layout(connection: &Connection) -> Result<i64, rusqlite::Error> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
 fn put_frame(change: &Connection, tier: Tier, begin: i64, cells: &[Cell]) -> Result<(), Error> {
     let bytes = postcard::to_stdvec(cells).map_err(|error| Error::Damaged(error.to_string()))?;
     let sql = "INSERT OR REPLACE INTO frame (tier, begin, cells) VALUES (?1, ?2, ?3)";
@@ -434,7 +448,7 @@ fn chunk_of(
     let row = params![subject, tier as i64, begin];
     let bytes: Option<Vec<u8>> =
         connection.prepare_cached(sql)?.query_row(row, |row| row.get(0)).optional()?;
-    let found = bytes.map(|bytes| chunk::unpack(begin, tier.step_secs(), &bytes, names));
+    let found = bytes.map(|bytes| chunk::unpack(begin, tier.step_secs(), &bytes, names, &|_| true));
     Ok(found.and_then(Result::ok).unwrap_or_default())
 }
 

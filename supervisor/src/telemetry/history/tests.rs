@@ -24,7 +24,7 @@ fn open(folder: &tempfile::TempDir) -> (File, File) {
 }
 
 fn points_of(file: &File, subject: &Subject, tier: Tier, range: Range) -> Points {
-    let mut found = file.points(&[subject], tier, &range).unwrap();
+    let mut found = file.points(&[subject], tier, &range, &|_| true).unwrap();
     found.pop().map(|(_, points)| points).unwrap_or_default()
 }
 
@@ -243,7 +243,8 @@ fn the_writer_keeps_what_it_was_given_when_it_is_closed() {
         history.keep(minute(number * 60, vec![(Subject::Fleet, point(1.0, 1000))]));
     }
     history.close();
-    let kept = history.points(&[&Subject::Fleet], Tier::Minutes, 0..600).unwrap()[0].1.len() as u64;
+    let kept = history.points(&[&Subject::Fleet], Tier::Minutes, 0..600, &|_| true).unwrap();
+    let kept = kept[0].1.len() as u64;
     assert_eq!(kept + history.dropped_total(), 5);
     // One that comes too late is lost, and counted.
     let dropped = history.dropped_total();

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::{Error, Sight};
 use crate::durations::Durations;
-use crate::telemetry::history::{History, Points, Range, Tier};
+use crate::telemetry::history::{History, Points, Range, Tier, Wants};
 use crate::telemetry::measured::Measured;
 use crate::telemetry::metric::{Id, Metric};
 use crate::telemetry::series::{LAP_SECS, Point, Subject, Summary, Table, Track};
@@ -50,6 +50,7 @@ impl Measured {
         deadline: Instant,
         mut take: impl FnMut(&Subject, Vec<Vec<Bin>>),
     ) -> Result<(), Error> {
+        let wants = |id: Id| metrics.iter().any(|metric| metric.id == id);
         for some in subjects.chunks(AT_A_TIME) {
             let mut all: Vec<(Vec<Vec<Bin>>, i64)> =
                 some.iter().map(|subject| self.of_memory(subject, metrics, grid)).collect();
@@ -60,7 +61,7 @@ impl Measured {
                     .map(|(subject, (_, begin))| (subject, *begin.min(&grid.end())))
                     .filter(|(_, until)| grid.from < *until)
                     .collect();
-                for (subject, points) in past(history, &until, grid)? {
+                for (subject, points) in past(history, &until, grid, &wants)? {
                     let place = some.iter().position(|of| *of == subject);
                     let Some((bins, _)) = place.and_then(|place| all.get_mut(place)) else {
                         continue;
@@ -135,6 +136,7 @@ fn past(
     history: &History,
     until: &HashMap<&Subject, i64>,
     grid: Grid,
+    wants: Wants<'_>,
 ) -> Result<Vec<(Subject, Points)>, Error> {
     let Some(last) = until.values().max() else { return Ok(Vec::new()) };
     let hour = Tier::Hours.step_secs();
@@ -147,7 +149,9 @@ fn past(
         *last - last.rem_euclid(hour)
     };
     let mut hours_end: HashMap<Subject, i64> = HashMap::new();
-    for (subject, mut points) in history.points(&subjects, Tier::Hours, grid.from..hours_until)? {
+    for (subject, mut points) in
+        history.points(&subjects, Tier::Hours, grid.from..hours_until, wants)?
+    {
         // An hour that reaches into what is in memory would count twice.
         let end = until.get(&subject).copied().unwrap_or(grid.from);
         points.retain(|(at, _)| at + hour <= end);
@@ -156,7 +160,9 @@ fn past(
         }
         all.push((subject, points));
     }
-    for (subject, mut points) in history.points(&subjects, Tier::Minutes, grid.from..*last)? {
+    for (subject, mut points) in
+        history.points(&subjects, Tier::Minutes, grid.from..*last, wants)?
+    {
         let begin = hours_end.get(&subject).copied().unwrap_or(grid.from);
         let end = until.get(&subject).copied().unwrap_or(grid.from);
         let range: Range = begin..end;

@@ -1,0 +1,160 @@
+//! The kept past as a table, for programs that read tables: a row for each metric of each subject in
+//! each stretch of time.
+//!
+//! What is in memory is one subject's points at a time.
+
+mod columnar;
+mod text;
+
+use std::io::Write;
+
+use serde::{Deserialize, Serialize};
+
+use super::history::{self, Archive, Range, Tier};
+use super::metric::{Id, Metric, Scope, Unit};
+use super::series::{Point, Subject};
+
+/// A form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// Text: a line of names, then a line for each row.
+    Csv,
+    /// Text: a list with an object for each row.
+    Json,
+    /// Apache Parquet.
+    Parquet,
+}
+
+/// What is wanted.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// Of what.
+    pub scope: Scope,
+    /// Of which one; all of them, if it is not said.
+    pub name: Option<String>,
+    /// What; everything, if nothing is said.
+    pub metrics: Vec<&'static Metric>,
+    /// Minutes or hours.
+    pub tier: Tier,
+    /// Of when.
+    pub range: Range,
+}
+
+/// One metric of one subject in one stretch of time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// When it begins, in seconds since 1970.
+    pub begin_secs: i64,
+    /// How long it is.
+    pub step_secs: i64,
+    /// Of what.
+    pub scope: Scope,
+    /// Whose tenant's; empty if it is nobody's.
+    pub tenant: String,
+    /// Of which one; empty if there is one.
+    pub name: String,
+    /// What.
+    pub metric: String,
+    /// In what.
+    pub unit: Unit,
+    /// How many values there were.
+    pub count: u64,
+    /// Their mean.
+    pub mean: Option<f64>,
+    /// The least of them.
+    pub min: Option<f64>,
+    /// The most of them.
+    pub max: Option<f64>,
+    /// What half of them do not exceed; of durations alone.
+    pub p50: Option<f64>,
+    /// What 95 % of them do not exceed.
+    pub p95: Option<f64>,
+    /// What 99 % of them do not exceed.
+    pub p99: Option<f64>,
+}
+
+/// Something that does not work.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The past cannot be read.
+    #[error(transparent)]
+    History(#[from] history::Error),
+    /// The table cannot be written.
+    #[error("the table could not be written")]
+    Write(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+fn unwritable(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::Write(Box::new(error))
+}
+
+/// Takes rows.
+trait Table {
+    fn put(&mut self, rows: &[Row]) -> Result<(), Error>;
+    fn end(self: Box<Self>) -> Result<(), Error>;
+}
+
+/// Writes what is wanted; tells how many rows there are.
+pub fn export(
+    archive: &Archive,
+    question: &Question,
+    format: Format,
+    into: impl Write + Send,
+) -> Result<u64, Error> {
+    let mut table: Box<dyn Table + '_> = match format {
+        Format::Csv => Box::new(text::Csv::new(into)?),
+        Format::Json => Box::new(text::Json::new(into)),
+        Format::Parquet => Box::new(columnar::Parquet::new(into)?),
+    };
+    let Question { scope, name, metrics, tier, range } = question;
+    let mut count = 0;
+    let wants = |id: Id| metrics.is_empty() || metrics.iter().any(|metric| metric.id == id);
+    for subject in archive.subjects(*scope, range)? {
+        if name.as_deref().is_some_and(|name| name != subject.name()) {
+            continue;
+        }
+        let points = archive.points(&subject, *tier, range, &wants)?;
+        let step_secs = tier.step_secs();
+        let rows: Vec<Row> =
+            points.iter().flat_map(|(at, point)| rows(&subject, (*at, step_secs), point)).collect();
+        count += rows.len() as u64;
+        table.put(&rows)?;
+    }
+    table.end()?;
+    Ok(count)
+}
+
+fn rows(
+    subject: &Subject,
+    (begin_secs, step_secs): (i64, i64),
+    point: &Point,
+) -> impl Iterator<Item = Row> {
+    let empty = move |id: Id| Row {
+        begin_secs,
+        step_secs,
+        scope: subject.scope(),
+        tenant: subject.owner().map(ToString::to_string).unwrap_or_default(),
+        name: subject.name().to_owned(),
+        metric: id.metric().name.to_owned(),
+        unit: id.metric().unit,
+        count: 0,
+        mean: None,
+        min: None,
+        max: None,
+        p50: None,
+        p95: None,
+        p99: None,
+    };
+    let gauges = point.gauges.iter().map(move |(id, of)| {
+        let (min, max) = (Some(of.min.into()), Some(of.max.into()));
+        Row { count: of.count.into(), mean: of.mean(), min, max, ..empty(*id) }
+    });
+    let histograms = point.histograms.iter().map(move |(id, of)| {
+        let [min, p50, p95, p99, max] = [0.0, 0.5, 0.95, 0.99, 1.0].map(|it| of.percentile(it));
+        Row { count: of.count(), mean: of.mean(), min, max, p50, p95, p99, ..empty(*id) }
+    });
+    gauges.chain(histograms)
+}
+
+#[cfg(test)]
+mod tests;
