@@ -83,8 +83,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, seen: &Seen<'_>, offsets: &mut Offsets
 }
 
 /// A title over what is below it.
-fn titled<'a>(title: impl Into<Line<'a>>, palette: Palette) -> Block<'a> {
-    Block::new().borders(Borders::TOP).border_style(palette.faint()).title(title)
+fn titled<'a>(title: impl Into<Line<'a>>) -> Block<'a> {
+    Block::new().borders(Borders::TOP).border_style(Palette::FAINT).title(title)
 }
 
 fn draw_trends(frame: &mut Frame<'_>, area: Rect, seen: &Seen<'_>) {
@@ -102,11 +102,11 @@ fn draw_trend(
 ) {
     let Seen { view, glance, palette, .. } = *seen;
     let trend = &glance.trend;
-    let of = trend.session_id.as_deref().map_or_else(|| "everything".to_owned(), handle);
+    let of = trend.session_id.as_deref().map_or_else(|| "of all".to_owned(), handle);
     if trend.session_id != view.sessions.selected {
-        let title = format!("{what} of {of}: not asked for");
+        let title = format!("{what} {of}: not asked for");
         let title = if view.is_paused { title } else { format!("{what}: …") };
-        frame.render_widget(titled(title, palette), area);
+        frame.render_widget(titled(title), area);
         return;
     }
     let mut columns = trend.frame.columns.iter();
@@ -115,12 +115,12 @@ fn draw_trend(
     let shown = &values[values.len().saturating_sub(usize::from(area.width))..];
     let most = values.iter().flatten().fold(0.0_f64, |most, value| most.max(*value));
     let title = match values.iter().rev().find_map(|value| *value) {
-        Some(last) => format!("{what} of {of}: {}, at most {}", form(last), form(most)),
-        None => format!("{what} of {of}: not measured"),
+        Some(last) => format!("{what} {of}: {}, max {}", form(last), form(most)),
+        None => format!("{what} {of}: not measured"),
     };
     let bars = shown.iter().map(|value| value.map(|value| part(value, most)));
     let line = Sparkline::default()
-        .block(titled(title, palette))
+        .block(titled(title))
         .data(bars)
         .max(PARTS)
         .style(palette.accent())
@@ -146,10 +146,10 @@ fn draw_alerts(frame: &mut Frame<'_>, area: Rect, seen: &Seen<'_>) {
         0 => String::new(),
         cut => format!(", {cut} more"),
     };
-    let block = titled(format!("alerts: {firing} firing, {pending} pending{more}"), palette);
+    let block = titled(format!("alerts: {firing} firing, {pending} pending{more}"));
     let mut lines: Vec<_> = glance.alerts.iter().map(|alert| alert_line(alert, palette)).collect();
     if lines.is_empty() {
-        lines.push(Line::styled("none", palette.faint()));
+        lines.push(Line::styled("none", Palette::FAINT));
     }
     frame.render_widget(Paragraph::new(lines).block(block), area);
 }
@@ -158,7 +158,7 @@ fn alert_line(alert: &AlertReport, palette: Palette) -> Line<'static> {
     let style = match (alert.state.as_str(), alert.severity) {
         ("firing", Severity::Critical) => palette.bad(),
         ("firing", _) => palette.warn(),
-        _ => palette.faint(),
+        _ => Palette::FAINT,
     };
     let value = alert.value.map_or_else(|| "-".to_owned(), rate);
     let about = alert.labels.iter().map(|(key, value)| {
@@ -181,7 +181,7 @@ fn draw_foot(frame: &mut Frame<'_>, area: Rect, seen: &Seen<'_>) {
         }
         _ => Line::styled(
             "q quit  jk select  s sort  r reverse  / filter  t tools  p pause  ? help",
-            palette.faint(),
+            Palette::FAINT,
         ),
     };
     frame.render_widget(line, area);

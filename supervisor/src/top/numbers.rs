@@ -24,14 +24,14 @@ pub(super) fn count(number: u64) -> String {
     if number < 10_000 { number.to_string() } else { rate(number as f64) }
 }
 
-/// How long something takes: `12.3 µs`, `4.5 ms`, `6.7 s`.
+/// How long something takes: `12.3 µs`, `450 ms`, `6.7 s`.
 pub(super) fn time(secs: f64) -> String {
     if secs < 0.999_5e-3 {
-        format!("{:.1} µs", secs * 1e6)
+        format!("{} µs", rate(secs * 1e6))
     } else if secs < 0.999_5 {
-        format!("{:.1} ms", secs * 1e3)
+        format!("{} ms", rate(secs * 1e3))
     } else {
-        format!("{secs:.1} s")
+        format!("{} s", rate(secs))
     }
 }
 
@@ -68,7 +68,7 @@ mod tests {
         assert_eq!(told, ["0", "0.2", "12.3", "100", "1234", "56.1k", "1.0M", "7.8M"]);
         assert_eq!(rate(f64::NAN), "-");
         assert_eq!([9999, 10_000].map(count), ["9999", "10.0k"]);
-        assert_eq!([12.3e-6, 4.5e-3, 6.7].map(time), ["12.3 µs", "4.5 ms", "6.7 s"]);
+        assert_eq!([12.3e-6, 0.45, 6.7].map(time), ["12.3 µs", "450 ms", "6.7 s"]);
         assert_eq!(percent(1.239), "124 %");
     }
 

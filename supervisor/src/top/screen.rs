@@ -111,17 +111,15 @@ impl Shown {
 
     /// The next event; nothing if it is time to ask the daemon.
     fn wait(&self, events: &Receiver<Event>) -> anyhow::Result<Option<Event>> {
-        let over = || anyhow::anyhow!("nothing can be waited for any more");
-        let Asking::Due(due) = self.asking else {
-            return Ok(Some(events.recv().map_err(|_| over())?));
+        let due = match self.asking {
+            Asking::Due(due) if !self.view.is_paused => due,
+            Asking::Due(_) | Asking::UnderWay { .. } => {
+                return Ok(Some(events.recv().context("every thread that waits has ended")?));
+            }
         };
-        if self.view.is_paused {
-            return Ok(Some(events.recv().map_err(|_| over())?));
-        }
         match events.recv_timeout(due.saturating_duration_since(Instant::now())) {
-            Ok(event) => Ok(Some(event)),
             Err(RecvTimeoutError::Timeout) => Ok(None),
-            Err(RecvTimeoutError::Disconnected) => Err(over()),
+            outcome => Ok(Some(outcome.context("every thread that waits has ended")?)),
         }
     }
 
@@ -141,6 +139,9 @@ impl Shown {
     fn looked(&mut self, outcome: anyhow::Result<Glance>) -> Wish {
         let again = matches!(self.asking, Asking::UnderWay { again: true });
         self.asking = Asking::Due(Instant::now() + self.interval);
+        if self.view.is_paused {
+            return Wish::Nothing;
+        }
         match outcome {
             Ok(glance) => {
                 self.glance = glance;

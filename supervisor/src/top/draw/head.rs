@@ -9,6 +9,7 @@ use ratatui::widgets::LineGauge;
 use super::{Palette, Seen};
 use crate::cli::{bytes, seconds};
 use crate::telemetry::metric::Id;
+use crate::telemetry::reports::Times;
 use crate::telemetry::reports::overview::Overview;
 use crate::top::numbers::{percent, rate, sound, time};
 
@@ -26,7 +27,7 @@ fn draw_daemon(frame: &mut Frame<'_>, area: Rect, seen: &Seen<'_>) {
     let level = format!("{:?}", overview.measuring.level).to_lowercase();
     let cost = mean(overview, Id::TelemetryCpu).map_or_else(
         || format!("measuring {level}"),
-        |ratio| format!("measuring {level}, {:.1} % of a core", ratio * 100.0),
+        |ratio| format!("measuring {level} {:.1} %", ratio * 100.0),
     );
     let own = mean(overview, Id::SupervisorMemory).map_or_else(String::new, |own| {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "for people")]
@@ -35,7 +36,7 @@ fn draw_daemon(frame: &mut Frame<'_>, area: Rect, seen: &Seen<'_>) {
     });
     let name = format!("simward {}", sound(&glance.version, 20));
     let rest = format!("  up {}  {cost}{own}", seconds(overview.uptime_secs));
-    let left = Line::from_iter([Span::styled(name, palette.strong()), Span::raw(rest)]);
+    let left = Line::from_iter([Span::styled(name, Palette::STRONG), Span::raw(rest)]);
     let right = match (trouble, view.is_paused) {
         (Some(_), _) => Span::styled(format!("STALE {}", clock(&glance.at)), palette.bad()),
         (None, true) => Span::styled(format!("PAUSED {}", clock(&glance.at)), palette.warn()),
@@ -43,7 +44,7 @@ fn draw_daemon(frame: &mut Frame<'_>, area: Rect, seen: &Seen<'_>) {
     };
     let width = u16::try_from(right.width()).unwrap_or(0);
     let [place, corner] =
-        Layout::horizontal([Constraint::Fill(1), Constraint::Length(width)]).areas(area);
+        Layout::horizontal([Constraint::Fill(1), Constraint::Length(width)]).spacing(1).areas(area);
     frame.render_widget(left, place);
     frame.render_widget(right, corner);
 }
@@ -82,21 +83,21 @@ fn gauge(
         .filled_symbol(line::THICK.horizontal)
         .unfilled_symbol(line::NORMAL.horizontal)
         .filled_style(style)
-        .unfilled_style(palette.faint());
+        .unfilled_style(Palette::FAINT);
     frame.render_widget(gauge, area);
 }
 
 fn of_pool(seen: &Seen<'_>) -> Line<'static> {
     let pool = &seen.glance.fleet.pool;
     Line::raw(format!(
-        "sessions {}/{}  awake {}/{}  workers {}  ports {} used {} free  starting {} waiting {}",
+        "sessions {}/{}  awake {}/{}  workers {}  ports {}/{}  starting {}, {} wait",
         pool.sessions,
         pool.sessions_max,
         pool.awake,
         pool.awake_max,
         pool.workers,
         pool.ports_used,
-        pool.ports_free,
+        pool.ports_used + pool.ports_free,
         pool.starting,
         pool.starts_waiting,
     ))
@@ -108,19 +109,15 @@ fn of_flow(seen: &Seen<'_>) -> Line<'static> {
     let told = |id| mean(overview, id).map_or_else(|| "-".to_owned(), rate);
     let errors = mean(overview, Id::Errors);
     let p99 = |times: &Option<_>| {
-        times.as_ref().map_or_else(
-            || "-".to_owned(),
-            |times: &crate::telemetry::reports::Times| time(times.p99_secs),
-        )
+        times.as_ref().map_or_else(|| "-".to_owned(), |times: &Times| time(times.p99_secs))
     };
-    let style =
-        if errors.is_some_and(|rate| 0.0 < rate) { palette.warn() } else { palette.faint() };
+    let style = if errors.is_some_and(|rate| 0.0 < rate) { palette.warn() } else { Palette::FAINT };
     let (steps, calls) = (told(Id::Steps), told(Id::Calls));
     let (step, call) = (p99(&overview.step_secs), p99(&overview.call_secs));
     Line::from_iter([
         Span::raw(format!("steps/s {steps}  calls/s {calls}  ")),
         Span::styled(format!("errors/s {}", told(Id::Errors)), style),
-        Span::raw(format!("  step p99 {step}  call p99 {call}  over {} s", overview.window_secs)),
+        Span::raw(format!("  step p99 {step}  call p99 {call}")),
     ])
 }
 

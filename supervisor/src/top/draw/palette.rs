@@ -1,6 +1,6 @@
 //! Colours: of the terminal's own sixteen, or none where `NO_COLOR` says so.
 
-use ratatui::style::{Color, Style};
+use ratatui::style::{Color, Modifier, Style};
 
 /// What is told by colours is told by something else too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,6 +9,13 @@ pub(in crate::top) struct Palette {
 }
 
 impl Palette {
+    /// What names something.
+    pub(super) const STRONG: Style = Style::new().add_modifier(Modifier::BOLD);
+    /// What matters less.
+    pub(super) const FAINT: Style = Style::new().add_modifier(Modifier::DIM);
+    /// The selected line.
+    pub(super) const SELECTED: Style = Style::new().add_modifier(Modifier::REVERSED);
+
     /// As <https://no-color.org> has it.
     pub(in crate::top) fn of_environment() -> Self {
         let is_coloured = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
@@ -40,19 +47,7 @@ impl Palette {
     }
 
     pub(super) fn bad(self) -> Style {
-        self.of(Style::new().bold(), Color::Red)
-    }
-
-    pub(super) fn strong(self) -> Style {
-        Style::new().bold()
-    }
-
-    pub(super) fn faint(self) -> Style {
-        Style::new().dim()
-    }
-
-    pub(super) fn selected(self) -> Style {
-        Style::new().reversed()
+        self.of(Self::STRONG, Color::Red)
     }
 
     fn of(self, style: Style, color: Color) -> Style {

@@ -7,7 +7,7 @@ use ratatui::layout::{Constraint, Rect};
 use ratatui::style::Style;
 use ratatui::widgets::{Cell, Row as Cells, Table, TableState};
 
-use super::{Seen, titled};
+use super::{Palette, Seen, titled};
 use crate::telemetry::reports::fleet::Row;
 use crate::top::columns::{Column, SESSIONS, TOOLS, fitting};
 use crate::top::numbers::sound;
@@ -33,7 +33,7 @@ pub(super) fn sessions(frame: &mut Frame<'_>, area: Rect, seen: &Seen<'_>, offse
         _ if fires.contains(row.session_id.as_str()) => palette.bad(),
         "ready" | "starting" => Style::new(),
         "restarting" | "parked" => palette.warn(),
-        _ => palette.faint(),
+        _ => Palette::FAINT,
     };
     let cut = match glance.fleet.sessions_cut {
         0 => String::new(),
@@ -43,7 +43,6 @@ pub(super) fn sessions(frame: &mut Frame<'_>, area: Rect, seen: &Seen<'_>, offse
     show(
         frame,
         area,
-        seen,
         (&SESSIONS, &view.sessions, &mut offsets.sessions),
         Lines { rows, style, title },
     );
@@ -54,13 +53,7 @@ pub(super) fn tools(frame: &mut Frame<'_>, area: Rect, seen: &Seen<'_>, offsets:
     let rows = view.tool_rows(glance);
     let title = format!("tools: {}{}", rows.len(), filtered(view));
     let style = |_: &_| Style::new();
-    show(
-        frame,
-        area,
-        seen,
-        (&TOOLS, &view.tools, &mut offsets.tools),
-        Lines { rows, style, title },
-    );
+    show(frame, area, (&TOOLS, &view.tools, &mut offsets.tools), Lines { rows, style, title });
 }
 
 /// What is in a table.
@@ -73,7 +66,6 @@ struct Lines<'a, T, S> {
 fn show<T, S: Fn(&T) -> Style>(
     frame: &mut Frame<'_>,
     area: Rect,
-    seen: &Seen<'_>,
     (columns, list, offset): (&[Column<T>], &List, &mut usize),
     lines: Lines<'_, T, S>,
 ) {
@@ -86,7 +78,7 @@ fn show<T, S: Fn(&T) -> Style>(
         };
         Cell::from(format!("{}{mark}", columns[*it].head))
     });
-    let head = Cells::new(head).style(seen.palette.strong());
+    let head = Cells::new(head).style(Palette::STRONG);
     let height = usize::from(area.height).saturating_sub(2);
     let place = list.place();
     // Only what is seen is written out, however many there are.
@@ -98,8 +90,8 @@ fn show<T, S: Fn(&T) -> Style>(
     let widths = kept.iter().map(|it| Constraint::Length(columns[*it].width));
     let table = Table::new(rows, widths)
         .header(head)
-        .block(titled(lines.title, seen.palette))
-        .row_highlight_style(seen.palette.selected());
+        .block(titled(lines.title))
+        .row_highlight_style(Palette::SELECTED);
     let mut state = TableState::new().with_selected(place.map(|place| place - *offset));
     frame.render_stateful_widget(table, area, &mut state);
 }
