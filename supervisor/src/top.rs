@@ -82,3 +82,15 @@ pub(crate) fn run(args: TopArgs) -> anyhow::Result<()> {
     );
     screen::run(daemon, Duration::from_secs_f64(interval))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_daemon_tells_is_what_is_read() {
+        let told = sample::glance();
+        let text = serde_json::to_string(&told).unwrap();
+        assert_eq!(serde_json::from_str::<Glance>(&text).unwrap(), told);
+    }
+}

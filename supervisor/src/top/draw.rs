@@ -17,7 +17,6 @@ use super::view::{Mode, Pane, View};
 use crate::admin::Glance;
 use crate::alerts::report::AlertReport;
 use crate::alerts::rule::Severity;
-use crate::telemetry::metric::Id;
 
 /// All that there is to see.
 #[derive(Clone, Copy, Debug)]
@@ -90,15 +89,15 @@ fn titled<'a>(title: impl Into<Line<'a>>) -> Block<'a> {
 fn draw_trends(frame: &mut Frame<'_>, area: Rect, seen: &Seen<'_>) {
     let halves = Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)]).spacing(1);
     let [left, right] = halves.areas(area);
-    draw_trend(frame, left, seen, ("steps/s", Id::Steps, rate));
-    draw_trend(frame, right, seen, ("cpu", Id::Cpu, percent));
+    draw_trend(frame, left, seen, ("steps/s", &seen.glance.trend.steps_per_sec, rate));
+    draw_trend(frame, right, seen, ("cpu", &seen.glance.trend.cpu_ratio, percent));
 }
 
 fn draw_trend(
     frame: &mut Frame<'_>,
     area: Rect,
     seen: &Seen<'_>,
-    (what, id, form): (&str, Id, fn(f64) -> String),
+    (what, values, form): (&str, &[Option<f64>], fn(f64) -> String),
 ) {
     let Seen { view, glance, palette, .. } = *seen;
     let trend = &glance.trend;
@@ -109,9 +108,6 @@ fn draw_trend(
         frame.render_widget(titled(title), area);
         return;
     }
-    let mut columns = trend.frame.columns.iter();
-    let column = columns.find(|column| column.metric == id.metric().name);
-    let values = column.map_or(&[][..], |column| &column.values);
     let shown = &values[values.len().saturating_sub(usize::from(area.width))..];
     let most = values.iter().flatten().fold(0.0_f64, |most, value| most.max(*value));
     let title = match values.iter().rev().find_map(|value| *value) {

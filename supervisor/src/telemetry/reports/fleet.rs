@@ -97,7 +97,7 @@ pub struct Row {
 }
 
 /// Sessions that are told of at a time.
-pub const SESSIONS_MAX: usize = 2000;
+const SESSIONS_MAX: usize = 2000;
 
 impl Fleet {
     /// Now, where means are taken over the last seconds. Reads files, and waits for the disk.

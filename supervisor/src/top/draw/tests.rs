@@ -72,7 +72,8 @@ fn nothing_at_all_is_seen_as_nothing() {
     glance.fleet.overview.call_secs = None;
     glance.alerts.clear();
     glance.trend.session_id = None;
-    glance.trend.frame.columns.clear();
+    glance.trend.steps_per_sec.clear();
+    glance.trend.cpu_ratio.clear();
     insta::assert_snapshot!(drawn((80, 24), &glance, ("p", None, Palette::plain())));
 }
 
