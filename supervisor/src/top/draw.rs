@@ -89,16 +89,33 @@ fn titled<'a>(title: impl Into<Line<'a>>) -> Block<'a> {
 fn draw_trends(frame: &mut Frame<'_>, area: Rect, seen: &Seen<'_>) {
     let halves = Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)]).spacing(1);
     let [left, right] = halves.areas(area);
-    draw_trend(frame, left, seen, ("steps/s", &seen.glance.trend.steps_per_sec, rate));
-    draw_trend(frame, right, seen, ("cpu", &seen.glance.trend.cpu_ratio, percent));
+    let trend = &seen.glance.trend;
+    draw_trend(
+        frame,
+        left,
+        seen,
+        &Drawn { what: "steps/s", values: &trend.steps_per_sec, full: 0.0, form: rate },
+    );
+    // One core is a bar of full height, unless more are used.
+    draw_trend(
+        frame,
+        right,
+        seen,
+        &Drawn { what: "cpu", values: &trend.cpu_ratio, full: 1.0, form: percent },
+    );
 }
 
-fn draw_trend(
-    frame: &mut Frame<'_>,
-    area: Rect,
-    seen: &Seen<'_>,
-    (what, values, form): (&str, &[Option<f64>], fn(f64) -> String),
-) {
+/// One half of a trend.
+struct Drawn<'a> {
+    what: &'a str,
+    values: &'a [Option<f64>],
+    /// What a bar of full height means at least.
+    full: f64,
+    form: fn(f64) -> String,
+}
+
+fn draw_trend(frame: &mut Frame<'_>, area: Rect, seen: &Seen<'_>, drawn: &Drawn<'_>) {
+    let Drawn { what, values, full, form } = *drawn;
     let Seen { view, glance, palette, .. } = *seen;
     let trend = &glance.trend;
     let of = trend.session_id.as_deref().map_or_else(|| "of all".to_owned(), handle);
@@ -114,7 +131,7 @@ fn draw_trend(
         Some(last) => format!("{what} {of}: {}, max {}", form(last), form(most)),
         None => format!("{what} {of}: not measured"),
     };
-    let bars = shown.iter().map(|value| value.map(|value| part(value, most)));
+    let bars = shown.iter().map(|value| value.map(|value| part(value, most.max(full))));
     let line = Sparkline::default()
         .block(titled(title))
         .data(bars)

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use simward_tests::daemon::{Daemon, Setup, children};
 use simward_tests::programs;
 use simward_tests::tmux::Terminal;
+use simward_tests::wait::wait_for;
 use tempfile::TempDir;
 
 /// A daemon with sessions of these names, and their handles.
@@ -173,20 +174,23 @@ fn a_signal_ends_it_and_leaves_the_terminal_as_it_was() {
 #[test]
 fn a_terminal_may_become_too_small_and_large_again_and_colours_are_left_out_on_demand() {
     let (daemon, _) = daemon_with(&["anton"]);
+    // Where the machine was measured, something has a colour, which says how much it does.
+    let is_measured = |screen: &str| screen.contains("mem ") && !screen.contains("cpu     -");
     let colours = |terminal: &Terminal| {
-        let screen = terminal.styled_screen();
-        // Cyan, green, yellow and red in the foreground.
-        ["31m", "32m", "33m", "36m"].iter().any(|colour| screen.contains(colour))
+        terminal.wait_for("the machine", is_measured);
+        terminal.styled_screen().contains("\u{1b}[38;5;")
     };
     let terminal = open(daemon.state.path(), (120, 40), &[]);
-    assert!(colours(&terminal));
+    assert!(colours(&terminal), "{:?}", terminal.styled_screen());
     terminal.resize((70, 20));
     terminal.wait_for("how large it must be", |screen| screen.contains("80×24 is needed"));
     terminal.resize((80, 24));
     terminal.wait_for("the view", |screen| screen.contains("anton"));
     let terminal = open(daemon.state.path(), (120, 40), &[("NO_COLOR", "1")]);
-    terminal.wait_for("the session", |screen| screen.contains("anton"));
-    assert!(!colours(&terminal));
+    assert!(!colours(&terminal), "{:?}", terminal.styled_screen());
+    // What is selected is seen without any.
+    let is_reversed = |screen: &str| screen.contains("\u{1b}[7m") || screen.contains("\u{1b}[0;7m");
+    assert!(is_reversed(&terminal.styled_screen()), "{:?}", terminal.styled_screen());
 }
 
 fn simward(args: &[&str]) -> Output {
@@ -207,8 +211,10 @@ fn scripts_are_told_once_as_tables_or_as_json() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     };
-    let tables = told("--once");
-    for word in ["anton", "berta", "create_session", "2 of 8192", "severity"] {
+    let tables = wait_for("a sample with the calls", || {
+        Some(told("--once")).filter(|tables| tables.contains("create_session"))
+    });
+    for word in ["anton", "berta", "2 of 8192", "severity"] {
         assert!(tables.contains(word), "{word}: {tables}");
     }
     assert!(!tables.contains('\u{1b}'), "no orders for a terminal: {tables}");
