@@ -1,10 +1,11 @@
-//! Administration over a local socket: what `simward pool` speaks to.
+//! Administration over a local socket: what `simward pool`, `alerts` and `top` speak to.
 //!
 //! One JSON request on a line, one JSON answer on a line. The socket's folder belongs to the
 //! daemon's user alone, and every peer is checked besides.
 
 mod alerts;
 pub mod client;
+pub mod glance;
 mod place;
 
 use std::path::{Path, PathBuf};
@@ -19,11 +20,12 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::sync::Semaphore;
 
 pub use self::alerts::{AskAlerts, Imported};
+pub use self::glance::Glance;
 pub use self::place::{Place, default_state_dir, find};
 use crate::alerts::Alerts;
 use crate::code::{Code, chain};
 use crate::sessions::Sessions;
-use crate::telemetry::{PoolStats, Watch};
+use crate::telemetry::{Monitor, PoolStats, Watch};
 use crate::terminate::{Target, restart, terminate};
 
 /// What an operator asks.
@@ -48,6 +50,11 @@ pub enum Ask {
     Alerts {
         /// What of them.
         about: AskAlerts,
+    },
+    /// Everything that goes on.
+    Glance {
+        /// The session whose last minutes are told; those of all together without.
+        trend_of: Option<String>,
     },
 }
 
@@ -79,7 +86,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub fn serve(
     place: &Place,
     sessions: Sessions,
-    watch: Watch,
+    (watch, monitor): (Watch, Monitor),
     alerts: Alerts,
 ) -> anyhow::Result<Serving> {
     let path = place.socket();
@@ -87,7 +94,7 @@ pub fn serve(
         .with_context(|| format!("could not open the socket {}", path.display()))?;
     listener.set_nonblocking(true)?;
     let listener = Listener::try_from(std::os::fd::OwnedFd::from(listener))?;
-    let task = tokio::spawn(accept(listener, Behind { sessions, watch, alerts }));
+    let task = tokio::spawn(accept(listener, Behind { sessions, watch, monitor, alerts }));
     Ok(Serving { task, path: path.to_owned() })
 }
 
@@ -117,6 +124,7 @@ impl Drop for Serving {
 struct Behind {
     sessions: Sessions,
     watch: Watch,
+    monitor: Monitor,
     alerts: Alerts,
 }
 
@@ -169,7 +177,7 @@ async fn serve_peer(stream: Stream, behind: &Behind) -> anyhow::Result<()> {
 }
 
 async fn carry_out(ask: Ask, behind: &Behind) -> anyhow::Result<Answer> {
-    let Behind { sessions, watch, alerts } = behind;
+    let Behind { sessions, watch, alerts, .. } = behind;
     Ok(Answer::Ok(match ask {
         Ask::Stats => serde_json::to_value(PoolStats::look(watch, sessions).await)?,
         Ask::List => serde_json::to_value(watch.look(sessions).await)?,
@@ -182,6 +190,7 @@ async fn carry_out(ask: Ask, behind: &Behind) -> anyhow::Result<Answer> {
             Err(error) => return Ok(refused(&error)),
         },
         Ask::Alerts { about } => return alerts::carry_out(about, alerts).await,
+        Ask::Glance { trend_of } => glance::carry_out(trend_of, behind).await?,
     }))
 }
 

@@ -16,10 +16,11 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 pub(crate) use self::pool::list as process_table;
+pub(crate) use self::table::{bytes, seconds, table};
 use crate::config::{Config, Format};
 use crate::http::Served;
 use crate::mcp::{McpServer, Toolset};
-use crate::{daemon, demo, doctor};
+use crate::{daemon, demo, doctor, top};
 
 /// Every MCP client its own MuJoCo simulator.
 #[derive(Debug, Parser)]
@@ -63,6 +64,8 @@ enum Command {
     Alerts(alerts::AlertsArgs),
     /// Write what was measured to a file.
     Metrics(metrics::MetricsArgs),
+    /// Watch a running daemon: the machine, sessions, tools and alerts, anew every second.
+    Top(top::TopArgs),
     /// Make, list and revoke the tokens with which clients call over HTTP.
     Token(token::TokenArgs),
     /// Try everything that the daemon needs, and say how to mend what is missing.
@@ -220,6 +223,7 @@ pub(crate) fn run<S: Served>(
         Command::Pool(args) => pool::run(args)?,
         Command::Alerts(args) => alerts::run(args)?,
         Command::Metrics(args) => metrics::run(args)?,
+        Command::Top(args) => top::run(args)?,
         Command::Token(args) => token::run(args)?,
         Command::Doctor { common, json } => return block_on(doctor::run(common.load()?, json)),
         Command::Demo(args) => return block_on(demo::run(args)),
@@ -236,7 +240,7 @@ fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Resul
     outcome
 }
 
-fn print(text: &str) {
+pub(crate) fn print(text: &str) {
     use std::io::Write as _;
     // A reader that has seen enough, such as `head`, is no error.
     write!(std::io::stdout(), "{text}").ok();

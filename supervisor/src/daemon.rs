@@ -58,7 +58,8 @@ pub(crate) async fn serve_http<S: Served>(
     let kept = config.store.durable.then(|| state_dir(&config));
     let monitor = measure(&config, &sessions, Some(&state_dir(&config)))?;
     let alerts = open_alerts(&config, kept.as_deref(), &monitor, &sessions, &audit)?;
-    let admin = admin::serve(&place, sessions.clone(), watch.clone(), alerts.clone())?;
+    let admin =
+        admin::serve(&place, sessions.clone(), (watch.clone(), monitor.clone()), alerts.clone())?;
     let stop = stop_on_signals()?;
     let looking = tokio::spawn(alerts.clone().run(stop.clone()));
     let url = endpoint.url()?;
@@ -102,7 +103,8 @@ pub(crate) async fn serve_stdio(config: Config) -> anyhow::Result<()> {
     // Several of these may have the same state folder, and nobody looks back at one that is gone.
     let monitor = measure(&config, &sessions, None)?;
     let alerts = open_alerts(&config, None, &monitor, &sessions, &audit)?;
-    let _admin = admin::serve(&place, sessions.clone(), watch.clone(), alerts.clone())?;
+    let _admin =
+        admin::serve(&place, sessions.clone(), (watch.clone(), monitor.clone()), alerts.clone())?;
     let stop = stop_on_signals()?;
     let unserved = CancellationToken::new();
     let looking = tokio::spawn(alerts.clone().run(unserved.clone()));

@@ -3,7 +3,7 @@
 //! A call travels in a straight line: `mcp::tools` → [`sessions`] → [`session`] → [`worker`] → the
 //! process. Modules may import from those listed after them, never from those listed before, and a
 //! test checks it:
-//! wiring (`cli`, [`doctor`], `demo`, `daemon`, `service`, `reload`, [`config`]) → [`http`], `stdio`, [`admin`] → [`mcp`] →
+//! wiring (`cli`, [`doctor`], `demo`, `top`, `daemon`, `service`, `reload`, [`config`]) → [`http`], `stdio`, [`admin`] → [`mcp`] →
 //! [`alerts`], [`telemetry`], [`metrics`], [`terminate`], [`models`], [`pictures`], [`recordings`], [`runs`], [`profiles`] → [`sessions`] →
 //! [`session`] → [`compiler`], [`renderer`], [`sources`], [`uploads`] → [`worker`] → [`pool`] → [`store`], [`auth`], [`audit`] → [`spans`] →
 //! [`scenes`], [`tenants`], [`limits`], [`durations`], [`code`], `handle`, `whole`, `outbox`, `remote`.
@@ -17,6 +17,7 @@ mod demo;
 pub mod doctor;
 mod reload;
 mod service;
+mod top;
 
 pub mod admin;
 pub mod http;

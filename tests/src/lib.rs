@@ -16,5 +16,6 @@ pub mod http;
 pub mod models;
 pub mod mp4;
 pub mod targets;
+pub mod tmux;
 pub mod viewer;
 pub mod wait;

@@ -80,6 +80,19 @@ impl Alerts {
         }
     }
 
+    /// What of everybody's is pending or fires, the worst first, and of how many more there are.
+    pub fn worst(&self, max: usize) -> (Vec<AlertReport>, usize) {
+        let book = self.book();
+        let mut active: Vec<_> = book.active().collect();
+        active.sort_by_key(|(rule, _, alert)| {
+            let fires = matches!(alert.state, state::State::Firing(_));
+            std::cmp::Reverse((fires, rule.severity))
+        });
+        let reports = active.iter().take(max);
+        let reports = reports.map(|(rule, labels, alert)| AlertReport::of(rule, labels, alert));
+        (reports.collect(), active.len().saturating_sub(max))
+    }
+
     /// What is going to be done to a session, for its owner.
     pub fn notices(&self, session_id: &str) -> Vec<AlertReport> {
         let book = self.book();

@@ -1,7 +1,7 @@
 //! Tables for people.
 
 /// Lays rows out in columns under a head.
-pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let mut widths: Vec<usize> = head.iter().map(|cell| cell.chars().count()).collect();
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -21,14 +21,14 @@ pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 /// A number of bytes, for people.
-pub(super) fn bytes(count: u64) -> String {
+pub(crate) fn bytes(count: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "three digits are enough for people")]
     let mib = count as f64 / f64::from(1 << 20);
     if mib < 10.0 { format!("{mib:.1} MiB") } else { format!("{mib:.0} MiB") }
 }
 
 /// A number of seconds, for people.
-pub(super) fn seconds(secs: f64) -> String {
+pub(crate) fn seconds(secs: f64) -> String {
     if secs < 60.0 {
         format!("{secs:.0} s")
     } else if secs < 3600.0 {

@@ -1,5 +1,6 @@
 //! What people ask most, as they ask it: made of series, totals and meters.
 
+pub mod fleet;
 pub mod memory;
 pub mod overview;
 pub mod simulations;

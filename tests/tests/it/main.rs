@@ -58,6 +58,7 @@ mod surface;
 mod targets;
 mod tidy;
 mod tls;
+mod top;
 mod tutorial;
 mod undone;
 mod uploads;

@@ -49,7 +49,7 @@ fn no_file_outgrows_a_reader() {
 /// The supervisor's layers, from the edge inwards. A module may import from the layers after its
 /// own.
 const LAYERS: [&[&str]; 12] = [
-    &["cli", "doctor", "demo", "daemon", "service", "config", "reload"],
+    &["cli", "doctor", "demo", "top", "daemon", "service", "config", "reload"],
     &["http", "stdio", "admin"],
     &["mcp"],
     &[
