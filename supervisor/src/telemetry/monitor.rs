@@ -251,7 +251,7 @@ fn since_epoch() -> Duration {
 fn pause(since_epoch: Duration, interval: Duration) -> Duration {
     const MIDDLE: Duration = Duration::from_millis(500);
     let second = Duration::from_secs(since_epoch.as_secs());
-    (second + interval + MIDDLE) - since_epoch
+    (second + interval + MIDDLE).saturating_sub(since_epoch)
 }
 
 #[cfg(test)]

@@ -176,7 +176,7 @@ fn point(scope: Scope, minute: i64, place: u32) -> Point {
     let histograms = scope.histograms().map(|metric| {
         let mut durations = Durations::default();
         for bucket in 0..20_u64 {
-            durations.note(50_000 << (bucket % 8) | bucket * 1000);
+            durations.note((50_000 << (bucket % 8)) | (bucket * 1000));
         }
         (metric.id, durations)
     });

@@ -101,7 +101,9 @@ fn cost(server: &Server, report: &mut Report) {
             "%",
         ),
     ];
-    rows.into_iter().for_each(|row| report.add(row));
+    for row in rows {
+        report.add(row);
+    }
 }
 
 fn overview(client: &mut HttpClient) -> Value {

@@ -73,7 +73,7 @@ fn hours_are_those_of_all_minutes_and_sessions_have_none() {
     let folder = tempfile::tempdir().unwrap();
     let archive = archive(&folder);
     let range = BEGIN..BEGIN + 7200;
-    let hours = Question { tier: Tier::Hours, range: range.clone(), ..tool(&[Id::Calls]) };
+    let hours = Question { tier: Tier::Hours, range, ..tool(&[Id::Calls]) };
     let (_, json) = write(&archive, &hours, Format::Json);
     let rows: Vec<Row> = serde_json::from_slice(&json).unwrap();
     let means: Vec<_> = rows.iter().map(|row| row.mean.unwrap()).collect();
@@ -110,7 +110,7 @@ fn parquet_has_the_same_values_and_nulls_where_there_are_none() {
         assert_eq!(field("begin_secs"), Field::Long(row.begin_secs));
         assert_eq!(field("metric"), Field::Str(row.metric.clone()));
         assert_eq!(field("scope"), Field::Str("tool".to_owned()));
-        assert_eq!(field("count"), Field::Long(row.count as i64));
+        assert_eq!(field("count"), Field::Long(row.count.cast_signed()));
         assert_eq!((field("mean"), field("p95")), (real(row.mean), real(row.p95)));
     }
 }

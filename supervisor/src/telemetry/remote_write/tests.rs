@@ -47,7 +47,7 @@ async fn close(remote: &RemoteWrite) {
 }
 
 fn this_minute() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().cast_signed();
     now - now.rem_euclid(60) - 60
 }
 

@@ -10,6 +10,9 @@
 )]
 
 use super::*;
+use crate::durations::Durations;
+use crate::telemetry::metric::Id;
+use crate::telemetry::series::Summary;
 
 fn sample(cpu: f64, nanos: u64) -> Sample {
     let mut sample = Sample::default();
