@@ -10,6 +10,7 @@ mod origins;
 mod pages;
 mod proxies;
 mod quota;
+mod replay;
 pub mod tls;
 mod uploads;
 
@@ -64,6 +65,9 @@ pub struct Config {
     pub legacy_sessions_max: usize,
     /// How long one of them may be unused, in seconds.
     pub legacy_idle_secs: f64,
+    /// What is kept of the last messages of all of them together, for clients that come back for them,
+    /// in bytes.
+    pub legacy_replay_bytes_max: usize,
     /// How much of the endpoint a tenant may take.
     pub quotas: quota::Config,
     /// How long calls may go on once the daemon is told to stop, in seconds.
@@ -82,6 +86,7 @@ impl Default for Config {
             trusted_proxies: Vec::new(),
             legacy_sessions_max: 1024,
             legacy_idle_secs: 14_400.0,
+            legacy_replay_bytes_max: 32 * 1024 * 1024,
             quotas: quota::Config::default(),
             drain_secs: 5.0,
         }
@@ -161,7 +166,12 @@ impl Endpoint {
     ) {
         let Self { listener, tls, config } = self;
         let cut = CancellationToken::new();
-        let legacy = Arc::new(LegacySessions::new(sessions.clone(), config.legacy_sessions_max));
+        let legacy = LegacySessions::new(
+            sessions.clone(),
+            config.legacy_sessions_max,
+            config.legacy_replay_bytes_max,
+        );
+        let legacy = Arc::new(legacy);
         legacy.clone().reap_idle(Duration::from_secs_f64(config.legacy_idle_secs), cut.clone());
         let well_known = auth.metadata().map(pages::metadata).unwrap_or_default();
         let ours = server.ours();

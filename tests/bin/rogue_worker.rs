@@ -9,7 +9,7 @@ use std::process::{Command, ExitCode, Stdio, abort};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::unistd::{Pid, getsid};
 use rustix::process::setsid;
@@ -84,7 +84,15 @@ impl Manners for Rogue {
     }
 
     fn begin(&self, call: &str, outgoing: &Outgoing) {
-        if call != "Step" || self.has_stepped.swap(true, Relaxed) {
+        if call != "Step" {
+            return;
+        }
+        match self.how {
+            How::Leaks => leak(),
+            How::HasHotSpot => planted_hot_spot(),
+            _ => (),
+        }
+        if self.has_stepped.swap(true, Relaxed) {
             return;
         }
         match self.how {
@@ -133,6 +141,12 @@ impl Manners for Rogue {
             (How::BoastsOfModels, "TimePhases" | "MeasureMemory") => {
                 if let FromWorker::Answer { outcome, .. } = &mut answer {
                     *outcome = Ok(boast(call));
+                }
+                outgoing.write(&answer)
+            }
+            (How::Leaks, "MeasureMemory") => {
+                if let FromWorker::Answer { outcome, .. } = &mut answer {
+                    *outcome = Ok(Reply::MeasureMemory(ModelMemories { models: Vec::new() }));
                 }
                 outgoing.write(&answer)
             }
@@ -247,6 +261,22 @@ fn swell() -> ! {
     }
     std::hint::black_box(&kept);
     linger()
+}
+
+fn leak() {
+    // Each page is written to, or it would take no memory.
+    std::hint::black_box(vec![1_u8; How::LEAK_BYTES].leak());
+}
+
+#[inline(never)]
+fn planted_hot_spot() {
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(30) {
+        let mut number = 1_u32;
+        for factor in 0..10_000 {
+            number = std::hint::black_box(number.wrapping_mul(factor | 1));
+        }
+    }
 }
 
 fn start_threads() {

@@ -3,8 +3,11 @@
 //! A conversation has at most a default session of ours, which goes with it unless somebody has
 //! named it by its handle. rmcp's own time limit ends conversations whose call takes long, so the
 //! limit here counts only while nothing is in flight.
+//!
+//! Whoever comes back to the stream of a call hears what he missed, also after its end.
 
 use std::collections::{BTreeMap, HashMap};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,10 +15,11 @@ use futures::Stream;
 use rmcp::model::{ClientJsonRpcMessage, ServerJsonRpcMessage};
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::streamable_http_server::session::{
-    RestoreOutcome, ServerSseMessage, SessionId, SessionManager,
+    ServerSseMessage, SessionId, SessionManager,
 };
 use tokio_util::sync::CancellationToken;
 
+use super::replay::Replay;
 use crate::sessions::{Connection, Sessions};
 use crate::tenants::Tenant;
 
@@ -30,11 +34,12 @@ const ROUND: Duration = Duration::from_secs(1);
 
 type Local = LocalSessionManager;
 type Error = <Local as SessionManager>::Error;
+type Events = Pin<Box<dyn Stream<Item = ServerSseMessage> + Send + Sync>>;
 
 /// The conversations that there are.
 #[derive(Debug)]
 pub(super) struct LegacySessions {
-    inner: Local,
+    replay: Replay,
     sessions: Sessions,
     max: usize,
     uses: Mutex<HashMap<Arc<str>, Usage>>,
@@ -42,6 +47,8 @@ pub(super) struct LegacySessions {
 
 #[derive(Clone, Debug)]
 struct Usage {
+    /// A manager of its own, which remembers what was told in it alone.
+    local: Arc<Local>,
     in_flight: isize,
     last: Instant,
     /// Whose it is; nobody's while it is being opened.
@@ -49,10 +56,10 @@ struct Usage {
 }
 
 impl LegacySessions {
-    pub(super) fn new(sessions: Sessions, max: usize) -> Self {
-        let mut inner = Local::default();
-        inner.session_config.keep_alive = None;
-        Self { inner, sessions, max, uses: Mutex::default() }
+    /// Not more conversations than `max`, whose last messages are kept within that many bytes.
+    pub(super) fn new(sessions: Sessions, max: usize, replay_bytes_max: usize) -> Self {
+        let replay = Replay::new(replay_bytes_max);
+        Self { replay, sessions, max, uses: Mutex::default() }
     }
 
     /// Makes room for another one of a tenant, if need be at the cost of the one that was unused for
@@ -108,6 +115,7 @@ impl LegacySessions {
                     () = stop.cancelled() => return,
                     () = tokio::time::sleep(ROUND) => (),
                 }
+                self.replay.forget_old();
                 for id in self.idle(limit) {
                     tracing::info!(legacy_session = %id, "closing an unused conversation");
                     self.close_session(&id).await.ok();
@@ -125,6 +133,11 @@ impl LegacySessions {
             .collect();
         idle.sort();
         idle
+    }
+
+    fn local(&self, id: &SessionId) -> Result<Arc<Local>, Error> {
+        let local = self.lock().get(id).map(|usage| Arc::clone(&usage.local));
+        local.ok_or_else(|| Error::SessionNotFound(Arc::clone(id)))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Usage>> {
@@ -148,8 +161,11 @@ impl SessionManager for LegacySessions {
     type Transport = <Local as SessionManager>::Transport;
 
     async fn create_session(&self) -> Result<(SessionId, Self::Transport), Error> {
-        let created = self.inner.create_session().await?;
-        let usage = Usage { in_flight: 0, last: Instant::now(), tenant: None };
+        let mut local = Local::default().with_event_store(Arc::new(self.replay.begin()));
+        local.session_config.keep_alive = None;
+        let created = local.create_session().await?;
+        let local = Arc::new(local);
+        let usage = Usage { local, in_flight: 0, last: Instant::now(), tenant: None };
         self.lock().insert(Arc::clone(&created.0), usage);
         Ok(created)
     }
@@ -159,22 +175,23 @@ impl SessionManager for LegacySessions {
         id: &SessionId,
         message: ClientJsonRpcMessage,
     ) -> Result<ServerJsonRpcMessage, Error> {
-        self.inner.initialize_session(id, message).await
+        self.local(id)?.initialize_session(id, message).await
     }
 
     async fn has_session(&self, id: &SessionId) -> Result<bool, Error> {
-        self.inner.has_session(id).await
+        Ok(self.local(id).is_ok())
     }
 
     /// Called when the client says so, when nobody uses it, and when the daemon stops; it may be
     /// called twice.
     async fn close_session(&self, id: &SessionId) -> Result<(), Error> {
         let known = self.lock().remove(id);
-        if let Some(tenant) = known.and_then(|usage| usage.tenant) {
+        let Some(Usage { local, tenant, .. }) = known else { return Ok(()) };
+        if let Some(tenant) = tenant {
             let connection = Connection::One(Arc::clone(id));
             self.sessions.connection_ended(&tenant, &connection).await;
         }
-        self.inner.close_session(id).await
+        local.close_session(id).await
     }
 
     async fn create_stream(
@@ -182,7 +199,9 @@ impl SessionManager for LegacySessions {
         id: &SessionId,
         message: ClientJsonRpcMessage,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Error> {
-        self.inner.create_stream(id, message).await
+        let local = self.local(id)?;
+        let events: Events = Box::pin(local.create_stream(id, message).await?);
+        Ok(events)
     }
 
     async fn accept_message(
@@ -190,14 +209,16 @@ impl SessionManager for LegacySessions {
         id: &SessionId,
         message: ClientJsonRpcMessage,
     ) -> Result<(), Error> {
-        self.inner.accept_message(id, message).await
+        self.local(id)?.accept_message(id, message).await
     }
 
     async fn create_standalone_stream(
         &self,
         id: &SessionId,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Error> {
-        self.inner.create_standalone_stream(id).await
+        let local = self.local(id)?;
+        let events: Events = Box::pin(local.create_standalone_stream(id).await?);
+        Ok(events)
     }
 
     async fn resume(
@@ -205,14 +226,9 @@ impl SessionManager for LegacySessions {
         id: &SessionId,
         last_event_id: String,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Error> {
-        self.inner.resume(id, last_event_id).await
-    }
-
-    async fn restore_session(
-        &self,
-        id: SessionId,
-    ) -> Result<RestoreOutcome<Self::Transport>, Error> {
-        self.inner.restore_session(id).await
+        let local = self.local(id)?;
+        let events: Events = Box::pin(local.resume(id, last_event_id).await?);
+        Ok(events)
     }
 }
 
@@ -225,7 +241,7 @@ mod tests {
         let (one, two) = (Tenant::named("one"), Tenant::named("two"));
         let usage = |tenant: &Tenant| {
             let tenant = Some(tenant.clone());
-            Usage { in_flight: 0, last: Instant::now(), tenant }
+            Usage { local: Arc::default(), in_flight: 0, last: Instant::now(), tenant }
         };
         let mut uses = HashMap::new();
         for number in 0..4 {

@@ -225,6 +225,11 @@ impl History {
         self.read().subjects(scope, range)
     }
 
+    /// Whether anything was measured in a stretch of time. Waits for the disk.
+    pub fn has_any(&self, range: &Range) -> Result<bool, Error> {
+        self.read().has_any(range)
+    }
+
     /// What it takes on the disk, in bytes.
     pub fn bytes(&self) -> Result<u64, Error> {
         self.read().bytes()

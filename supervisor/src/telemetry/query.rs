@@ -215,7 +215,7 @@ impl Measured {
     pub fn query(&self, query: &Query, sight: &Sight) -> Result<Frame, Error> {
         let metrics = metrics_of(query)?;
         let begin_secs = self.memory_begin_secs();
-        let grid = grid(query, begin_secs)?;
+        let grid = grid(query, self.is_kept_before(query.from_secs, begin_secs)?)?;
         let mut subjects = self.subjects(query, sight, grid.from..grid.end(), begin_secs)?;
         let subjects_max = (VALUES_MAX / (metrics.len() * grid.bins).max(1)).clamp(1, SUBJECTS_MAX);
         let subjects_cut = subjects.len().saturating_sub(subjects_max);
@@ -329,7 +329,7 @@ fn metrics_of(query: &Query) -> Result<Vec<&'static Metric>, Error> {
 
 /// Where the answer's values begin, how long each is, and how many there are: not shorter than what
 /// is kept of that time.
-fn grid(query: &Query, begin_secs: Option<i64>) -> Result<Grid, Error> {
+fn grid(query: &Query, is_kept_before: bool) -> Result<Grid, Error> {
     let Query { from_secs, to_secs, step_secs, points_max, .. } = *query;
     let span = to_secs.saturating_sub(from_secs);
     if !(1..=RANGE_SECS_MAX).contains(&span) || from_secs < 0 {
@@ -340,7 +340,7 @@ fn grid(query: &Query, begin_secs: Option<i64>) -> Result<Grid, Error> {
     let most = i64::try_from(points_max.max(1)).unwrap_or(i64::MAX);
     let least = if from_secs < to_secs.saturating_sub(Tier::Minutes.keep_secs()) {
         Tier::Hours.step_secs()
-    } else if begin_secs.is_none_or(|begin| from_secs < begin) {
+    } else if is_kept_before {
         Tier::Minutes.step_secs()
     } else {
         1

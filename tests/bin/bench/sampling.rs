@@ -84,9 +84,9 @@ fn fill(server: &Server) {
 
 /// What the daemon says of itself, over a time in which nobody has called.
 fn cost(server: &Server, report: &mut Report) {
-    let mut client = server.client();
     std::thread::sleep(Duration::from_secs(u64::from(WINDOW_SECS) + 5));
-    let means = overview(&mut client)["means"].clone();
+    // A connection that nobody used meanwhile would be closed.
+    let means = overview(&mut server.client())["means"].clone();
     let percent = |name: &str| means[name].as_f64().unwrap() * 100.0;
     let workers = means["workers"].as_f64().unwrap();
     let interval = means["telemetry_interval_secs"].as_f64().unwrap();

@@ -86,6 +86,11 @@ hows! {
     Grandchild = "grandchild",
     /// Takes 50 MiB of memory every 20 ms in `Step`, up to 2 GiB, and keeps it.
     Swells = "swells",
+    /// Takes 8 MiB of memory in every `Step`, and forgets that it has it. Asked what its models take,
+    /// it has none.
+    Leaks = "leaks",
+    /// Computes in every `Step` for 30 ms, in a function that is called `planted_hot_spot`.
+    HasHotSpot = "has-hot-spot",
     /// Starts threads in `Step`, up to a thousand; exits with code 77 if it cannot have one.
     StartsThreads = "starts-threads",
     /// Sends pongs that nobody asked for, as fast as they are taken, from `Step` on.
@@ -110,6 +115,9 @@ hows! {
 impl How {
     /// How long a rogue can live.
     pub const LIFETIME: std::time::Duration = std::time::Duration::from_mins(1);
+
+    /// What [`How::Leaks`] takes each time, in bytes.
+    pub const LEAK_BYTES: usize = 8 * 1024 * 1024;
 
     /// What an argument asks for.
     pub fn parse(name: &str) -> Option<Self> {

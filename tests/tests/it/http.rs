@@ -5,7 +5,7 @@ use simward_tests::client::LEGACY;
 use simward_tests::daemon::{Daemon, Setup};
 use simward_tests::http::{Answer, Http};
 use simward_tests::programs;
-use simward_tests::wait::wait_until;
+use simward_tests::wait::{wait_for, wait_until};
 
 fn daemon() -> Daemon {
     Setup::toy(&programs!()).serve()
@@ -199,4 +199,58 @@ fn a_body_that_is_small_on_the_wire_and_large_in_memory_is_refused() {
     let pid = i32::try_from(daemon.pid()).unwrap();
     let peak = procfs::process::Process::new(pid).unwrap().status().unwrap().vmhwm.unwrap();
     assert!(peak < 300 * 1024, "{peak} kB");
+}
+
+/// What a client hears that comes back to a stream.
+fn come_back(daemon: &Daemon, session: &str, last: &str) -> String {
+    let headers =
+        [("accept", "text/event-stream"), ("mcp-session-id", session), ("last-event-id", last)];
+    let mut http = Http::connect(daemon.address).unwrap();
+    let answer = http.ask("GET", "/mcp", &headers, b"").unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.text()
+}
+
+#[test]
+fn a_client_that_was_away_when_its_call_ended_comes_back_for_the_answer() {
+    let daemon = Setup::real(&programs!()).serve();
+    let mut legacy = Legacy::open(&daemon);
+    let made = legacy.tool("create_session", &json!({ "limits": { "step_rate": 1000 } }));
+    let session = made["session_id"].clone();
+    legacy.tool("create_scene", &json!({ "session_id": session, "scene": "pendulum" }));
+    let params = json!({
+        "name": "step_simulation", "arguments": { "session_id": session, "steps": 1500 },
+        "_meta": { "progressToken": "p" },
+    });
+    let call = json!({ "jsonrpc": "2.0", "id": 8, "method": "tools/call", "params": params });
+    let headers = [TALK[0], TALK[1], ("mcp-session-id", legacy.session.as_str())];
+    let mut away = Http::connect(daemon.address).unwrap();
+    away.send("POST", "/mcp", &headers, call.to_string().as_bytes()).unwrap();
+    let head = away.read_head().unwrap();
+    let mut heard = String::new();
+    let first = wait_for("an event", || {
+        heard.push_str(&String::from_utf8(away.read_chunk(&head).unwrap().unwrap()).unwrap());
+        let id = heard.lines().find_map(|line| line.strip_prefix("id:"))?;
+        Some(id.trim().to_owned())
+    });
+    drop(away);
+    // While the call goes on, and after its end.
+    let during = come_back(&daemon, &legacy.session, &first);
+    assert!(during.contains("\"steps_done\":1500"), "{during}");
+    let after = come_back(&daemon, &legacy.session, &first);
+    assert!(after.contains("\"steps_done\":1500"), "{after}");
+    // Other conversations hear nothing of it, and what never was is an empty stream.
+    let other = Legacy::open(&daemon);
+    for nothing in [first.as_str(), "0/nothing:1", "nonsense"] {
+        assert_eq!(come_back(&daemon, &other.session, nothing), "", "{nothing}");
+    }
+    // With the conversation everything is gone.
+    legacy.delete();
+    let headers = [
+        ("accept", "text/event-stream"),
+        ("mcp-session-id", legacy.session.as_str()),
+        ("last-event-id", first.as_str()),
+    ];
+    let mut http = Http::connect(daemon.address).unwrap();
+    assert_eq!(http.ask("GET", "/mcp", &headers, b"").unwrap().status, 404);
 }

@@ -4,6 +4,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use simward_tests::client::HttpClient as Client;
 use simward_tests::daemon::{Daemon, Setup};
+use simward_tests::fake::How;
 use simward_tests::programs;
 use simward_tests::wait::wait_for;
 use tempfile::TempDir;
@@ -49,6 +50,9 @@ fn entry(client: &mut Client, tool: &str, id: &str, is_so: impl Fn(&Value) -> bo
         is_so(&entry).then_some(entry)
     })
 }
+
+#[expect(clippy::cast_precision_loss, reason = "a few megabytes")]
+const LEAK_BYTES: f64 = How::LEAK_BYTES as f64;
 
 fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or(f64::NAN)
@@ -150,6 +154,67 @@ fn a_hog_is_seen_by_the_byte_and_by_the_core() {
     client.tool("unload_model", json!({ "session_id": idle })).unwrap();
     let told = client.tool("get_memory_usage", json!({ "session_id": idle })).unwrap();
     assert_eq!(told["sessions"][0]["models"], json!([]));
+}
+
+#[test]
+fn a_leak_shows_in_what_is_used_in_its_history_in_a_profile_and_as_an_alert() {
+    let daemon = Setup::rogue(&programs!(), How::Leaks).serve();
+    let mut client = daemon.client();
+    let id = session_with(&mut client, &json!({ "model_xml": "<mujoco/>" }));
+    let step = |client: &mut Client, times: u32| {
+        for _ in 0..times {
+            client.tool("step_simulation", json!({ "session_id": id, "steps": 1 })).unwrap();
+        }
+    };
+    let used = |client: &mut Client| {
+        let told = client.tool("get_memory_usage", json!({ "session_id": id })).unwrap();
+        number(&told["sessions"][0]["anonymous_bytes"])
+    };
+    let of_time = json!({
+        "metrics": ["resident_bytes"], "scope": "session", "duration_secs": 60, "step_secs": 1,
+    });
+    let history = |client: &mut Client| -> Vec<f64> {
+        let frame = client.tool("get_performance_history", of_time.clone()).unwrap();
+        let values = frame["columns"][0]["values"].as_array().cloned().unwrap_or_default();
+        values.iter().filter_map(Value::as_f64).collect()
+    };
+    let begin = wait_for("a look at it", || history(&mut client).last().copied());
+    let rule = json!({
+        "name": "leak", "metric": "session_resident_bytes", "operator": "gt", "for_secs": 0,
+        "value": begin + LEAK_BYTES * 9.0,
+    });
+    client.tool("set_performance_thresholds", json!({ "set": [rule] })).unwrap();
+    let before = used(&mut client);
+    step(&mut client, 5);
+    let leaked = used(&mut client) - before;
+    assert!(5.0 <= leaked / LEAK_BYTES && leaked / LEAK_BYTES < 5.5, "{leaked}");
+    let ask = json!({ "session_id": id, "kind": "memory", "duration_secs": 1 });
+    let profile = client.tool("start_profiling", ask).unwrap()["profile_id"].clone();
+    let mut steps = 0.0;
+    let memory = wait_for("the profile", || {
+        step(&mut client, 1);
+        steps += 1.0;
+        let ask = json!({ "profile_id": profile, "view": "top" });
+        let told = client.tool("get_profile_results", ask).unwrap();
+        (told["state"] == "done").then(|| told["memory"].clone())
+    });
+    let amounts = memory["process"].as_array().unwrap();
+    let rss = amounts.iter().find(|amount| amount["what"] == "rss").unwrap();
+    // It may have begun after the first steps, and ended before the last one.
+    let grown = number(&rss["grown_bytes"]) / LEAK_BYTES;
+    assert!(3.0 < grown && grown < steps + 0.5, "{rss} after {steps} steps");
+    let alert = wait_for("the alert", || {
+        let told = client.tool("get_performance_alerts", json!({ "rule": "leak" })).unwrap();
+        told["alerts"].as_array().unwrap().iter().find(|it| it["state"] == "firing").cloned()
+    });
+    assert_eq!(alert["labels"]["session_id"], *id, "{alert}");
+    // Values are told with four digits.
+    let end = begin + LEAK_BYTES * (5.0 + steps - 1.0);
+    let values = wait_for("all of it in the history", || {
+        let values = history(&mut client);
+        values.last().is_some_and(|last| end < *last).then_some(values)
+    });
+    assert!(values.is_sorted(), "{values:?}");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Profiles: a planted hot spot is found, phases add up, nothing of the simulation changes, and
 //! whoever may not is told what is missing.
 
+mod planted;
+
 use std::io::Read as _;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Points, Wants};
 use crate::durations::Durations;
-use crate::telemetry::metric::{Id, Metric};
+use crate::telemetry::metric::{Id, METRICS, Metric};
 use crate::telemetry::series::{Point, Summary};
 
 /// How hard to compress: more takes much longer and gives little.
@@ -75,23 +75,35 @@ impl Cell {
     }
 }
 
-/// The points of one subject.
+/// The points of one subject: its gauges, after which its histograms lie.
 #[derive(Debug, Serialize, Deserialize)]
-struct Chunk {
+struct Gauges<C> {
     /// When each begins, in steps after the chunk's own beginning.
     times: Vec<u16>,
-    gauges: Vec<Column>,
-    histograms: Vec<(u16, Vec<(u16, Durations)>)>,
+    columns: Vec<C>,
 }
 
+/// A histogram's number, and its durations by the place of their time.
+type Histogram = (u16, Vec<(u16, Durations)>);
+
 /// A gauge's values, for each time. Where it had none, the count is 0.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 struct Column {
     metric: u16,
     min: Vec<u8>,
     max: Vec<u8>,
     sum: Vec<u8>,
     count: Vec<u8>,
+}
+
+/// The same where it lies.
+#[derive(Debug, Deserialize)]
+struct Lying<'a> {
+    metric: u16,
+    min: &'a [u8],
+    max: &'a [u8],
+    sum: &'a [u8],
+    count: &'a [u8],
 }
 
 /// Lays points into columns, for a chunk that begins then.
@@ -112,7 +124,7 @@ pub(super) fn pack(
         .collect();
     ids.sort_unstable();
     ids.dedup();
-    let (mut gauges, mut histograms) = (Vec::new(), Vec::new());
+    let (mut columns, mut histograms) = (Vec::new(), Vec::<Histogram>::new());
     for id in ids {
         let Some(metric) = names.number(id) else { continue };
         if id.is_gauge() {
@@ -121,7 +133,7 @@ pub(super) fn pack(
                 own.map(|(_, summary)| *summary).unwrap_or_default()
             };
             let values: Vec<Summary> = points.iter().map(|(_, point)| of(point)).collect();
-            gauges.push(Column {
+            columns.push(Column {
                 metric,
                 min: compress(values.iter().map(|value| value.min))?,
                 max: compress(values.iter().map(|value| value.max))?,
@@ -136,7 +148,7 @@ pub(super) fn pack(
             histograms.push((metric, (0_u16..).zip(points).filter_map(of).collect()));
         }
     }
-    postcard::to_stdvec(&Chunk { times, gauges, histograms }).map_err(text)
+    postcard::to_stdvec(&(Gauges { times, columns }, histograms)).map_err(text)
 }
 
 /// Reads them again, as far as they are wanted.
@@ -147,14 +159,18 @@ pub(super) fn unpack(
     names: &Names,
     wants: Wants<'_>,
 ) -> Result<Points, String> {
-    let chunk: Chunk = postcard::from_bytes(bytes).map_err(text)?;
+    let (chunk, histograms): (Gauges<Lying<'_>>, _) =
+        postcard::take_from_bytes(bytes).map_err(text)?;
     let wanted = |number: u16| names.id(number).filter(|id| wants(*id));
     let at = |steps: &u16| begin_secs + i64::from(*steps) * step_secs;
-    let mut points: Points = chunk.times.iter().map(|at_| (at(at_), Point::default())).collect();
-    for column in &chunk.gauges {
+    let is_wanted = |column: &&Lying<'_>| wanted(column.metric).is_some();
+    let width = chunk.columns.iter().filter(is_wanted).count();
+    let point = || Point { gauges: Vec::with_capacity(width), histograms: Vec::new() };
+    let mut points: Points = chunk.times.iter().map(|at_| (at(at_), point())).collect();
+    for column in &chunk.columns {
         let Some(id) = wanted(column.metric).filter(|id| id.is_gauge()) else { continue };
-        let (min, max) = (decompress::<f32>(&column.min)?, decompress::<f32>(&column.max)?);
-        let (sum, count) = (decompress::<f64>(&column.sum)?, decompress::<u32>(&column.count)?);
+        let (min, max) = (decompress::<f32>(column.min)?, decompress::<f32>(column.max)?);
+        let (sum, count) = (decompress::<f64>(column.sum)?, decompress::<u32>(column.count)?);
         let values = min.into_iter().zip(max).zip(sum.into_iter().zip(count));
         for ((_, point), ((min, max), (sum, count))) in points.iter_mut().zip(values) {
             if count != 0 {
@@ -162,7 +178,12 @@ pub(super) fn unpack(
             }
         }
     }
-    for (metric, values) in chunk.histograms {
+    // They take much longer to read than gauges.
+    if !METRICS.iter().any(|metric| !metric.id.is_gauge() && wants(metric.id)) {
+        return Ok(points);
+    }
+    let histograms: Vec<Histogram> = postcard::from_bytes(histograms).map_err(text)?;
+    for (metric, values) in histograms {
         let Some(id) = wanted(metric).filter(|id| !id.is_gauge()) else { continue };
         for (place, durations) in values {
             if let Some((_, point)) = points.get_mut(usize::from(place)) {

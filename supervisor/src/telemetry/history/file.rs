@@ -321,8 +321,9 @@ impl File {
             let mut points = Points::new();
             let mut rows = chunks.query(params![id, tier as i64, first, range.end])?;
             while let Some(row) = rows.next()? {
-                let (begin, bytes): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
-                match chunk::unpack(begin, step_secs, &bytes, &self.names, wants) {
+                let begin: i64 = row.get(0)?;
+                let bytes = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+                match chunk::unpack(begin, step_secs, bytes, &self.names, wants) {
                     Ok(found) => points.extend(found),
                     Err(error) => tracing::warn!(error, begin, "a part of the history is damaged"),
                 }
@@ -355,6 +356,13 @@ impl File {
             all.query_map(params![scope.name(), range.end, range.start], |row| subject_in(row, 0))?;
         let rows: Vec<Option<Subject>> = rows.collect::<Result<_, _>>()?;
         Ok(rows.into_iter().flatten().collect())
+    }
+
+    /// Whether any subject was measured in a stretch of time.
+    pub(super) fn has_any(&self, range: &Range) -> Result<bool, Error> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM subject WHERE first < ?1 AND last >= ?2)";
+        let mut any = self.connection.prepare_cached(sql)?;
+        Ok(any.query_row(params![range.end, range.start], |row| row.get(0))?)
     }
 
     /// What the file takes, in bytes.

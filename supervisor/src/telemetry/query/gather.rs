@@ -124,6 +124,17 @@ impl Measured {
         point
     }
 
+    /// Whether there is something of that time that is not in memory any more.
+    pub(super) fn is_kept_before(
+        &self,
+        from_secs: i64,
+        begin_secs: Option<i64>,
+    ) -> Result<bool, Error> {
+        let Some(history) = self.history() else { return Ok(false) };
+        let range = from_secs..begin_secs.unwrap_or(i64::MAX);
+        Ok(!range.is_empty() && history.has_any(&range)?)
+    }
+
     /// From when on everything is in memory that was measured since then.
     pub(super) fn memory_begin_secs(&self) -> Option<i64> {
         let table = self.table();

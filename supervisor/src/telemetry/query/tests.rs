@@ -202,6 +202,21 @@ fn whoever_does_not_want_to_be_looked_at_sees_nothing_and_the_operator_does() {
 }
 
 #[test]
+fn a_daemon_that_is_younger_than_what_it_is_asked_for_still_tells_each_second() {
+    let folder = tempfile::tempdir().unwrap();
+    for folder in [None, Some(&folder)] {
+        let measured = measured(150, folder);
+        let ask = query("cpu_ratio", -50, 150);
+        let frame = measured
+            .query(&Query { step_secs: Some(1), points_max: 200, ..ask }, &Sight::All)
+            .unwrap();
+        assert_eq!(frame.step_secs, 1);
+        let values: Vec<f64> = frame.columns[0].values.iter().copied().flatten().collect();
+        assert_eq!((values.len(), values[149]), (150, 149.0));
+    }
+}
+
+#[test]
 fn a_value_is_not_of_a_shorter_time_than_what_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let measured = measured(2 * HOUR, Some(&folder));
