@@ -8,7 +8,7 @@ PREFIX ?= /usr/local
 RUSTFMT_CONFIG := --config imports_granularity=Module --config group_imports=StdExternalCrate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests release run demo dist install deb test test-otlp test-package test-systemd bench \
+.PHONY: help setup setup-tests release run demo dist install deb test test-gpu test-otlp test-package test-systemd bench \
 	fuzz lint fmt
 
 help: ## list the targets
@@ -60,6 +60,10 @@ test: setup setup-tests ## run all tests
 test-otlp: ## try what is sent to collectors of OpenTelemetry
 	$(CARGO) clippy -p simward-supervisor --all-targets --features otlp -- -D warnings
 	$(CARGO) test -p simward-supervisor --lib --features otlp -- spans config
+
+# Needs a driver by NVIDIA, which the machines that run `make test` lack.
+test-gpu: release ## try what is measured of a graphics processor
+	@scripts/test-gpu $(TARGET_DIR)/release/simward
 
 bench: setup ## measure, in release mode
 	$(CARGO) build --release --workspace --bins --examples

@@ -11,6 +11,7 @@
 mod archive;
 mod chunk;
 mod file;
+mod months;
 mod subjects;
 
 use std::path::Path;
@@ -50,6 +51,14 @@ impl Tier {
         match self {
             Self::Minutes => 3600,
             Self::Hours => 86_400,
+        }
+    }
+
+    /// The longest stretch of which the columns lie together, in seconds.
+    const fn reach_secs(self) -> i64 {
+        match self {
+            Self::Minutes => self.chunk_secs(),
+            Self::Hours => months::MONTH_SECS,
         }
     }
 

@@ -181,6 +181,9 @@ metrics! {
     HostCpu "host_cpu_ratio" Ratio [Fleet] "The machine's processors in use; 1 is all of them.";
     HostMemory "host_memory_ratio" Ratio [Fleet] "The machine's memory that cannot be had any more; 1 is all of it.";
     HostLoad "host_load" Count [Fleet] "Tasks that ran or wanted to, on average over the last minute.";
+    Gpu "gpu_ratio" Ratio [Fleet] "Use of the graphics processors, on average; 1 is all of all. As all of the next two, where there is a driver by NVIDIA.";
+    GpuMemory "gpu_memory_bytes" Bytes [Fleet] "Memory of the graphics processors that is in use.";
+    GpuMemoryRatio "gpu_memory_ratio" Ratio [Fleet] "The same over all that they have.";
     SupervisorCpu "supervisor_cpu_ratio" Ratio [Fleet] "Processor use of the daemon itself.";
     SupervisorMemory "supervisor_resident_bytes" Bytes [Fleet] "Resident memory of the daemon itself.";
     SupervisorFds "supervisor_open_fds" Count [Fleet] "Descriptors that the daemon has open.";

@@ -4,6 +4,7 @@
 //! thousand workers costs a few milliseconds. One that costs more than its share is taken less often,
 //! and says so.
 
+mod gpus;
 mod machine;
 mod processes;
 

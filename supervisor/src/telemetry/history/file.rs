@@ -7,6 +7,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Transaction, params};
 
 use super::chunk::{self, Cell, Names};
+use super::months::{self, MONTH_SECS};
 use super::subjects::{Room, id_of, known_id, subject_in};
 use super::{Bounds, Points, Range, Tier, Wants};
 use crate::code::Code;
@@ -22,7 +23,7 @@ const BATCH_ROWS: usize = 500;
 /// What the log beside the file may take when nothing is in it, in bytes.
 const LOG_BYTES_MAX: i64 = 4 << 20;
 
-const PUT_CHUNK: &str =
+pub(super) const PUT_CHUNK: &str =
     "INSERT OR REPLACE INTO chunk (subject, tier, begin, columns) VALUES (?1, ?2, ?3, ?4)";
 
 /// How long one of the two waits for the other.
@@ -111,6 +112,8 @@ pub(super) struct File {
     bounds: Bounds,
     /// Until when everything is tidy, by tier.
     tidy_until: [i64; 2],
+    /// Until when whole months are laid together.
+    merged_until: i64,
 }
 
 impl File {
@@ -133,7 +136,7 @@ impl File {
             connection.execute(sql, [metric.name])?;
         }
         let names = names(&connection)?;
-        let mut file = Self { connection, names, bounds, tidy_until: [0; 2] };
+        let mut file = Self { connection, names, bounds, tidy_until: [0; 2], merged_until: 0 };
         file.shrink()?;
         Ok(file)
     }
@@ -155,7 +158,7 @@ impl File {
         connection.busy_timeout(PATIENCE)?;
         let names = names(&connection)?;
         let bounds = Bounds { bytes_max: 0, subjects_max: 0, subjects_per_tenant_max: 0 };
-        Ok(Self { connection, names, bounds, tidy_until: [0; 2] })
+        Ok(Self { connection, names, bounds, tidy_until: [0; 2], merged_until: 0 })
     }
 
     /// Whether it is as this version writes it.
@@ -193,6 +196,10 @@ impl File {
             *done = over;
             while self.pack_first(tier, over)? {}
             self.delete_old(tier, now_secs)?;
+        }
+        let over = now_secs - now_secs.rem_euclid(MONTH_SECS);
+        if self.merged_until < over && !months::merge(&mut self.connection, &self.names, over)? {
+            self.merged_until = over;
         }
         self.make_room()
     }
@@ -243,7 +250,8 @@ impl File {
     }
 
     fn delete_old(&mut self, tier: Tier, now_secs: i64) -> Result<(), Error> {
-        let first = now_secs - tier.keep_secs();
+        // By the beginning of the longest stretch that may reach into what is kept.
+        let first = now_secs - tier.keep_secs() - tier.reach_secs();
         while self.delete_before(tier, first)? == BATCH_ROWS {}
         if tier == Tier::Hours {
             let sql = "DELETE FROM subject WHERE last < ?1
@@ -315,7 +323,7 @@ impl File {
         let sql = "SELECT begin, columns FROM chunk
                    WHERE subject = ?1 AND tier = ?2 AND begin >= ?3 AND begin < ?4 ORDER BY begin";
         let mut chunks = self.connection.prepare_cached(sql)?;
-        let first = range.start.saturating_sub(tier.chunk_secs());
+        let first = range.start.saturating_sub(tier.reach_secs());
         for subject in subjects {
             let Some(id) = known_id(&self.connection, subject)? else { continue };
             let mut points = Points::new();

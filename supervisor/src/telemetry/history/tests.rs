@@ -91,8 +91,9 @@ fn a_year_goes_by() {
     }
     let hours = points_of(&reader, &tenant, Tier::Hours, 0..i64::MAX);
     let days = hours.len() as i64 / 6;
-    assert!((365..=368).contains(&days), "{days} days of hours are kept");
-    assert!(now - 368 * DAY <= hours[0].0);
+    // A month goes as a whole.
+    assert!((365..=398).contains(&days), "{days} days of hours are kept");
+    assert!(now - 398 * DAY <= hours[0].0);
     let mean = |at: i64| (at - begin).div_euclid(DAY) as f64;
     for (at, hour) in &hours {
         assert_eq!(hour.gauges[0].1.mean(), Some(mean(*at)));
@@ -189,6 +190,28 @@ fn what_comes_again_when_the_clock_was_set_back_leaves_the_rest_of_its_hour() {
     assert_eq!(minutes[10].1, point(5.0, 1000));
     let hours = points_of(&reader, &Subject::Fleet, Tier::Hours, 0..3600);
     assert_eq!(hours[0].1.gauges[0].1.count, 3600);
+}
+
+#[test]
+fn what_comes_again_of_a_month_that_lies_together_is_the_newer_one() {
+    const DAY: i64 = 86_400;
+    let folder = tempfile::tempdir().unwrap();
+    let (mut file, reader) = open(&folder);
+    let keep = |file: &mut File, at: i64, value: f32| {
+        file.keep(&minute(at, vec![(Subject::Fleet, point(value, 1000))])).unwrap();
+        file.tidy(at + 60).unwrap();
+    };
+    (0..35 * 24).for_each(|hour| keep(&mut file, hour * 3600, 1.0));
+    drop(file);
+    let (mut file, _) = open(&folder);
+    keep(&mut file, 3 * DAY, 5.0);
+    file.tidy(36 * DAY).unwrap();
+    let hours = points_of(&reader, &Subject::Fleet, Tier::Hours, 0..35 * DAY);
+    assert_eq!(hours.len(), 35 * 24);
+    for (at, point) in hours {
+        let expected = if at == 3 * DAY { 5.0 } else { 1.0 };
+        assert_eq!(point.gauges[0].1.mean(), Some(expected), "at {at}");
+    }
 }
 
 #[test]

@@ -171,9 +171,10 @@ fn past(
         }
         all.push((subject, points));
     }
-    for (subject, mut points) in
-        history.points(&subjects, Tier::Minutes, grid.from..*last, wants)?
-    {
+    // Minutes that lie in whole hours of all of them are not even looked at.
+    let end_of = |subject: &&Subject| hours_end.get(*subject).copied().unwrap_or(grid.from);
+    let begin = subjects.iter().map(end_of).min().unwrap_or(grid.from);
+    for (subject, mut points) in history.points(&subjects, Tier::Minutes, begin..*last, wants)? {
         let begin = hours_end.get(&subject).copied().unwrap_or(grid.from);
         let end = until.get(&subject).copied().unwrap_or(grid.from);
         let range: Range = begin..end;

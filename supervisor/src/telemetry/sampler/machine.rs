@@ -4,6 +4,7 @@ use nix::time::{ClockId, clock_gettime};
 use procfs::process::Process;
 use procfs::{Current as _, CurrentSI as _, KernelStats, LoadAverage, Meminfo};
 
+use super::gpus::Gpus;
 use crate::telemetry::metric::Id;
 use crate::telemetry::series::Sample;
 
@@ -16,6 +17,7 @@ pub(super) struct Machine {
     thread_secs: Option<f64>,
     looks: u64,
     fds: Option<f64>,
+    gpus: Gpus,
 }
 
 /// Counting descriptors takes longer the more there are: every so many looks.
@@ -45,6 +47,7 @@ impl Machine {
         if let Ok(load) = LoadAverage::current() {
             fleet.set(Id::HostLoad, f64::from(load.one));
         }
+        self.gpus.look(fleet);
         self.own(fleet, passed_secs);
     }
 

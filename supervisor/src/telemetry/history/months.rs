@@ -1,0 +1,63 @@
+//! Days of hours are laid together into longer columns once their month is over: a year of a subject
+//! is then a dozen rows, and read many times quicker.
+
+use rusqlite::{Connection, params};
+
+use super::chunk::{self, Names};
+use super::file::{Error, PUT_CHUNK};
+use super::{Points, Tier};
+
+/// How long a stretch is of which the columns are laid together.
+pub(super) const MONTH_SECS: i64 = 30 * 86_400;
+
+/// Months of subjects that are laid together at a time, so that nobody waits long for the file.
+const AT_A_TIME: i64 = 16;
+
+/// Lays together some of what still lies in days and is of months that are over; tells whether there
+/// may be more of it.
+pub(super) fn merge(connection: &mut Connection, names: &Names, over: i64) -> Result<bool, Error> {
+    let change = connection.transaction()?;
+    let some: Vec<(i64, i64)> = {
+        let sql = "SELECT subject, begin - begin % ?1 AS month FROM chunk
+                   WHERE tier = ?2 AND begin < ?3
+                   GROUP BY subject, month HAVING count(*) > 1 LIMIT ?4";
+        let mut all = change.prepare_cached(sql)?;
+        let row = params![MONTH_SECS, Tier::Hours as i64, over, AT_A_TIME];
+        let rows = all.query_map(row, |row| Ok((row.get(0)?, row.get(1)?)))?;
+        rows.collect::<Result<_, _>>()?
+    };
+    for (subject, month) in &some {
+        merge_one(&change, names, *subject, *month)?;
+    }
+    change.commit()?;
+    Ok(!some.is_empty())
+}
+
+fn merge_one(change: &Connection, names: &Names, subject: i64, month: i64) -> Result<(), Error> {
+    let step_secs = Tier::Hours.step_secs();
+    let sql = "SELECT begin, columns FROM chunk
+               WHERE subject = ?1 AND tier = ?2 AND begin >= ?3 AND begin < ?4 ORDER BY begin DESC";
+    let of_month = params![subject, Tier::Hours as i64, month, month + MONTH_SECS];
+    let mut points = Points::new();
+    let mut all = change.prepare_cached(sql)?;
+    let mut rows = all.query(of_month)?;
+    while let Some(row) = rows.next()? {
+        let begin: i64 = row.get(0)?;
+        let bytes = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+        match chunk::unpack(begin, step_secs, bytes, names, &|_| true) {
+            Ok(found) => points.extend(found),
+            Err(error) => tracing::warn!(error, begin, "a part of the history is damaged"),
+        }
+    }
+    drop(rows);
+    // Of an hour that is there twice, since the clock was set back, the day's is the newer one.
+    points.sort_by_key(|(at, _)| *at);
+    points.dedup_by_key(|(at, _)| *at);
+    let columns = chunk::pack(month, step_secs, &points, names).map_err(Error::Damaged)?;
+    let sql = "DELETE FROM chunk
+               WHERE subject = ?1 AND tier = ?2 AND begin >= ?3 AND begin < ?4";
+    change.prepare_cached(sql)?.execute(of_month)?;
+    let row = params![subject, Tier::Hours as i64, month, columns];
+    change.prepare_cached(PUT_CHUNK)?.execute(row)?;
+    Ok(())
+}
