@@ -89,7 +89,7 @@ fn ask_on(every: Duration, mut ask: Ask, told: &Weak<Newest>) {
         let Some(newest) = told.upgrade() else { return };
         *newest.lock() = look.map(|look| (Instant::now(), look));
         drop(newest);
-        std::thread::sleep(every);
+        std::thread::park_timeout(every);
     }
 }
 
