@@ -24,6 +24,9 @@ const KEEP: Duration = Duration::from_mins(5);
 /// Streams of a conversation that are kept after their end.
 const STREAMS_MAX: usize = 64;
 
+/// Streams of a conversation in all: one whose call was cancelled never hears an answer.
+const STREAMS_IN_ALL_MAX: usize = 512;
+
 /// What a message takes beside its text, in bytes.
 const MESSAGE_BYTES: usize = 256;
 
@@ -245,9 +248,10 @@ impl Conversation {
     /// Makes room for another stream.
     fn forget_streams(&mut self) {
         while STREAMS_MAX <= self.streams.iter().filter(|told| told.is_over).count()
-            && let Some(oldest) = self.streams.iter().position(|told| told.is_over)
-            && let Some(told) = self.streams.remove(oldest)
+            || STREAMS_IN_ALL_MAX <= self.streams.len()
         {
+            let oldest = self.streams.iter().position(|told| told.is_over).unwrap_or(0);
+            let Some(told) = self.streams.remove(oldest) else { return };
             self.bytes -= told.messages.iter().map(|message| message.bytes).sum::<usize>();
         }
     }
@@ -425,6 +429,15 @@ mod tests {
         let conversation = &kept.conversations[&told.number];
         assert_eq!(conversation.streams.len(), STREAMS_MAX + 1);
         assert_eq!(&*conversation.streams[0].name, "common");
+        assert_eq!(conversation.bytes, kept.bytes);
+        drop(kept);
+        // Of cancelled calls none is ever over.
+        for call in 0..1000 {
+            told.keep(&format!("cancelled {call}"), &priming());
+        }
+        let kept = replay.lock();
+        let conversation = &kept.conversations[&told.number];
+        assert_eq!(conversation.streams.len(), STREAMS_IN_ALL_MAX);
         assert_eq!(conversation.bytes, kept.bytes);
         drop(kept);
     }
