@@ -260,7 +260,7 @@ def an_upgrade_under_load_loses_nothing():
 
 @check
 def the_audit_is_written_where_the_unit_lets_it():
-    with configured('path = ""', 'path = "/var/log/simward/audit.jsonl"'):
+    with configured('\npath = ""', '\npath = "/var/log/simward/audit.jsonl"'):
         call_tool("step_simulation", steps=10)
         run("systemctl", "stop", "simward.service")
         lines = pathlib.Path("/var/log/simward/audit.jsonl").read_text().splitlines()
@@ -272,7 +272,7 @@ def the_audit_is_written_where_the_unit_lets_it():
 def configured(line, instead):
     """With another line in the configuration."""
     before = CONFIG.read_text()
-    assert before.count(line) == 1, line
+    assert before.count(line) == 1, f"{line} is there {before.count(line)} times"
     CONFIG.write_text(before.replace(line, instead))
     run("systemctl", "reset-failed", "simward.service")
     try:

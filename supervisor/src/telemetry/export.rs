@@ -1,7 +1,7 @@
 //! The kept past as a table, for programs that read tables: a row for each metric of each subject in
 //! each stretch of time.
 //!
-//! What is in memory is one subject's points at a time.
+//! What is in memory is one subject's columns at a time.
 
 mod columnar;
 mod text;
@@ -10,9 +10,10 @@ use std::io::Write;
 
 use serde::{Deserialize, Serialize};
 
-use super::history::{self, Archive, Range, Tier};
+use super::history::{self, Archive, Columns, Range, Tier};
 use super::metric::{Id, Metric, Scope, Unit};
-use super::series::{Point, Subject};
+use super::series::{Subject, Summary};
+use crate::durations::Durations;
 
 /// A form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -113,10 +114,8 @@ pub fn export(
         if name.as_deref().is_some_and(|name| name != subject.name()) {
             continue;
         }
-        let points = archive.points(&subject, *tier, range, &wants)?;
-        let step_secs = tier.step_secs();
-        let rows: Vec<Row> =
-            points.iter().flat_map(|(at, point)| rows(&subject, (*at, step_secs), point)).collect();
+        let columns = archive.columns(&subject, *tier, range, &wants)?;
+        let rows = rows(&subject, tier.step_secs(), &columns);
         count += rows.len() as u64;
         table.put(&rows)?;
     }
@@ -124,12 +123,9 @@ pub fn export(
     Ok(count)
 }
 
-fn rows(
-    subject: &Subject,
-    (begin_secs, step_secs): (i64, i64),
-    point: &Point,
-) -> impl Iterator<Item = Row> {
-    let empty = move |id: Id| Row {
+/// A row for each value, by time.
+fn rows(subject: &Subject, step_secs: i64, columns: &Columns) -> Vec<Row> {
+    let empty = |id: Id, begin_secs: i64| Row {
         begin_secs,
         step_secs,
         scope: subject.scope(),
@@ -145,15 +141,23 @@ fn rows(
         p95: None,
         p99: None,
     };
-    let gauges = point.gauges.iter().map(move |(id, of)| {
+    let gauge = |id: Id, at: i64, of: &Summary| {
         let (min, max) = (Some(of.min.into()), Some(of.max.into()));
-        Row { count: of.count.into(), mean: of.mean(), min, max, ..empty(*id) }
-    });
-    let histograms = point.histograms.iter().map(move |(id, of)| {
+        Row { count: of.count.into(), mean: of.mean(), min, max, ..empty(id, at) }
+    };
+    let histogram = |id: Id, at: i64, of: &Durations| {
         let [min, p50, p95, p99, max] = [0.0, 0.5, 0.95, 0.99, 1.0].map(|it| of.percentile(it));
-        Row { count: of.count(), mean: of.mean(), min, max, p50, p95, p99, ..empty(*id) }
-    });
-    gauges.chain(histograms)
+        Row { count: of.count(), mean: of.mean(), min, max, p50, p95, p99, ..empty(id, at) }
+    };
+    let mut rows = Vec::new();
+    for (id, column) in columns.gauges() {
+        rows.extend(column.iter().map(|(at, of)| gauge(id, *at, of)));
+    }
+    for (id, column) in columns.histograms() {
+        rows.extend(column.iter().map(|(at, of)| histogram(id, *at, of)));
+    }
+    rows.sort_by_key(|row| row.begin_secs);
+    rows
 }
 
 #[cfg(test)]

@@ -10,8 +10,10 @@
 
 mod archive;
 mod chunk;
+mod columns;
 mod file;
 mod months;
+mod rows;
 mod subjects;
 
 use std::path::Path;
@@ -21,10 +23,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 pub use self::archive::Archive;
+pub use self::columns::{Column, Columns};
 pub use self::file::Error;
 use self::file::File;
 use super::metric::{Id, Scope};
-use super::series::{Minute, Point, Subject};
+use super::series::{Minute, Subject};
 
 /// For how long what is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,11 +94,13 @@ pub struct Bounds {
 /// A stretch of time, in seconds since 1970: the first that is meant, and the first that is not.
 pub type Range = std::ops::Range<i64>;
 
-/// The points of a subject, by when they begin.
-pub type Points = Vec<(i64, Point)>;
-
 /// Which metrics are wanted: columns of others are not even unpacked.
 pub type Wants<'a> = &'a dyn Fn(Id) -> bool;
+
+/// All of them are.
+fn everything(_: Id) -> bool {
+    true
+}
 
 /// Files that were of no use and are kept aside.
 const ASIDE_MAX: u32 = 3;
@@ -215,18 +220,18 @@ impl History {
         }
     }
 
-    /// The points of subjects that begin in a stretch of time. Waits for the disk.
-    pub fn points(
+    /// What of subjects begins in a stretch of time. Waits for the disk.
+    pub fn columns(
         &self,
         subjects: &[&Subject],
         tier: Tier,
         range: Range,
         wants: Wants<'_>,
-    ) -> Result<Vec<(Subject, Points)>, Error> {
+    ) -> Result<Vec<(Subject, Columns)>, Error> {
         if range.is_empty() {
             return Ok(Vec::new());
         }
-        self.read().points(subjects, tier, &range, wants)
+        self.read().columns(subjects, tier, &range, wants)
     }
 
     /// Subjects of a scope that were measured in a stretch of time. Waits for the disk.

@@ -1,9 +1,8 @@
 //! What is exported is what was kept.
 
 use super::*;
-use crate::durations::Durations;
 use crate::telemetry::history::{Bounds, History};
-use crate::telemetry::series::{Minute, Summary};
+use crate::telemetry::series::{Minute, Point, Summary};
 use crate::tenants::Tenant;
 
 const BEGIN: i64 = 1_700_000_040 - 1_700_000_040 % 3600;

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use super::columns::Columns;
 use super::file::{Error, File};
-use super::{Points, Range, Tier, Wants};
+use super::{Range, Tier, Wants};
 use crate::telemetry::metric::Scope;
 use crate::telemetry::monitor::FILE;
 use crate::telemetry::series::Subject;
@@ -32,15 +33,15 @@ impl Archive {
         self.file.subjects(scope, range)
     }
 
-    /// The points of a subject that begin in a stretch of time.
-    pub fn points(
+    /// What of a subject begins in a stretch of time.
+    pub fn columns(
         &self,
         subject: &Subject,
         tier: Tier,
         range: &Range,
         wants: Wants<'_>,
-    ) -> Result<Points, Error> {
-        let found = self.file.points(&[subject], tier, range, wants)?;
-        Ok(found.into_iter().flat_map(|(_, points)| points).collect())
+    ) -> Result<Columns, Error> {
+        let found = self.file.columns(&[subject], tier, range, wants)?;
+        Ok(found.into_iter().map(|(_, columns)| columns).next().unwrap_or_default())
     }
 }

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use pco::ChunkConfig;
 use pco::data_types::Number;
-use pco::standalone::{simple_compress, simple_decompress};
+use pco::standalone::{simple_compress, simple_decompress_into};
 use serde::{Deserialize, Serialize};
 
-use super::{Points, Wants};
+use super::columns::Columns;
+use super::{Range, Wants};
 use crate::durations::Durations;
-use crate::telemetry::metric::{Id, METRICS, Metric};
+use crate::telemetry::metric::{Id, Metric};
 use crate::telemetry::series::{Point, Summary};
 
 /// How hard to compress: more takes much longer and gives little.
@@ -75,20 +76,41 @@ impl Cell {
     }
 }
 
-/// The points of one subject: its gauges, after which its histograms lie.
-#[derive(Debug, Serialize, Deserialize)]
-struct Gauges<C> {
-    /// When each begins, in steps after the chunk's own beginning.
-    times: Vec<u16>,
-    columns: Vec<C>,
+/// When a chunk begins, and how long its steps are; in seconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock {
+    pub(super) begin_secs: i64,
+    pub(super) step_secs: i64,
 }
 
-/// A histogram's number, and its durations by the place of their time.
-type Histogram = (u16, Vec<(u16, Durations)>);
+impl Clock {
+    fn steps(self, at: i64) -> Result<u16, String> {
+        u16::try_from((at - self.begin_secs) / self.step_secs).map_err(text)
+    }
+
+    fn at(self, steps: u16) -> i64 {
+        self.begin_secs + i64::from(steps) * self.step_secs
+    }
+}
+
+/// A chunk: gauges, and histograms apart from them, which take longer to read.
+#[derive(Debug)]
+pub(super) struct Chunk<B> {
+    pub(super) gauges: B,
+    pub(super) histograms: B,
+}
+
+/// All gauges of a subject.
+#[derive(Debug, Serialize, Deserialize)]
+struct Gauges<G> {
+    /// When there are values, in steps after the chunk's own beginning.
+    times: Vec<u16>,
+    columns: Vec<G>,
+}
 
 /// A gauge's values, for each time. Where it had none, the count is 0.
 #[derive(Debug, Serialize)]
-struct Column {
+struct Gauge {
     metric: u16,
     min: Vec<u8>,
     max: Vec<u8>,
@@ -106,92 +128,114 @@ struct Lying<'a> {
     count: &'a [u8],
 }
 
-/// Lays points into columns, for a chunk that begins then.
-pub(super) fn pack(
-    begin_secs: i64,
-    step_secs: i64,
-    points: &Points,
-    names: &Names,
-) -> Result<Vec<u8>, String> {
-    let time = |at: i64| u16::try_from((at - begin_secs) / step_secs).map_err(text);
-    let times = points.iter().map(|(at, _)| time(*at)).collect::<Result<Vec<u16>, _>>()?;
-    let mut ids: Vec<Id> = points
-        .iter()
-        .flat_map(|(_, point)| {
-            let gauges = point.gauges.iter().map(|(id, _)| *id);
-            gauges.chain(point.histograms.iter().map(|(id, _)| *id))
-        })
-        .collect();
-    ids.sort_unstable();
-    ids.dedup();
-    let (mut columns, mut histograms) = (Vec::new(), Vec::<Histogram>::new());
-    for id in ids {
+/// A histogram's number, and its durations by when there are some, in steps.
+type Histogram = (u16, Vec<(u16, Durations)>);
+
+/// Packs columns into a chunk that begins then.
+pub(super) fn pack(clock: Clock, all: &Columns, names: &Names) -> Result<Chunk<Vec<u8>>, String> {
+    let at = all.times();
+    let times = at.iter().map(|at| clock.steps(*at)).collect::<Result<_, _>>()?;
+    let mut columns = Vec::new();
+    for (id, column) in all.gauges() {
         let Some(metric) = names.number(id) else { continue };
-        if id.is_gauge() {
-            let of = |point: &Point| {
-                let own = point.gauges.iter().find(|(own, _)| *own == id);
-                own.map(|(_, summary)| *summary).unwrap_or_default()
-            };
-            let values: Vec<Summary> = points.iter().map(|(_, point)| of(point)).collect();
-            columns.push(Column {
-                metric,
-                min: compress(values.iter().map(|value| value.min))?,
-                max: compress(values.iter().map(|value| value.max))?,
-                sum: compress(values.iter().map(|value| value.sum))?,
-                count: compress(values.iter().map(|value| value.count))?,
-            });
-        } else {
-            let of = |(place, (_, point)): (u16, &(i64, Point))| {
-                let own = point.histograms.iter().find(|(own, _)| *own == id);
-                own.map(|(_, durations)| (place, durations.clone()))
-            };
-            histograms.push((metric, (0_u16..).zip(points).filter_map(of).collect()));
-        }
+        let values = filled(&at, column);
+        columns.push(Gauge {
+            metric,
+            min: compress(values.iter().map(|value| value.min))?,
+            max: compress(values.iter().map(|value| value.max))?,
+            sum: compress(values.iter().map(|value| value.sum))?,
+            count: compress(values.iter().map(|value| value.count))?,
+        });
     }
-    postcard::to_stdvec(&(Gauges { times, columns }, histograms)).map_err(text)
+    let mut histograms = Vec::<Histogram>::new();
+    for (id, column) in all.histograms() {
+        let Some(metric) = names.number(id) else { continue };
+        let timed = column.iter().map(|(at, of)| Ok((clock.steps(*at)?, of.clone())));
+        histograms.push((metric, timed.collect::<Result<_, String>>()?));
+    }
+    Ok(Chunk {
+        gauges: postcard::to_stdvec(&Gauges { times, columns }).map_err(text)?,
+        histograms: postcard::to_stdvec(&histograms).map_err(text)?,
+    })
 }
 
-/// Reads them again, as far as they are wanted.
-pub(super) fn unpack(
-    begin_secs: i64,
-    step_secs: i64,
+/// A value for each time.
+fn filled(times: &[i64], column: &[(i64, Summary)]) -> Vec<Summary> {
+    let mut rest = column.iter().peekable();
+    let value = |at: &i64| rest.next_if(|(own, _)| own == at).map(|(_, value)| *value);
+    times.iter().map(value).map(Option::unwrap_or_default).collect()
+}
+
+/// Reads what is wanted of gauges, and begins in a stretch of time.
+pub(super) fn unpack_gauges(
+    clock: Clock,
     bytes: &[u8],
     names: &Names,
-    wants: Wants<'_>,
-) -> Result<Points, String> {
-    let (chunk, histograms): (Gauges<Lying<'_>>, _) =
-        postcard::take_from_bytes(bytes).map_err(text)?;
-    let wanted = |number: u16| names.id(number).filter(|id| wants(*id));
-    let at = |steps: &u16| begin_secs + i64::from(*steps) * step_secs;
-    let is_wanted = |column: &&Lying<'_>| wanted(column.metric).is_some();
-    let width = chunk.columns.iter().filter(is_wanted).count();
-    let point = || Point { gauges: Vec::with_capacity(width), histograms: Vec::new() };
-    let mut points: Points = chunk.times.iter().map(|at_| (at(at_), point())).collect();
+    (range, wants): (&Range, Wants<'_>),
+    into: &mut Columns,
+) -> Result<(), String> {
+    let chunk: Gauges<Lying<'_>> = postcard::from_bytes(bytes).map_err(text)?;
+    let times: Vec<i64> = chunk.times.iter().map(|steps| clock.at(*steps)).collect();
+    let mut values = Values::new(times.len());
     for column in &chunk.columns {
-        let Some(id) = wanted(column.metric).filter(|id| id.is_gauge()) else { continue };
-        let (min, max) = (decompress::<f32>(column.min)?, decompress::<f32>(column.max)?);
-        let (sum, count) = (decompress::<f64>(column.sum)?, decompress::<u32>(column.count)?);
-        let values = min.into_iter().zip(max).zip(sum.into_iter().zip(count));
-        for ((_, point), ((min, max), (sum, count))) in points.iter_mut().zip(values) {
-            if count != 0 {
-                point.gauges.push((id, Summary { min, max, sum, count }));
-            }
-        }
+        let Some(id) = names.id(column.metric).filter(|id| id.is_gauge() && wants(*id)) else {
+            continue;
+        };
+        let timed = times.iter().copied().zip(values.read(column)?);
+        let is_meant = |(at, of): &(i64, Summary)| of.count != 0 && range.contains(at);
+        into.gauge_mut(id).extend(timed.filter(is_meant));
     }
-    // They take much longer to read than gauges.
-    if !METRICS.iter().any(|metric| !metric.id.is_gauge() && wants(metric.id)) {
-        return Ok(points);
-    }
-    let histograms: Vec<Histogram> = postcard::from_bytes(histograms).map_err(text)?;
+    times.into_iter().filter(|at| range.contains(at)).for_each(|at| into.note(at));
+    Ok(())
+}
+
+/// Reads what is wanted of histograms, and begins in a stretch of time.
+pub(super) fn unpack_histograms(
+    clock: Clock,
+    bytes: &[u8],
+    names: &Names,
+    (range, wants): (&Range, Wants<'_>),
+    into: &mut Columns,
+) -> Result<(), String> {
+    let histograms: Vec<Histogram> = postcard::from_bytes(bytes).map_err(text)?;
     for (metric, values) in histograms {
-        let Some(id) = wanted(metric).filter(|id| !id.is_gauge()) else { continue };
-        for (place, durations) in values {
-            if let Some((_, point)) = points.get_mut(usize::from(place)) {
-                point.histograms.push((id, durations));
-            }
-        }
+        let Some(id) = names.id(metric).filter(|id| !id.is_gauge() && wants(*id)) else {
+            continue;
+        };
+        let timed = values.into_iter().map(|(steps, of)| (clock.at(steps), of));
+        into.histogram_mut(id).extend(timed.filter(|(at, _)| range.contains(at)));
     }
-    Ok(points)
+    Ok(())
+}
+
+/// Room for the values of one gauge after the other.
+struct Values {
+    min: Vec<f32>,
+    max: Vec<f32>,
+    sum: Vec<f64>,
+    count: Vec<u32>,
+}
+
+impl Values {
+    fn new(len: usize) -> Self {
+        Self { min: vec![0.0; len], max: vec![0.0; len], sum: vec![0.0; len], count: vec![0; len] }
+    }
+
+    fn read(&mut self, column: &Lying<'_>) -> Result<impl Iterator<Item = Summary>, String> {
+        decompress(column.min, &mut self.min)?;
+        decompress(column.max, &mut self.max)?;
+        decompress(column.sum, &mut self.sum)?;
+        decompress(column.count, &mut self.count)?;
+        let ends = self.min.iter().zip(&self.max);
+        let values = ends.zip(self.sum.iter().zip(&self.count));
+        let summary = |((min, max), (sum, count)): ((&f32, &f32), (&f64, &u32))| Summary {
+            min: *min,
+            max: *max,
+            sum: *sum,
+            count: *count,
+        };
+        Ok(values.map(summary))
+    }
 }
 
 fn compress<T: Number>(values: impl Iterator<Item = T>) -> Result<Vec<u8>, String> {
@@ -199,8 +243,10 @@ fn compress<T: Number>(values: impl Iterator<Item = T>) -> Result<Vec<u8>, Strin
     simple_compress(&values.collect::<Vec<T>>(), &config).map_err(text)
 }
 
-fn decompress<T: Number>(bytes: &[u8]) -> Result<Vec<T>, String> {
-    simple_decompress(bytes).map_err(text)
+fn decompress<T: Number>(bytes: &[u8], into: &mut [T]) -> Result<(), String> {
+    let progress = simple_decompress_into(bytes, into).map_err(text)?;
+    let is_whole = progress.finished && progress.n_processed == into.len();
+    is_whole.then_some(()).ok_or_else(|| "a column has another length".to_owned())
 }
 
 fn text(error: impl std::fmt::Display) -> String {

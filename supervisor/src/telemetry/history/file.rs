@@ -6,25 +6,27 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Transaction, params};
 
-use super::chunk::{self, Cell, Names};
+use super::chunk::{Cell, Names};
+use super::columns::Columns;
 use super::months::{self, MONTH_SECS};
+use super::rows::{self, each_frame, frames_of, put_chunk, put_frame, read_chunks};
 use super::subjects::{Room, id_of, known_id, subject_in};
-use super::{Bounds, Points, Range, Tier, Wants};
+use super::{Bounds, Range, Tier, Wants, everything};
 use crate::code::Code;
 use crate::telemetry::metric::{METRICS, Scope};
-use crate::telemetry::series::{Minute, Point, Subject};
+use crate::telemetry::series::{Minute, Subject};
 
 /// The layout's number. A file of another one is moved aside, and not changed.
-const LAYOUT: i64 = 1;
+const LAYOUT: i64 = 2;
+
+/// Rows are long, and read as a whole.
+const PAGE_BYTES: u32 = 16 << 10;
 
 /// Rows that are deleted at a time, so that nobody waits long for the file.
 const BATCH_ROWS: usize = 500;
 
 /// What the log beside the file may take when nothing is in it, in bytes.
 const LOG_BYTES_MAX: i64 = 4 << 20;
-
-pub(super) const PUT_CHUNK: &str =
-    "INSERT OR REPLACE INTO chunk (subject, tier, begin, columns) VALUES (?1, ?2, ?3, ?4)";
 
 /// How long one of the two waits for the other.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -40,16 +42,6 @@ CREATE TABLE IF NOT EXISTS subject (
   last INTEGER NOT NULL,
   UNIQUE (scope, owner, name)
 );
-CREATE TABLE IF NOT EXISTS frame (
-  tier INTEGER NOT NULL, begin INTEGER NOT NULL, cells BLOB NOT NULL,
-  PRIMARY KEY (tier, begin)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS chunk (
-  subject INTEGER NOT NULL, tier INTEGER NOT NULL, begin INTEGER NOT NULL,
-  columns BLOB NOT NULL,
-  PRIMARY KEY (subject, tier, begin)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS chunk_age ON chunk (tier, begin);
 ";
 
 /// Something about the file that does not work.
@@ -121,6 +113,7 @@ impl File {
     pub(super) fn open(path: &Path, bounds: Bounds) -> Result<Self, Error> {
         let connection = Connection::open(path)?;
         connection.busy_timeout(PATIENCE)?;
+        connection.pragma_update(None, "page_size", PAGE_BYTES)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         // A minute may be lost with the machine; the file is whole all the same.
         connection.pragma_update(None, "synchronous", "NORMAL")?;
@@ -130,6 +123,7 @@ impl File {
             return Err(Error::Layout(layout));
         }
         connection.execute_batch(TABLES)?;
+        connection.execute_batch(rows::TABLES)?;
         connection.pragma_update(None, "user_version", LAYOUT)?;
         for metric in METRICS {
             let sql = "INSERT OR IGNORE INTO metric (name) VALUES (?1)";
@@ -214,28 +208,26 @@ impl File {
         let Some(first) = first else { return Ok(false) };
         let begin = first - first.rem_euclid(tier.chunk_secs());
         let range = begin..begin + tier.chunk_secs();
-        let mut columns: BTreeMap<i64, Points> = BTreeMap::new();
+        let mut all: BTreeMap<i64, Columns> = BTreeMap::new();
         each_frame(&change, tier, &range, |at, cells| {
             for cell in cells {
-                columns.entry(cell.subject).or_default().push((at, cell.point(names, &|_| true)));
+                all.entry(cell.subject).or_default().push(at, cell.point(names, &|_| true));
             }
             Ok(())
         })?;
-        let mut insert = change.prepare(PUT_CHUNK)?;
-        for (subject, points) in &mut columns {
+        for (subject, columns) in &mut all {
             // A part of it may lie in columns already, if the clock was set back.
-            let before = chunk_of(&change, *subject, tier, begin, names)?;
-            let missing = |at: i64| points.binary_search_by_key(&at, |(at, _)| *at).is_err();
-            let before: Points = before.into_iter().filter(|(at, _)| missing(*at)).collect();
-            points.extend(before);
-            points.sort_by_key(|(at, _)| *at);
-            let bytes =
-                chunk::pack(begin, tier.step_secs(), points, names).map_err(Error::Damaged)?;
-            insert.execute(params![subject, tier as i64, begin, bytes])?;
+            let mut whole = Columns::default();
+            let begins = begin..begin + 1;
+            let all = (&range, &everything as Wants<'_>);
+            read_chunks(&change, (*subject, tier), &begins, names, all, &mut whole)?;
+            whole.append(std::mem::take(columns));
+            whole.tidy();
+            put_chunk(&change, (*subject, tier, begin), &whole, names)?;
+            *columns = whole;
         }
-        drop(insert);
         if tier == Tier::Minutes {
-            let mut cells = sums(&change, columns, names)?;
+            let mut cells = sums(&change, &all, names)?;
             let told: HashSet<i64> = cells.iter().map(|cell| cell.subject).collect();
             each_frame(&change, Tier::Hours, &(begin..begin + 1), |_, before| {
                 cells.extend(before.into_iter().filter(|cell| !told.contains(&cell.subject)));
@@ -310,49 +302,37 @@ impl File {
         Ok(meant.len() as u64)
     }
 
-    /// The points of subjects that begin in a stretch of time, as far as they are wanted. What is damaged is left out.
-    pub(super) fn points(
+    /// What of subjects begins in a stretch of time, as far as it is wanted. What is damaged is left
+    /// out.
+    pub(super) fn columns(
         &self,
         subjects: &[&Subject],
         tier: Tier,
         range: &Range,
         wants: Wants<'_>,
-    ) -> Result<Vec<(Subject, Points)>, Error> {
-        let step_secs = tier.step_secs();
-        let mut all: HashMap<i64, (Subject, Points)> = HashMap::new();
-        let sql = "SELECT begin, columns FROM chunk
-                   WHERE subject = ?1 AND tier = ?2 AND begin >= ?3 AND begin < ?4 ORDER BY begin";
-        let mut chunks = self.connection.prepare_cached(sql)?;
-        let first = range.start.saturating_sub(tier.reach_secs());
+    ) -> Result<Vec<(Subject, Columns)>, Error> {
+        let mut all: HashMap<i64, (Subject, Columns)> = HashMap::new();
+        let begins = range.start.saturating_sub(tier.reach_secs())..range.end;
         for subject in subjects {
             let Some(id) = known_id(&self.connection, subject)? else { continue };
-            let mut points = Points::new();
-            let mut rows = chunks.query(params![id, tier as i64, first, range.end])?;
-            while let Some(row) = rows.next()? {
-                let begin: i64 = row.get(0)?;
-                let bytes = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
-                match chunk::unpack(begin, step_secs, bytes, &self.names, wants) {
-                    Ok(found) => points.extend(found),
-                    Err(error) => tracing::warn!(error, begin, "a part of the history is damaged"),
-                }
-            }
-            all.insert(id, ((*subject).clone(), points));
+            let mut columns = Columns::default();
+            let wanted = (range, wants);
+            read_chunks(&self.connection, (id, tier), &begins, &self.names, wanted, &mut columns)?;
+            all.insert(id, ((*subject).clone(), columns));
         }
         each_frame(&self.connection, tier, range, |at, cells| {
             for cell in cells {
-                if let Some((_, points)) = all.get_mut(&cell.subject) {
-                    points.push((at, cell.point(&self.names, wants)));
+                if let Some((_, columns)) = all.get_mut(&cell.subject) {
+                    columns.push(at, cell.point(&self.names, wants));
                 }
             }
             Ok(())
         })?;
-        let tidy = |(subject, mut points): (Subject, Points)| {
-            points.retain(|(at, _)| range.contains(at));
-            points.sort_by_key(|(at, _)| *at);
-            points.dedup_by_key(|(at, _)| *at);
-            (subject, points)
-        };
-        Ok(all.into_values().map(tidy).collect())
+        let mut all: Vec<(Subject, Columns)> = all.into_values().collect();
+        for (_, columns) in &mut all {
+            columns.tidy();
+        }
+        Ok(all)
     }
 
     /// Subjects of a scope that were measured in a stretch of time.
@@ -394,78 +374,23 @@ impl File {
 /// What hours are made of: every subject's minutes together, as far as hours are kept of it.
 fn sums(
     change: &Transaction<'_>,
-    columns: BTreeMap<i64, Points>,
+    all: &BTreeMap<i64, Columns>,
     names: &Names,
 ) -> Result<Vec<Cell>, Error> {
     let mut cells = Vec::new();
     let mut scope_of = change.prepare("SELECT scope, owner, name FROM subject WHERE id = ?1")?;
-    for (id, points) in columns {
+    for (id, columns) in all {
         let subject = scope_of.query_row([id], |row| subject_in(row, 0)).optional()?.flatten();
         if !subject.is_some_and(|subject| Tier::Hours.keeps(subject.scope())) {
             continue;
         }
-        let mut sum = Point::default();
-        for (_, point) in &points {
-            sum.add(point);
-        }
-        cells.push(Cell::new(id, &sum, names));
+        cells.push(Cell::new(*id, &columns.sum(), names));
     }
     Ok(cells)
 }
 
 fn layout(connection: &Connection) -> Result<i64, rusqlite::Error> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
-}
-
-fn put_frame(change: &Connection, tier: Tier, begin: i64, cells: &[Cell]) -> Result<(), Error> {
-    let bytes = postcard::to_stdvec(cells).map_err(|error| Error::Damaged(error.to_string()))?;
-    let sql = "INSERT OR REPLACE INTO frame (tier, begin, cells) VALUES (?1, ?2, ?3)";
-    change.prepare_cached(sql)?.execute(params![tier as i64, begin, bytes])?;
-    Ok(())
-}
-
-/// Looks at rows of everything, one after the other; those that are damaged are passed over.
-fn each_frame(
-    connection: &Connection,
-    tier: Tier,
-    range: &Range,
-    mut look: impl FnMut(i64, Vec<Cell>) -> Result<(), Error>,
-) -> Result<(), Error> {
-    let sql = "SELECT begin, cells FROM frame
-               WHERE tier = ?1 AND begin >= ?2 AND begin < ?3 ORDER BY begin";
-    let mut all = connection.prepare_cached(sql)?;
-    let mut rows = all.query(params![tier as i64, range.start, range.end])?;
-    while let Some(row) = rows.next()? {
-        let (begin, bytes): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
-        match postcard::from_bytes(&bytes) {
-            Ok(cells) => look(begin, cells)?,
-            Err(error) => tracing::warn!(%error, begin, "a part of the history is damaged"),
-        }
-    }
-    Ok(())
-}
-
-/// When the rows of everything begin.
-fn frames_of(connection: &Connection, tier: Tier) -> Result<Vec<i64>, Error> {
-    let mut all = connection.prepare("SELECT begin FROM frame WHERE tier = ?1")?;
-    let rows = all.query_map([tier as i64], |row| row.get(0))?;
-    Ok(rows.collect::<Result<_, _>>()?)
-}
-
-/// What already lies in columns of a stretch of time.
-fn chunk_of(
-    connection: &Connection,
-    subject: i64,
-    tier: Tier,
-    begin: i64,
-    names: &Names,
-) -> Result<Points, Error> {
-    let sql = "SELECT columns FROM chunk WHERE subject = ?1 AND tier = ?2 AND begin = ?3";
-    let row = params![subject, tier as i64, begin];
-    let bytes: Option<Vec<u8>> =
-        connection.prepare_cached(sql)?.query_row(row, |row| row.get(0)).optional()?;
-    let found = bytes.map(|bytes| chunk::unpack(begin, tier.step_secs(), &bytes, names, &|_| true));
-    Ok(found.and_then(Result::ok).unwrap_or_default())
 }
 
 fn names(connection: &Connection) -> Result<Names, Error> {

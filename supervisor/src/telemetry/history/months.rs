@@ -3,9 +3,11 @@
 
 use rusqlite::{Connection, params};
 
-use super::chunk::{self, Names};
-use super::file::{Error, PUT_CHUNK};
-use super::{Points, Tier};
+use super::chunk::Names;
+use super::columns::Columns;
+use super::file::Error;
+use super::rows::{put_chunk, read_chunks};
+use super::{Tier, Wants, everything};
 
 /// How long a stretch is of which the columns are laid together.
 pub(super) const MONTH_SECS: i64 = 30 * 86_400;
@@ -34,30 +36,14 @@ pub(super) fn merge(connection: &mut Connection, names: &Names, over: i64) -> Re
 }
 
 fn merge_one(change: &Connection, names: &Names, subject: i64, month: i64) -> Result<(), Error> {
-    let step_secs = Tier::Hours.step_secs();
-    let sql = "SELECT begin, columns FROM chunk
-               WHERE subject = ?1 AND tier = ?2 AND begin >= ?3 AND begin < ?4 ORDER BY begin DESC";
-    let of_month = params![subject, Tier::Hours as i64, month, month + MONTH_SECS];
-    let mut points = Points::new();
-    let mut all = change.prepare_cached(sql)?;
-    let mut rows = all.query(of_month)?;
-    while let Some(row) = rows.next()? {
-        let begin: i64 = row.get(0)?;
-        let bytes = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
-        match chunk::unpack(begin, step_secs, bytes, names, &|_| true) {
-            Ok(found) => points.extend(found),
-            Err(error) => tracing::warn!(error, begin, "a part of the history is damaged"),
-        }
-    }
-    drop(rows);
-    // Of an hour that is there twice, since the clock was set back, the day's is the newer one.
-    points.sort_by_key(|(at, _)| *at);
-    points.dedup_by_key(|(at, _)| *at);
-    let columns = chunk::pack(month, step_secs, &points, names).map_err(Error::Damaged)?;
+    let begins = month..month + MONTH_SECS;
+    let mut whole = Columns::default();
+    let all = (&begins, &everything as Wants<'_>);
+    read_chunks(change, (subject, Tier::Hours), &begins, names, all, &mut whole)?;
+    whole.tidy();
     let sql = "DELETE FROM chunk
                WHERE subject = ?1 AND tier = ?2 AND begin >= ?3 AND begin < ?4";
+    let of_month = params![subject, Tier::Hours as i64, begins.start, begins.end];
     change.prepare_cached(sql)?.execute(of_month)?;
-    let row = params![subject, Tier::Hours as i64, month, columns];
-    change.prepare_cached(PUT_CHUNK)?.execute(row)?;
-    Ok(())
+    put_chunk(change, (subject, Tier::Hours, month), &whole, names)
 }

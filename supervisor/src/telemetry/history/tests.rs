@@ -9,10 +9,12 @@
     reason = "numbers of a test are small, and exact where they are compared"
 )]
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::durations::Durations;
 use crate::telemetry::metric::Id;
-use crate::telemetry::series::Summary;
+use crate::telemetry::series::{Point, Summary};
 use crate::tenants::Tenant;
 
 const BOUNDS: Bounds =
@@ -23,9 +25,23 @@ fn open(folder: &tempfile::TempDir) -> (File, File) {
     (File::open(&path, BOUNDS).unwrap(), File::read(&path).unwrap())
 }
 
-fn points_of(file: &File, subject: &Subject, tier: Tier, range: Range) -> Points {
-    let mut found = file.points(&[subject], tier, &range, &|_| true).unwrap();
-    found.pop().map(|(_, points)| points).unwrap_or_default()
+/// Rows as they were kept.
+fn points_of(file: &File, subject: &Subject, tier: Tier, range: Range) -> Vec<(i64, Point)> {
+    let mut found = file.columns(&[subject], tier, &range, &|_| true).unwrap();
+    let columns = found.pop().map(|(_, columns)| columns).unwrap_or_default();
+    let mut points = BTreeMap::<i64, Point>::new();
+    for (id, column) in columns.gauges() {
+        for (at, summary) in column {
+            points.entry(*at).or_default().gauges.push((id, *summary));
+        }
+    }
+    for (id, column) in columns.histograms() {
+        for (at, durations) in column {
+            points.entry(*at).or_default().histograms.push((id, durations.clone()));
+        }
+    }
+    assert_eq!(columns.last_secs(), points.keys().next_back().copied());
+    points.into_iter().collect()
 }
 
 fn session(name: &str) -> Subject {
@@ -266,8 +282,8 @@ fn the_writer_keeps_what_it_was_given_when_it_is_closed() {
         history.keep(minute(number * 60, vec![(Subject::Fleet, point(1.0, 1000))]));
     }
     history.close();
-    let kept = history.points(&[&Subject::Fleet], Tier::Minutes, 0..600, &|_| true).unwrap();
-    let kept = kept[0].1.len() as u64;
+    let kept = history.columns(&[&Subject::Fleet], Tier::Minutes, 0..600, &|_| true).unwrap();
+    let kept = kept[0].1.gauge(Id::Cpu).len() as u64;
     assert_eq!(kept + history.dropped_total(), 5);
     // One that comes too late is lost, and counted.
     let dropped = history.dropped_total();

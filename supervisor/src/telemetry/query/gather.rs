@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::{Error, Sight};
 use crate::durations::Durations;
-use crate::telemetry::history::{History, Points, Range, Tier, Wants};
+use crate::telemetry::history::{Columns, History, Tier, Wants};
 use crate::telemetry::measured::Measured;
 use crate::telemetry::metric::{Id, Metric};
 use crate::telemetry::series::{LAP_SECS, Point, Subject, Summary, Table, Track};
@@ -61,14 +61,12 @@ impl Measured {
                     .map(|(subject, (_, begin))| (subject, *begin.min(&grid.end())))
                     .filter(|(_, until)| grid.from < *until)
                     .collect();
-                for (subject, points) in past(history, &until, grid, &wants)? {
+                for (subject, columns) in past(history, &until, grid, &wants)? {
                     let place = some.iter().position(|of| *of == subject);
                     let Some((bins, _)) = place.and_then(|place| all.get_mut(place)) else {
                         continue;
                     };
-                    for (at, point) in points {
-                        add(&point, at, metrics, grid, bins);
-                    }
+                    add(&columns, metrics, grid, bins);
                 }
             }
             for (subject, (bins, _)) in some.iter().zip(all) {
@@ -148,7 +146,7 @@ fn past(
     until: &HashMap<&Subject, i64>,
     grid: Grid,
     wants: Wants<'_>,
-) -> Result<Vec<(Subject, Points)>, Error> {
+) -> Result<Vec<(Subject, Columns)>, Error> {
     let Some(last) = until.values().max() else { return Ok(Vec::new()) };
     let hour = Tier::Hours.step_secs();
     let subjects: Vec<&Subject> = until.keys().copied().collect();
@@ -160,39 +158,41 @@ fn past(
         *last - last.rem_euclid(hour)
     };
     let mut hours_end: HashMap<Subject, i64> = HashMap::new();
-    for (subject, mut points) in
-        history.points(&subjects, Tier::Hours, grid.from..hours_until, wants)?
+    for (subject, mut columns) in
+        history.columns(&subjects, Tier::Hours, grid.from..hours_until, wants)?
     {
         // An hour that reaches into what is in memory would count twice.
         let end = until.get(&subject).copied().unwrap_or(grid.from);
-        points.retain(|(at, _)| at + hour <= end);
-        if let Some((at, _)) = points.last() {
-            hours_end.insert(subject.clone(), at + hour);
+        let end = end - end.rem_euclid(hour);
+        columns.retain(&(grid.from..end));
+        if let Some(last) = columns.last_secs() {
+            hours_end.insert(subject.clone(), end.min(last + hour));
         }
-        all.push((subject, points));
+        all.push((subject, columns));
     }
     // Minutes that lie in whole hours of all of them are not even looked at.
     let end_of = |subject: &&Subject| hours_end.get(*subject).copied().unwrap_or(grid.from);
     let begin = subjects.iter().map(end_of).min().unwrap_or(grid.from);
-    for (subject, mut points) in history.points(&subjects, Tier::Minutes, begin..*last, wants)? {
+    for (subject, mut columns) in history.columns(&subjects, Tier::Minutes, begin..*last, wants)? {
         let begin = hours_end.get(&subject).copied().unwrap_or(grid.from);
         let end = until.get(&subject).copied().unwrap_or(grid.from);
-        let range: Range = begin..end;
-        points.retain(|(at, _)| range.contains(at));
-        all.push((subject, points));
+        columns.retain(&(begin..end));
+        all.push((subject, columns));
     }
     Ok(all)
 }
 
-fn add(point: &Point, at: i64, metrics: &[&'static Metric], grid: Grid, into: &mut [Vec<Bin>]) {
-    let Some(place) = grid.place(at) else { return };
+fn add(columns: &Columns, metrics: &[&'static Metric], grid: Grid, into: &mut [Vec<Bin>]) {
     for (metric, bins) in metrics.iter().zip(into) {
-        let bin = &mut bins[place];
-        if let Some((_, summary)) = point.gauges.iter().find(|(id, _)| *id == metric.id) {
-            bin.summary.add(*summary);
+        for (at, summary) in columns.gauge(metric.id) {
+            if let Some(place) = grid.place(*at) {
+                bins[place].summary.add(*summary);
+            }
         }
-        if let Some((_, durations)) = point.histograms.iter().find(|(id, _)| *id == metric.id) {
-            bin.durations.add(durations);
+        for (at, durations) in columns.histogram(metric.id) {
+            if let Some(place) = grid.place(*at) {
+                bins[place].durations.add(durations);
+            }
         }
     }
 }

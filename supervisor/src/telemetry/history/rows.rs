@@ -1,0 +1,123 @@
+//! The rows of the file: of everything for a moment, and of a subject for a stretch of time.
+
+use rusqlite::{Connection, params};
+
+use super::chunk::{self, Cell, Chunk, Clock, Names};
+use super::columns::Columns;
+use super::file::Error;
+use super::{Range, Tier, Wants};
+use crate::telemetry::metric::METRICS;
+
+pub(super) const TABLES: &str = "
+CREATE TABLE IF NOT EXISTS frame (
+  tier INTEGER NOT NULL, begin INTEGER NOT NULL, cells BLOB NOT NULL,
+  PRIMARY KEY (tier, begin)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS chunk (
+  subject INTEGER NOT NULL, tier INTEGER NOT NULL, begin INTEGER NOT NULL,
+  gauges BLOB NOT NULL, histograms BLOB NOT NULL,
+  PRIMARY KEY (subject, tier, begin)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS chunk_age ON chunk (tier, begin);
+";
+
+/// Keeps everything of a moment. What was kept of it before is replaced.
+pub(super) fn put_frame(
+    change: &Connection,
+    tier: Tier,
+    begin: i64,
+    cells: &[Cell],
+) -> Result<(), Error> {
+    let bytes = postcard::to_stdvec(cells).map_err(|error| Error::Damaged(error.to_string()))?;
+    let sql = "INSERT OR REPLACE INTO frame (tier, begin, cells) VALUES (?1, ?2, ?3)";
+    change.prepare_cached(sql)?.execute(params![tier as i64, begin, bytes])?;
+    Ok(())
+}
+
+/// Looks at rows of everything, one after the other; those that are damaged are passed over.
+pub(super) fn each_frame(
+    connection: &Connection,
+    tier: Tier,
+    range: &Range,
+    mut look: impl FnMut(i64, Vec<Cell>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let sql = "SELECT begin, cells FROM frame
+               WHERE tier = ?1 AND begin >= ?2 AND begin < ?3 ORDER BY begin";
+    let mut all = connection.prepare_cached(sql)?;
+    let mut rows = all.query(params![tier as i64, range.start, range.end])?;
+    while let Some(row) = rows.next()? {
+        let begin = row.get(0)?;
+        match postcard::from_bytes(blob(row, 1)?) {
+            Ok(cells) => look(begin, cells)?,
+            Err(error) => tracing::warn!(%error, begin, "a part of the history is damaged"),
+        }
+    }
+    Ok(())
+}
+
+/// When the rows of everything begin.
+pub(super) fn frames_of(connection: &Connection, tier: Tier) -> Result<Vec<i64>, Error> {
+    let mut all = connection.prepare("SELECT begin FROM frame WHERE tier = ?1")?;
+    let rows = all.query_map([tier as i64], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Keeps the columns of a subject for a stretch of time. What was kept of it before is replaced.
+pub(super) fn put_chunk(
+    change: &Connection,
+    (subject, tier, begin_secs): (i64, Tier, i64),
+    columns: &Columns,
+    names: &Names,
+) -> Result<(), Error> {
+    let clock = Clock { begin_secs, step_secs: tier.step_secs() };
+    let Chunk { gauges, histograms } =
+        chunk::pack(clock, columns, names).map_err(Error::Damaged)?;
+    let sql = "INSERT OR REPLACE INTO chunk (subject, tier, begin, gauges, histograms)
+               VALUES (?1, ?2, ?3, ?4, ?5)";
+    let row = params![subject, tier as i64, begin_secs, gauges, histograms];
+    change.prepare_cached(sql)?.execute(row)?;
+    Ok(())
+}
+
+/// Reads what is wanted of a subject out of chunks that begin in a stretch of time; a part that is
+/// damaged is passed over. If the clock was set back, the newer of what came twice comes last.
+pub(super) fn read_chunks(
+    connection: &Connection,
+    (subject, tier): (i64, Tier),
+    begins: &Range,
+    names: &Names,
+    wanted: (&Range, Wants<'_>),
+    into: &mut Columns,
+) -> Result<(), Error> {
+    let (_, wants) = wanted;
+    let with_histograms = METRICS.iter().any(|metric| !metric.id.is_gauge() && wants(metric.id));
+    // What is not asked for is not read from the disk.
+    let sql = if with_histograms {
+        "SELECT begin, gauges, histograms FROM chunk
+         WHERE subject = ?1 AND tier = ?2 AND begin >= ?3 AND begin < ?4 ORDER BY begin"
+    } else {
+        "SELECT begin, gauges FROM chunk
+         WHERE subject = ?1 AND tier = ?2 AND begin >= ?3 AND begin < ?4 ORDER BY begin"
+    };
+    let mut chunks = connection.prepare_cached(sql)?;
+    let mut rows = chunks.query(params![subject, tier as i64, begins.start, begins.end])?;
+    while let Some(row) = rows.next()? {
+        let clock = Clock { begin_secs: row.get(0)?, step_secs: tier.step_secs() };
+        note(clock, chunk::unpack_gauges(clock, blob(row, 1)?, names, wanted, into));
+        if with_histograms {
+            note(clock, chunk::unpack_histograms(clock, blob(row, 2)?, names, wanted, into));
+        }
+    }
+    Ok(())
+}
+
+fn note(clock: Clock, read: Result<(), String>) {
+    if let Err(error) = read {
+        let begin = clock.begin_secs;
+        tracing::warn!(error, begin, "a part of the history is damaged");
+    }
+}
+
+fn blob<'a>(row: &'a rusqlite::Row<'_>, place: usize) -> Result<&'a [u8], rusqlite::Error> {
+    row.get_ref(place)?.as_blob().map_err(rusqlite::Error::from)
+}
