@@ -100,7 +100,8 @@ impl Profile {
         };
         let sum = self.stacks.iter().try_fold(0_u64, |sum, stack| sum.checked_add(stack.samples));
         self.stacks.len() <= STACKS_MAX + threads
-            && functions <= FUNCTIONS_MAX + 1
+            // What is beyond has a name, and so has what stands for stacks of which nothing is known.
+            && functions <= FUNCTIONS_MAX + 2
             && self.stacks.iter().all(fits)
             && sum == Some(self.samples)
             && self.duration_secs.is_finite()

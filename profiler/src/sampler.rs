@@ -130,7 +130,7 @@ impl Sampler {
         mut tell: impl FnMut(u64, u64) -> io::Result<()>,
     ) -> Result<(), Error> {
         let begun = Instant::now();
-        let mut told = begun;
+        let (mut told, mut counted) = (begun, begun);
         self.is_running = true;
         for open in self.rings.values_mut() {
             open.ring.enable()?;
@@ -145,8 +145,8 @@ impl Sampler {
             if let Some(ended) = over {
                 break ended;
             }
-            if LOOK_EVERY <= self.looked.elapsed() {
-                self.looked = Instant::now();
+            if LOOK_EVERY <= counted.elapsed() {
+                counted = Instant::now();
                 self.take_up_threads()?;
             }
             if TELL_EVERY <= told.elapsed() {

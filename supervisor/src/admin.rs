@@ -73,8 +73,8 @@ pub enum Answer {
     },
 }
 
-/// The longest request.
-const REQUEST_BYTES_MAX: u64 = 64 * 1024;
+/// The longest request: a file of rules, of which every byte may be written as two.
+const REQUEST_BYTES_MAX: u64 = 128 * 1024;
 
 /// How many operators are served at a time.
 const PEERS_MAX: usize = 8;

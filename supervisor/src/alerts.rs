@@ -78,6 +78,8 @@ struct Inner {
     writing: tokio::sync::Mutex<()>,
     /// Sessions to which something is done at a time.
     acts: Semaphore,
+    /// Trials at a time.
+    trials: Arc<Semaphore>,
     /// How often it is looked.
     pace: Mutex<Pace>,
     /// When the steady clock began.
@@ -123,6 +125,7 @@ impl Alerts {
             document,
             writing: tokio::sync::Mutex::new(()),
             acts: Semaphore::new(ACTS_MAX),
+            trials: Arc::new(Semaphore::new(1)),
             started: Instant::now(),
         };
         for event in &events {
@@ -222,8 +225,15 @@ impl Alerts {
         // No more looks than a trial may have.
         let step = (span.1 - span.0) / f64::from(replay::LOOKS_MAX - 1);
         let step = step.max(self.inner.config.interval_secs);
-        let run = move || replay::replay(rule, &*readings, span, step);
-        tokio::task::spawn_blocking(run).await.map_err(|_panic| Error::Defect)
+        // One at a time: each reads what is stored, again and again.
+        let turn =
+            Arc::clone(&self.inner.trials).try_acquire_owned().map_err(|_taken| Error::Busy)?;
+        let run = move || {
+            let _turn = turn;
+            replay::replay(rule, &*readings, span, step)
+        };
+        let trial = tokio::task::spawn_blocking(run).await.map_err(|_panic| Error::Defect)?;
+        trial.ok_or(Error::TooLong)
     }
 
     /// A rule, as it can be tried or written down.

@@ -18,6 +18,11 @@ impl Durations {
         Self { counts: more.collect() }
     }
 
+    /// What they take in memory.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.counts.capacity() * size_of::<(u8, u64)>()
+    }
+
     /// Adds one.
     pub fn note(&mut self, nanos: u64) {
         let bucket = u8::try_from(bucket(nanos)).unwrap_or(u8::MAX);

@@ -26,7 +26,7 @@ use tokio::net::TcpListener;
 
 pub use self::calls::Calls;
 use self::live::Live;
-pub use self::recent::{Pair, Recent, Tally};
+pub use self::recent::{Pair, Recent, Since, Tally};
 use crate::audit::Audit;
 use crate::sessions::Sessions;
 use crate::spans::Spans;

@@ -19,6 +19,12 @@ pub enum Error {
     /// It could not be written down, and is not so.
     #[error("it could not be kept, and was not done")]
     NotKept(#[source] std::io::Error),
+    /// A trial looks at too much.
+    #[error("the trial takes more than {} s: try it on a shorter time", super::replay::DEADLINE.as_secs())]
+    TooLong,
+    /// Somebody else's trial is under way.
+    #[error("another trial is under way")]
+    Busy,
     /// A defect of ours.
     #[error("the server has a defect; nothing else is affected")]
     Defect,
@@ -31,6 +37,8 @@ impl Code for Error {
             Self::Rule(error) => error.code(),
             Self::Book(error) => error.code(),
             Self::NotKept(_) => "storage_failed",
+            Self::TooLong => "query_too_long",
+            Self::Busy => "query_busy",
             Self::Defect => "internal_error",
         }
     }
@@ -39,7 +47,7 @@ impl Code for Error {
         match self {
             Self::Rule(error) => error.hint(),
             Self::Book(error) => error.hint(),
-            Self::Off | Self::NotKept(_) | Self::Defect => None,
+            Self::Off | Self::NotKept(_) | Self::TooLong | Self::Busy | Self::Defect => None,
         }
     }
 }

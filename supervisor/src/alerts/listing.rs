@@ -60,7 +60,8 @@ impl Alerts {
         let mut past: Vec<_> = past.collect();
         past.sort_by(|one, other| other.resolved_at_secs.total_cmp(&one.resolved_at_secs));
         let history: Vec<_> = past.into_iter().map(PastReport::of).collect();
-        let rules = book.rules().filter(|rule| seen.has_rule(&rule.owner));
+        let rules =
+            book.rules().filter(|rule| seen.has_rule(&rule.owner) && filter.names(&rule.name));
         let rules: Vec<_> = rules.map(|rule| RuleReport::of(rule)).collect();
         let silences = book.silences().iter().filter(|silence| seen.has_rule(&silence.owner));
         let silences: Vec<_> = silences.map(SilenceReport::of).collect();

@@ -284,6 +284,13 @@ impl Readings for Live {
             self.now(seen, selection)
         }
     }
+
+    fn read_past(&self, selection: &Selection, at_secs: f64) -> Option<Vec<Reading>> {
+        let seen = SEEN.iter().find(|seen| seen.name == selection.metric)?;
+        #[expect(clippy::cast_possible_truncation, reason = "seconds of Unix time")]
+        let at_secs = at_secs as i64;
+        Some(self.then(seen, selection, at_secs))
+    }
 }
 
 #[cfg(test)]

@@ -58,7 +58,8 @@ pub fn write<'a>(rules: impl IntoIterator<Item = &'a Rule>) -> Exported {
                 continue;
             }
         };
-        if let Some(key) = Series::of(&rule.selection.metric).and_then(Series::needs) {
+        let question = rule.question();
+        for key in Series::of(&question.metric).map(|it| it.needs(&question)).unwrap_or_default() {
             left_out.push(format!("`{}` needs `{key}`", rule.name));
         }
         let lost = lost(rule);

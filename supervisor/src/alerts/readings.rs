@@ -140,4 +140,9 @@ pub trait Readings: Debug + Send + Sync {
     /// A subject that is absent is gone for good, and what is told of it is over; one that is there
     /// and could not be read has no value.
     fn read(&self, selection: &Selection, at_secs: f64) -> Option<Vec<Reading>>;
+
+    /// Values at a moment that is past, in what is stored. May wait for files.
+    fn read_past(&self, selection: &Selection, at_secs: f64) -> Option<Vec<Reading>> {
+        self.read(selection, at_secs)
+    }
 }

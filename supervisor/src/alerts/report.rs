@@ -48,9 +48,14 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// Whether a rule is wanted.
+    pub fn names(&self, rule: &str) -> bool {
+        self.rule.as_ref().is_none_or(|name| name == rule)
+    }
+
     /// Whether an alert is wanted.
     pub fn wants(&self, rule: &str, severity: Severity, labels: &Labels) -> bool {
-        self.rule.as_ref().is_none_or(|name| name == rule)
+        self.names(rule)
             && self.severity.is_none_or(|least| least <= severity)
             && self.session_id.as_ref().is_none_or(|id| labels.get("session_id") == Some(id))
     }

@@ -62,29 +62,22 @@ impl LegacySessions {
         Self { replay, sessions, max, uses: Mutex::default() }
     }
 
-    /// Makes room for another one of a tenant, if need be at the cost of the one that was unused for
-    /// longest, or else of one of the tenant that has most. Tells whether there is room.
+    /// Makes room for another one of a tenant, if need be at the cost of one that is not in use.
+    /// Tells whether there is room.
     pub(super) async fn make_room(&self, tenant: &Tenant) -> bool {
-        let unused = {
-            let uses = self.lock();
-            if uses.len() < self.max {
-                return true;
-            }
-            let longest_unused = |counts: &dyn Fn(&Usage) -> bool| {
-                uses.iter()
-                    .filter(|(_, usage)| usage.in_flight <= 0 && counts(usage))
-                    .min_by_key(|(_, usage)| usage.last)
-                    .map(|(id, _)| Arc::clone(id))
+        loop {
+            let given_up = {
+                let mut uses = self.lock();
+                if uses.len() < self.max {
+                    return true;
+                }
+                // Taken away at once: two that come together do not give up the same one.
+                dispensable(&uses, tenant).and_then(|id| uses.remove_entry(&id))
             };
-            longest_unused(&|usage| UNUSED_MIN <= usage.last.elapsed()).or_else(|| {
-                let richer = richest_beside(&uses, tenant)?;
-                longest_unused(&|usage| usage.tenant.as_ref() == Some(&richer))
-            })
-        };
-        let Some(id) = unused else { return false };
-        tracing::info!(legacy_session = %id, "closing the longest unused conversation");
-        self.close_session(&id).await.ok();
-        true
+            let Some((id, usage)) = given_up else { return false };
+            tracing::info!(legacy_session = %id, "closing an unused conversation for another one");
+            self.close(&id, usage).await.ok();
+        }
     }
 
     /// A request of a conversation begins (1) or ends (-1).
@@ -140,20 +133,41 @@ impl LegacySessions {
         local.ok_or_else(|| Error::SessionNotFound(Arc::clone(id)))
     }
 
+    /// Closes one that is not known any more.
+    async fn close(&self, id: &Arc<str>, Usage { local, tenant, .. }: Usage) -> Result<(), Error> {
+        if let Some(tenant) = tenant {
+            let connection = Connection::One(Arc::clone(id));
+            self.sessions.connection_ended(&tenant, &connection).await;
+        }
+        local.close_session(id).await
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Usage>> {
         self.uses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The tenant that has most, if that is more than another one would have with one more.
-fn richest_beside(uses: &HashMap<Arc<str>, Usage>, tenant: &Tenant) -> Option<Tenant> {
+/// The conversation that is given up for another one of a tenant: one of the tenant that has most, if
+/// that is more than this one would have; or else one that was not used for long, of its own or of
+/// whoever has as many. So nobody loses one to a tenant that opens one after the other.
+fn dispensable(uses: &HashMap<Arc<str>, Usage>, tenant: &Tenant) -> Option<Arc<str>> {
     let mut counts: BTreeMap<&Tenant, usize> = BTreeMap::new();
     for owner in uses.values().filter_map(|usage| usage.tenant.as_ref()) {
         *counts.entry(owner).or_default() += 1;
     }
     let own = counts.get(tenant).copied().unwrap_or(0);
-    let (richest, most) = counts.into_iter().max_by_key(|(_, count)| *count)?;
-    (own + 1 < most).then(|| richest.clone())
+    let richest = counts.iter().max_by_key(|(_, count)| **count).map(|(owner, _)| *owner);
+    let has_more = |owner: &Tenant, than: usize| counts.get(owner).is_some_and(|it| than < *it);
+    let longest_unused = |since: Duration, counts: &dyn Fn(&Tenant) -> bool| {
+        uses.iter()
+            .filter(|(_, usage)| usage.in_flight <= 0 && since <= usage.last.elapsed())
+            .filter(|(_, usage)| usage.tenant.as_ref().is_some_and(counts))
+            .min_by_key(|(_, usage)| usage.last)
+            .map(|(id, _)| Arc::clone(id))
+    };
+    longest_unused(Duration::ZERO, &|owner| Some(owner) == richest && has_more(owner, own + 1))
+        .or_else(|| longest_unused(UNUSED_MIN, &|owner| owner == tenant))
+        .or_else(|| longest_unused(UNUSED_MIN, &|owner| has_more(owner, own)))
 }
 
 impl SessionManager for LegacySessions {
@@ -186,12 +200,8 @@ impl SessionManager for LegacySessions {
     /// called twice.
     async fn close_session(&self, id: &SessionId) -> Result<(), Error> {
         let known = self.lock().remove(id);
-        let Some(Usage { local, tenant, .. }) = known else { return Ok(()) };
-        if let Some(tenant) = tenant {
-            let connection = Connection::One(Arc::clone(id));
-            self.sessions.connection_ended(&tenant, &connection).await;
-        }
-        local.close_session(id).await
+        let Some(usage) = known else { return Ok(()) };
+        self.close(id, usage).await
     }
 
     async fn create_stream(
@@ -236,24 +246,50 @@ impl SessionManager for LegacySessions {
 mod tests {
     use super::*;
 
+    /// Conversations of tenants, each with how many seconds ago it was used.
+    fn conversations(of: &[(&str, &[u64])]) -> HashMap<Arc<str>, Usage> {
+        let mut uses = HashMap::new();
+        for (tenant, unused) in of {
+            for (number, secs) in unused.iter().enumerate() {
+                let last = Instant::now().checked_sub(Duration::from_secs(*secs)).unwrap();
+                let tenant = Some(Tenant::named(tenant));
+                let usage = Usage { local: Arc::default(), in_flight: 0, last, tenant };
+                uses.insert(format!("{}{number}", usage.tenant.as_ref().unwrap()).into(), usage);
+            }
+        }
+        uses
+    }
+
+    fn given_up(of: &[(&str, &[u64])], tenant: &str) -> Option<String> {
+        dispensable(&conversations(of), &Tenant::named(tenant)).map(|id| id.to_string())
+    }
+
     #[test]
     fn who_has_most_makes_room_for_who_has_less() {
-        let (one, two) = (Tenant::named("one"), Tenant::named("two"));
-        let usage = |tenant: &Tenant| {
-            let tenant = Some(tenant.clone());
-            Usage { local: Arc::default(), in_flight: 0, last: Instant::now(), tenant }
-        };
-        let mut uses = HashMap::new();
-        for number in 0..4 {
-            uses.insert(Arc::from(format!("a{number}")), usage(&one));
-        }
-        assert_eq!(richest_beside(&uses, &two), Some(one.clone()));
-        assert_eq!(richest_beside(&uses, &one), None);
-        uses.insert(Arc::from("b0"), usage(&two));
-        uses.insert(Arc::from("b1"), usage(&two));
-        assert_eq!(richest_beside(&uses, &two), Some(one));
+        assert_eq!(given_up(&[("a", &[0, 3, 1, 2])], "b").as_deref(), Some("a1"));
+        assert_eq!(given_up(&[("a", &[0, 3, 1, 2]), ("b", &[9, 9])], "b").as_deref(), Some("a1"));
         // With three and three nobody has to go.
-        uses.insert(Arc::from("b2"), usage(&two));
-        assert_eq!(richest_beside(&uses, &two), None);
+        assert_eq!(given_up(&[("a", &[0, 3, 1]), ("b", &[9, 9, 9])], "b"), None);
+        // One that was not used for long goes all the same.
+        assert_eq!(given_up(&[("a", &[0, 90]), ("b", &[9])], "b").as_deref(), Some("a1"));
+        assert_eq!(given_up(&[("a", &[90, 100]), ("b", &[70, 60])], "b").as_deref(), Some("b0"));
+        assert_eq!(given_up(&[("a", &[90]), ("b", &[100])], "c").as_deref(), Some("b0"));
+    }
+
+    #[test]
+    fn nobody_loses_one_to_a_tenant_that_opens_one_after_the_other() {
+        let all: &[(&str, &[u64])] = &[("greedy", &[0, 1, 2, 3]), ("modest", &[3000])];
+        assert_eq!(given_up(all, "greedy"), None);
+        let all: &[(&str, &[u64])] = &[("greedy", &[0, 1, 2, 80]), ("modest", &[3000])];
+        assert_eq!(given_up(all, "greedy").as_deref(), Some("greedy3"));
+    }
+
+    #[test]
+    fn one_in_use_is_not_given_up() {
+        let mut uses = conversations(&[("a", &[100, 90])]);
+        uses.get_mut("a0").unwrap().in_flight = 1;
+        assert_eq!(dispensable(&uses, &Tenant::named("a")).as_deref(), Some("a1"));
+        uses.get_mut("a1").unwrap().in_flight = 1;
+        assert_eq!(dispensable(&uses, &Tenant::named("b")), None);
     }
 }

@@ -64,6 +64,15 @@ impl Tally {
     }
 }
 
+/// The calls that ended since the last look.
+#[derive(Debug, Default)]
+pub struct Since {
+    /// By who called which tool.
+    pub by_pair: BTreeMap<Pair, Tally>,
+    /// Those of which it is to be forgotten who made them, by tool.
+    pub of_nobody: BTreeMap<Arc<str>, Tally>,
+}
+
 /// The calls.
 #[derive(Debug, Default)]
 pub struct Recent {
@@ -72,7 +81,7 @@ pub struct Recent {
 
 #[derive(Debug, Default)]
 struct Inner {
-    ended: BTreeMap<Pair, Tally>,
+    ended: Since,
     in_flight: BTreeMap<Pair, u64>,
     lost_total: u64,
 }
@@ -100,17 +109,36 @@ impl Recent {
                 inner.in_flight.remove(&pair);
             }
         }
-        let known = inner.ended.len();
-        match inner.ended.get_mut(&pair) {
+        let by_pair = &mut inner.ended.by_pair;
+        let known = by_pair.len();
+        match by_pair.get_mut(&pair) {
             Some(tally) => tally.note(ended),
-            None if known < PAIRS_MAX => inner.ended.entry(pair).or_default().note(ended),
+            None if known < PAIRS_MAX => by_pair.entry(pair).or_default().note(ended),
             None => inner.lost_total += 1,
         }
     }
 
     /// The calls that ended since the last time, which are told of once.
-    pub fn take(&self) -> BTreeMap<Pair, Tally> {
+    pub fn take(&self) -> Since {
         std::mem::take(&mut self.lock().ended)
+    }
+
+    /// Forgets who made these calls; those of some tools are forgotten altogether.
+    pub fn forget(
+        &self,
+        is_meant: impl Fn(&Pair) -> bool,
+        is_tool_meant: impl Fn(&Arc<str>) -> bool,
+    ) {
+        let mut inner = self.lock();
+        let Since { by_pair, of_nobody } = &mut inner.ended;
+        of_nobody.retain(|tool, _| !is_tool_meant(tool));
+        by_pair.retain(|pair, tally| {
+            let stays = !is_meant(pair);
+            if !stays && !is_tool_meant(&pair.1) {
+                of_nobody.entry(Arc::clone(&pair.1)).or_default().add(tally);
+            }
+            stays
+        });
     }
 
     /// How many calls are being carried out, by whom.
@@ -150,11 +178,27 @@ mod tests {
         recent.end(&tenants[0], &tool, GOOD);
         recent.end(&tenants[0], &tool, Ended { is_good: false, ..GOOD });
         assert_eq!(recent.in_flight().len(), 1);
-        let told = recent.take();
+        let told = recent.take().by_pair;
         let tally = &told[&(tenants[0].clone(), tool)];
         assert_eq!((tally.calls, tally.errors, tally.request_bytes), (2, 1, 20));
         assert_eq!(tally.durations.count(), 2);
-        assert!(recent.take().is_empty());
+        assert!(recent.take().by_pair.is_empty());
+    }
+
+    #[test]
+    fn what_a_tenant_forgets_is_still_counted_for_the_tool_and_not_what_the_operator_forgets() {
+        let recent = Recent::default();
+        let (acme, zeta) = (Tenant::named("acme"), Tenant::named("zeta"));
+        let (state, reset): (Arc<str>, Arc<str>) = ("get_state".into(), "reset".into());
+        for (tenant, tool) in [(&acme, &state), (&acme, &reset), (&zeta, &state)] {
+            recent.begin(tenant, tool);
+            recent.end(tenant, tool, GOOD);
+        }
+        recent.forget(|(tenant, _)| *tenant == acme, |tool| *tool == reset);
+        let Since { by_pair, of_nobody } = recent.take();
+        assert_eq!(by_pair.keys().collect::<Vec<_>>(), [&(zeta, Arc::clone(&state))]);
+        assert_eq!(of_nobody.keys().collect::<Vec<_>>(), [&state]);
+        assert_eq!(of_nobody[&state].calls, 1);
     }
 
     #[test]
@@ -165,7 +209,7 @@ mod tests {
             recent.begin(&tenant, &tool);
             recent.end(&tenant, &tool, GOOD);
         }
-        assert_eq!((recent.take().len(), recent.lost_total()), (PAIRS_MAX, 5));
+        assert_eq!((recent.take().by_pair.len(), recent.lost_total()), (PAIRS_MAX, 5));
         assert!(recent.in_flight().is_empty());
     }
 }

@@ -1,7 +1,7 @@
 //! The kept past as a table, for programs that read tables: a row for each metric of each subject in
 //! each stretch of time.
 //!
-//! What is in memory is one subject's columns at a time.
+//! What is in memory is the columns of some subjects at a time.
 
 mod columnar;
 mod text;
@@ -95,6 +95,9 @@ trait Table {
     fn end(self: Box<Self>) -> Result<(), Error>;
 }
 
+/// Subjects that are read at a time: what waits to be laid into columns is read once for all of them.
+const AT_A_TIME: usize = 64;
+
 /// Writes what is wanted; tells how many rows there are.
 pub fn export(
     archive: &Archive,
@@ -110,14 +113,17 @@ pub fn export(
     let Question { scope, name, metrics, tier, range } = question;
     let mut count = 0;
     let wants = |id: Id| metrics.is_empty() || metrics.iter().any(|metric| metric.id == id);
-    for subject in archive.subjects(*scope, range)? {
-        if name.as_deref().is_some_and(|name| name != subject.name()) {
-            continue;
+    let is_meant = |subject: &Subject| name.as_deref().is_none_or(|name| name == subject.name());
+    let subjects = archive.subjects(*scope, range)?;
+    let subjects: Vec<&Subject> = subjects.iter().filter(|subject| is_meant(subject)).collect();
+    for some in subjects.chunks(AT_A_TIME) {
+        let mut all = archive.columns(some, *tier, range, &wants)?;
+        all.sort_by(|(one, _), (other, _)| one.cmp(other));
+        for (subject, columns) in all {
+            let rows = rows(&subject, tier.step_secs(), &columns);
+            count += rows.len() as u64;
+            table.put(&rows)?;
         }
-        let columns = archive.columns(&subject, *tier, range, &wants)?;
-        let rows = rows(&subject, tier.step_secs(), &columns);
-        count += rows.len() as u64;
-        table.put(&rows)?;
     }
     table.end()?;
     Ok(count)

@@ -283,6 +283,7 @@ fn write(file: &mut File, orders: &Receiver<Order>, counts: &Counts) {
                 }
                 // In any case: if there was no room, this makes some.
                 let tidied = file.tidy(begin_secs + 60);
+                counts.dropped.fetch_add(file.take_dropped(), Ordering::Relaxed);
                 kept.and(tidied)
             }
             Order::Forget(is_meant, answer) => {

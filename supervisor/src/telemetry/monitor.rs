@@ -212,6 +212,8 @@ impl Monitor {
         is_meant: impl Fn(&Subject) -> bool + Send + Clone + 'static,
         of_calls: impl Fn(&Pair) -> bool,
     ) -> Result<u64, history::Error> {
+        let is_tool_meant = |tool: &Arc<str>| is_meant(&Subject::Tool(Arc::clone(tool)));
+        self.calls().recent().forget(&of_calls, is_tool_meant);
         self.totals().forget(of_calls);
         self.measured().forget(is_meant)
     }

@@ -19,8 +19,8 @@ pub struct Processes {
     pub processes: Vec<ProcessReport>,
 }
 
-/// The process behind a session. Ratios and rates are over the time since the last look, or since
-/// the process's start at the first one.
+/// The process behind a session. Ratios and rates are over the time since the last look, which was a
+/// second ago at least, or since the process's start at the first one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ProcessReport {
     /// The session's handle.
@@ -88,10 +88,20 @@ struct Look {
     started: Instant,
     cpu: Duration,
     vitals: Vitals,
+    rates: Rates,
 }
 
-/// Two looks closer than this share their rates: a shorter window says nothing.
-const WINDOW_MIN: Duration = Duration::from_millis(100);
+/// Over the time until then.
+#[derive(Clone, Copy, Debug, Default)]
+struct Rates {
+    cpu_ratio: f64,
+    steps_per_sec: f64,
+    busy_ratio: f64,
+}
+
+/// Looks that are closer to each other share their rates: workers tell what they did five times a
+/// second, and a shorter window says nothing.
+const WINDOW_MIN: Duration = Duration::from_secs(1);
 
 /// For how long it is known what was seen of a process that nobody asks after.
 const KEPT: Duration = Duration::from_mins(10);
@@ -153,10 +163,15 @@ fn report(
     let vitals = worker.status().vitals;
     let Some(reading) = reading::read(facts.pid) else { return report };
     let pid = facts.pid.unsigned_abs();
-    let look = Look { at: Instant::now(), started: facts.started, cpu: reading.cpu, vitals };
-    fill(&mut report, reading, look, last.get(&pid).filter(|last| last.started == look.started));
-    let recent = last.get(&pid).filter(|last| look.at - last.at < WINDOW_MIN);
-    next.insert(pid, recent.copied().unwrap_or(look));
+    let (at, started) = (Instant::now(), facts.started);
+    let now = Look { at, started, cpu: reading.cpu, vitals, rates: Rates::default() };
+    let last = last.get(&pid).filter(|last| last.started == started);
+    let look = match last {
+        Some(last) if at.saturating_duration_since(last.at) < WINDOW_MIN => *last,
+        last => Look { rates: rates(&now, last), ..now },
+    };
+    next.insert(pid, look);
+    fill(&mut report, reading, vitals, look.rates);
     report.pid = Some(pid);
     report.uptime_secs = Some(facts.started.elapsed().as_secs_f64());
     report.layers.clone_from(&facts.hello.layers);
@@ -164,27 +179,36 @@ fn report(
     report
 }
 
+/// Since the look before; since the process's start if there was none.
 #[expect(clippy::cast_precision_loss, reason = "rates are floating point")]
-fn fill(report: &mut ProcessReport, reading: Reading, look: Look, last: Option<&Look>) {
-    let born = Look { at: look.started, cpu: Duration::ZERO, vitals: Vitals::default(), ..look };
+fn rates(now: &Look, last: Option<&Look>) -> Rates {
+    let born = Look { at: now.started, cpu: Duration::ZERO, vitals: Vitals::default(), ..*now };
     let before = last.unwrap_or(&born);
-    let window_secs = (look.at - before.at).as_secs_f64().max(1e-6);
-    let steps = look.vitals.steps_total.saturating_sub(before.vitals.steps_total);
-    let busy_nanos = look.vitals.busy_nanos.saturating_sub(before.vitals.busy_nanos);
-    let activity = match look.vitals {
+    let secs = now.at.saturating_duration_since(before.at).as_secs_f64().max(1e-6);
+    let steps = now.vitals.steps_total.saturating_sub(before.vitals.steps_total);
+    let busy_nanos = now.vitals.busy_nanos.saturating_sub(before.vitals.busy_nanos);
+    Rates {
+        cpu_ratio: now.cpu.saturating_sub(before.cpu).as_secs_f64() / secs,
+        steps_per_sec: steps as f64 / secs,
+        busy_ratio: busy_nanos as f64 / 1e9 / secs,
+    }
+}
+
+fn fill(report: &mut ProcessReport, reading: Reading, vitals: Vitals, rates: Rates) {
+    let activity = match vitals {
         Vitals { running: true, .. } => "running",
         Vitals { busy: true, .. } => "busy",
         _ => "idle",
     };
     activity.clone_into(&mut report.activity);
-    report.cpu_ratio = Some(look.cpu.saturating_sub(before.cpu).as_secs_f64() / window_secs);
+    report.cpu_ratio = Some(rates.cpu_ratio);
     report.cpu_secs_total = Some(reading.cpu.as_secs_f64());
     report.rss_bytes = Some(reading.rss_bytes);
     report.pss_bytes = reading.pss_bytes;
     report.threads = Some(reading.threads);
     report.fds = reading.fds;
     report.context_switches_total = reading.context_switches;
-    report.steps_total = Some(look.vitals.steps_total);
-    report.steps_per_sec = Some(steps as f64 / window_secs);
-    report.busy_ratio = Some(busy_nanos as f64 / 1e9 / window_secs);
+    report.steps_total = Some(vitals.steps_total);
+    report.steps_per_sec = Some(rates.steps_per_sec);
+    report.busy_ratio = Some(rates.busy_ratio);
 }

@@ -15,7 +15,7 @@ use self::gather::{Bin, Grid};
 pub use self::recent::{Lately, Recent};
 use super::history::{self, Tier};
 use super::measured::Measured;
-use super::metric::{Metric, Scope, Unit};
+use super::metric::{Id, Metric, Scope, Unit};
 use super::series::Subject;
 use crate::code::Code;
 use crate::durations::Durations;
@@ -157,6 +157,12 @@ pub enum Error {
         /// What was asked for.
         name: &'static str,
     },
+    /// A level does not add up over time.
+    #[error("`{name}` is a level, which does not add up: ask for mean, min or max")]
+    Total {
+        /// What was asked for.
+        name: &'static str,
+    },
     /// A stretch of time that is none.
     #[error("{0}")]
     Range(String),
@@ -175,7 +181,7 @@ impl Code for Error {
     fn code(&self) -> &'static str {
         match self {
             Self::Metric { .. } | Self::Scope { .. } => "metric_unknown",
-            Self::Percentile { .. } | Self::Range(_) => "invalid_argument",
+            Self::Percentile { .. } | Self::Total { .. } | Self::Range(_) => "invalid_argument",
             Self::TooLong => "query_too_long",
             Self::Busy => "query_busy",
             Self::History(error) => error.code(),
@@ -215,7 +221,8 @@ impl Measured {
     pub fn query(&self, query: &Query, sight: &Sight) -> Result<Frame, Error> {
         let metrics = metrics_of(query)?;
         let begin_secs = self.memory_begin_secs();
-        let grid = grid(query, self.is_kept_before(query.from_secs, begin_secs)?)?;
+        let now_secs = self.table().now_secs().unwrap_or(query.to_secs);
+        let grid = grid(query, now_secs, self.is_kept_before(query.from_secs, begin_secs)?)?;
         let mut subjects = self.subjects(query, sight, grid.from..grid.end(), begin_secs)?;
         let subjects_max = (VALUES_MAX / (metrics.len() * grid.bins).max(1)).clamp(1, SUBJECTS_MAX);
         let subjects_cut = subjects.len().saturating_sub(subjects_max);
@@ -322,14 +329,22 @@ fn metrics_of(query: &Query) -> Result<Vec<&'static Metric>, Error> {
         if wants_percentile && metric.is_gauge() {
             return Err(Error::Percentile { name: metric.name });
         }
+        if query.aggregate == Aggregate::Total && !adds_up(metric) {
+            return Err(Error::Total { name: metric.name });
+        }
         Ok(metric)
     };
     query.metrics.iter().map(find).collect()
 }
 
+/// Whether there is a sense in all of its values together.
+fn adds_up(metric: &Metric) -> bool {
+    !metric.is_gauge() || metric.unit == Unit::PerSecond
+}
+
 /// Where the answer's values begin, how long each is, and how many there are: not shorter than what
 /// is kept of that time.
-fn grid(query: &Query, is_kept_before: bool) -> Result<Grid, Error> {
+fn grid(query: &Query, now_secs: i64, is_kept_before: bool) -> Result<Grid, Error> {
     let Query { from_secs, to_secs, step_secs, points_max, .. } = *query;
     let span = to_secs.saturating_sub(from_secs);
     if !(1..=RANGE_SECS_MAX).contains(&span) || from_secs < 0 {
@@ -338,7 +353,7 @@ fn grid(query: &Query, is_kept_before: bool) -> Result<Grid, Error> {
         )));
     }
     let most = i64::try_from(points_max.max(1)).unwrap_or(i64::MAX);
-    let least = if from_secs < to_secs.saturating_sub(Tier::Minutes.keep_secs()) {
+    let least = if from_secs < now_secs.saturating_sub(Tier::Minutes.keep_secs()) {
         Tier::Hours.step_secs()
     } else if is_kept_before {
         Tier::Minutes.step_secs()
@@ -418,7 +433,11 @@ fn column(
     let tenant = subject.owner().filter(|_| *sight == Sight::All).map(ToString::to_string);
     Some(Column {
         metric: metric.name.to_owned(),
-        unit: if aggregate == Aggregate::Total { Unit::Count } else { metric.unit },
+        unit: match metric.id {
+            Id::BytesIn | Id::BytesOut if aggregate == Aggregate::Total => Unit::Bytes,
+            _ if aggregate == Aggregate::Total => Unit::Count,
+            _ => metric.unit,
+        },
         tenant,
         name: subject.name().to_owned(),
         values,

@@ -5,6 +5,7 @@
 //! and says so.
 
 mod gpus;
+mod lately;
 mod machine;
 mod processes;
 
@@ -13,17 +14,19 @@ use std::sync::Arc;
 
 use simward_protocol::meter::{BUCKETS, Head, Timing, histogram};
 
+use self::lately::Lately;
 use self::machine::Machine;
 use self::processes::Processes;
 use super::levels::{Level, Levels};
 use super::metric::Id;
 use super::series::{Sample, Subject};
 use crate::durations::Durations;
-use crate::metrics::{Calls, Pair, Tally};
+use crate::metrics::{Calls, Pair, Since, Tally};
 use crate::session::{Meter, Session};
 use crate::sessions::Sessions;
 use crate::store::Model;
 use crate::tenants::Tenant;
+use crate::worker::Worker;
 
 /// Takes samples. It has no clock of its own.
 #[derive(Debug)]
@@ -33,6 +36,8 @@ pub(super) struct Sampler {
     machine: Machine,
     processes: Processes,
     seen: HashMap<Arc<str>, Seen>,
+    tenants: Lately<Tenant>,
+    tools: Lately<Arc<str>>,
     losses: u64,
     /// Nothing was measured before this sample: what was counted until now is no difference.
     begins: bool,
@@ -42,8 +47,16 @@ pub(super) struct Sampler {
 #[derive(Debug, Default)]
 struct Seen {
     meter: Option<Counted>,
+    busy: Option<Busy>,
     losses: u64,
     model: Option<(String, Arc<Model>, Arc<str>)>,
+}
+
+/// For how long its worker had been busy until then.
+#[derive(Clone, Copy, Debug)]
+struct Busy {
+    pid: i32,
+    nanos: u64,
 }
 
 /// What its meter counted until then.
@@ -112,6 +125,8 @@ impl Sampler {
             machine: Machine::default(),
             processes: Processes::default(),
             seen: HashMap::new(),
+            tenants: Lately::default(),
+            tools: Lately::default(),
             losses: 0,
             begins: false,
         }
@@ -119,18 +134,13 @@ impl Sampler {
 
     /// Takes a sample of all of which anybody wants one.
     pub(super) fn take(&mut self, levels: &Levels, stretch: Stretch) -> Taken {
-        let mut sums = Sums::default();
-        for id in SUMS {
-            sums.fleet.set(id, 0.0);
+        if levels.is_all_off() {
+            self.rest();
+            return Taken { samples: Vec::new(), calls: self.calls.recent().take().by_pair };
         }
+        let mut sums = Sums::default();
         let mut samples = Vec::new();
         let mut still_there = HashSet::new();
-        if levels.is_all_off() {
-            // Whatever is counted meanwhile is of no second of the series.
-            self.seen.clear();
-            self.begins = true;
-            return Taken { samples, calls: self.calls.recent().take() };
-        }
         for session in self.sessions.all() {
             let id = Arc::clone(&session.plan().id);
             let level = levels.of(&session.plan().tenant, &id);
@@ -141,8 +151,9 @@ impl Sampler {
         self.begins = false;
         self.seen.retain(|id, _| still_there.contains(id));
         self.processes.forget_gone();
-        let calls = self.calls.recent().take();
-        Self::calls(&calls, stretch, &mut sums);
+        let Since { by_pair: calls, of_nobody } = self.calls.recent().take();
+        Self::calls(&calls, &of_nobody, stretch, &mut sums);
+        self.quiet(stretch, &mut sums);
         self.fleet(&mut sums.fleet, stretch);
         let Sums { fleet, tenants, models, tools, .. } = sums;
         samples.extend(tenants.into_iter().map(|(tenant, of)| (Subject::Tenant(tenant), of)));
@@ -151,6 +162,34 @@ impl Sampler {
         samples.extend(tools.into_iter().map(|(tool, of)| (Subject::Tool(tool), of)));
         samples.push((Subject::Fleet, fleet));
         Taken { samples, calls }
+    }
+
+    /// Nothing is measured: workers time no step, and whatever is counted meanwhile is of no second
+    /// of the series.
+    fn rest(&mut self) {
+        for counted in self.seen.values_mut().filter_map(|seen| seen.meter.as_mut()) {
+            counted.want(Level::Off);
+        }
+        self.seen.clear();
+        self.processes = Processes::default();
+        self.machine.rest();
+        self.tenants = Lately::default();
+        self.tools = Lately::default();
+        self.begins = true;
+    }
+
+    /// Who did nothing in this stretch, and did so lately, did so at a rate of 0.
+    fn quiet(&mut self, stretch: Stretch, sums: &mut Sums) {
+        self.tenants.look(stretch.secs, sums.tenants.keys());
+        for tenant in self.tenants.all() {
+            let of_tenant = sums.tenants.entry(tenant.clone()).or_default();
+            fill(of_tenant, SUMS.iter().chain(&SUMS_OF_CALLS));
+        }
+        self.tools.look(stretch.secs, sums.tools.keys());
+        for tool in self.tools.all() {
+            fill(sums.tools.entry(Arc::clone(tool)).or_default(), &SUMS_OF_CALLS);
+        }
+        fill(&mut sums.fleet, SUMS.iter().chain(&SUMS_OF_CALLS));
     }
 
     /// Of one session; adds it to what it is part of.
@@ -188,6 +227,11 @@ impl Sampler {
         let seen = seen.or_insert_with(|| Seen::since(if begins { losses } else { 0 }));
         self.losses += losses.saturating_sub(seen.losses);
         seen.losses = losses;
+        seen.look_busy(
+            worker.as_ref().map(|(worker, _)| worker),
+            (stretch.secs, !begins),
+            &mut sample,
+        );
         seen.count_steps(meter, (level, !begins), stretch, &mut sample);
         let tenant = sums.tenants.entry(plan.tenant.clone()).or_default();
         // Sessions that share a worker have its processor time and its memory once.
@@ -211,15 +255,20 @@ impl Sampler {
     }
 
     /// Of the calls since the last sample.
-    fn calls(calls: &BTreeMap<Pair, Tally>, stretch: Stretch, sums: &mut Sums) {
+    fn calls(
+        calls: &BTreeMap<Pair, Tally>,
+        of_nobody: &BTreeMap<Arc<str>, Tally>,
+        stretch: Stretch,
+        sums: &mut Sums,
+    ) {
+        for (tool, tally) in of_nobody {
+            add_calls(sums.tools.entry(Arc::clone(tool)).or_default(), tally, stretch);
+        }
         for ((tenant, tool), tally) in calls {
             let of_tool = sums.tools.entry(Arc::clone(tool)).or_default();
             add_calls(of_tool, tally, stretch);
             let of_tenant = sums.tenants.entry(tenant.clone()).or_default();
             add_calls(of_tenant, tally, stretch);
-        }
-        for id in SUMS_OF_CALLS {
-            sums.fleet.set(id, 0.0);
         }
         for of_tool in sums.tools.values() {
             sums.fleet.take_in(of_tool, &SUMS_OF_CALLS, Id::CallTime);
@@ -248,6 +297,28 @@ impl Seen {
         Self { losses, ..Self::default() }
     }
 
+    /// For how long its worker was busy since the last sample.
+    fn look_busy(
+        &mut self,
+        worker: Option<&Worker>,
+        (passed_secs, is_new): (f64, bool),
+        sample: &mut Sample,
+    ) {
+        let Some(worker) = worker else {
+            self.busy = None;
+            return;
+        };
+        let now = Busy { pid: worker.facts().pid, nanos: worker.status().vitals.busy_nanos };
+        let before = self.busy.replace(now).filter(|before| before.pid == now.pid);
+        // What a new worker has done, it has done since the last sample.
+        let is_new = is_new && worker.facts().started.elapsed().as_secs_f64() < passed_secs + 1.0;
+        let before = before.map(|before| before.nanos).or_else(|| is_new.then_some(0));
+        if let Some(before) = before {
+            let nanos = now.nanos.saturating_sub(before);
+            sample.set(Id::Busy, rate(nanos, passed_secs * 1e9).min(1.0));
+        }
+    }
+
     /// What the session's meter has counted since the last sample.
     fn count_steps(
         &mut self,
@@ -268,10 +339,7 @@ impl Seen {
             self.meter = Counted::begin(meter, is_new);
         }
         let Some(counted) = &mut self.meter else { return };
-        if counted.level != Some(level) {
-            counted.meter.want(timing(level));
-            counted.level = Some(level);
-        }
+        counted.want(level);
         let Some(head) = counted.meter.head() else { return };
         let before = std::mem::replace(&mut counted.head, head);
         sample.set(Id::Contacts, ratio_of(head.contacts));
@@ -287,7 +355,6 @@ impl Seen {
         let warnings = head.warnings_total.saturating_sub(before.warnings_total);
         sample.set(Id::Steps, rate(steps, places));
         sample.set(Id::RealTime, secs / passed_secs);
-        sample.set(Id::Busy, rate(nanos, passed_secs * 1e9).min(1.0));
         sample.set(Id::Warnings, rate(warnings, places).min(STEPS_PER_SEC_MAX));
         let slices = head.slices_total.saturating_sub(before.slices_total);
         if slices != 0 {
@@ -336,6 +403,14 @@ impl Counted {
         }
         Some(Self { meter, level: None, head, buckets })
     }
+
+    /// Tells the worker how closely to look, if it does not know.
+    fn want(&mut self, level: Level) {
+        if self.level != Some(level) {
+            self.meter.want(timing(level));
+            self.level = Some(level);
+        }
+    }
 }
 
 /// Which steps a worker shall time.
@@ -344,6 +419,13 @@ fn timing(level: Level) -> Timing {
         Level::Off => Timing::None,
         Level::Basic => Timing::Some,
         Level::Detailed => Timing::Every,
+    }
+}
+
+/// What was not measured is 0.
+fn fill<'a>(sample: &mut Sample, gauges: impl IntoIterator<Item = &'a Id>) {
+    for id in gauges {
+        sample.add(*id, 0.0);
     }
 }
 

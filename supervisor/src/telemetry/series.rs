@@ -196,6 +196,12 @@ struct Laps {
     minute: Durations,
 }
 
+impl Laps {
+    fn bytes(&self) -> usize {
+        self.minute.bytes() + self.laps.iter().map(Durations::bytes).sum::<usize>()
+    }
+}
+
 /// The last hour of a subject.
 #[derive(Clone, Debug)]
 pub struct Track {
@@ -292,7 +298,7 @@ impl Track {
 
     fn bytes(&self) -> usize {
         self.gauges.iter().map(|(_, ring)| ring.bytes()).sum::<usize>()
-            + self.histograms.len() * LAPS_MAX * size_of::<Durations>()
+            + self.histograms.iter().map(|(_, laps)| laps.bytes()).sum::<usize>()
     }
 }
 

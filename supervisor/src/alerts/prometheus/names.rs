@@ -35,9 +35,12 @@ impl Series {
         self.metric.exposed(self.scope)
     }
 
-    /// The key of the configuration without which it is not there.
-    pub(super) fn needs(self) -> Option<&'static str> {
-        (self.scope == Scope::Session).then_some("metrics.sessions")
+    /// The keys of the configuration without which it is not there, with the labels that it is
+    /// selected by.
+    pub(super) fn needs(self, selection: &Selection) -> Vec<&'static str> {
+        let of_sessions = (self.scope == Scope::Session).then_some("metrics.sessions");
+        let of_tenants = selection.labels.contains_key("tenant").then_some("metrics.tenants");
+        of_sessions.into_iter().chain(of_tenants).collect()
     }
 
     /// The share of durations that is looked at, or why the page has nothing to compare.

@@ -196,6 +196,12 @@ impl McpServer {
             let message = "`idle_secs` or `age_secs` must be given".to_owned();
             return Err(Refusal::argument(message));
         }
+        for (name, secs) in [("idle_secs", idle_secs), ("age_secs", age_secs)] {
+            if let Some(secs) = secs.filter(|secs| secs.is_nan() || *secs <= 0.0) {
+                let message = format!("`{name}` must be greater than 0, and is {secs}");
+                return Err(Refusal::argument(message));
+            }
+        }
         let cleanup = Cleanup { idle_secs, age_secs, action, grace_secs };
         let rules = self.alerts().clean_up(&owner, enabled.then_some(cleanup)).await?;
         Ok(Json(CleanupRules { rules }))

@@ -33,15 +33,14 @@ impl Archive {
         self.file.subjects(scope, range)
     }
 
-    /// What of a subject begins in a stretch of time.
+    /// What of subjects begins in a stretch of time.
     pub fn columns(
         &self,
-        subject: &Subject,
+        subjects: &[&Subject],
         tier: Tier,
         range: &Range,
         wants: Wants<'_>,
-    ) -> Result<Columns, Error> {
-        let found = self.file.columns(&[subject], tier, range, wants)?;
-        Ok(found.into_iter().map(|(_, columns)| columns).next().unwrap_or_default())
+    ) -> Result<Vec<(Subject, Columns)>, Error> {
+        self.file.columns(subjects, tier, range, wants)
     }
 }

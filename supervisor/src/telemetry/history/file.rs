@@ -106,6 +106,8 @@ pub(super) struct File {
     tidy_until: [i64; 2],
     /// Until when whole months are laid together.
     merged_until: i64,
+    /// Rows of everything that were given up for want of room.
+    dropped_total: u64,
 }
 
 impl File {
@@ -130,7 +132,14 @@ impl File {
             connection.execute(sql, [metric.name])?;
         }
         let names = names(&connection)?;
-        let mut file = Self { connection, names, bounds, tidy_until: [0; 2], merged_until: 0 };
+        let mut file = Self {
+            connection,
+            names,
+            bounds,
+            tidy_until: [0; 2],
+            merged_until: 0,
+            dropped_total: 0,
+        };
         file.shrink()?;
         Ok(file)
     }
@@ -152,7 +161,19 @@ impl File {
         connection.busy_timeout(PATIENCE)?;
         let names = names(&connection)?;
         let bounds = Bounds { bytes_max: 0, subjects_max: 0, subjects_per_tenant_max: 0 };
-        Ok(Self { connection, names, bounds, tidy_until: [0; 2], merged_until: 0 })
+        Ok(Self {
+            connection,
+            names,
+            bounds,
+            tidy_until: [0; 2],
+            merged_until: 0,
+            dropped_total: 0,
+        })
+    }
+
+    /// Rows of everything that were given up for want of room, since the last time it was asked.
+    pub(super) fn take_dropped(&mut self) -> u64 {
+        std::mem::take(&mut self.dropped_total)
     }
 
     /// Whether it is as this version writes it.
@@ -188,7 +209,7 @@ impl File {
                 continue;
             }
             *done = over;
-            while self.pack_first(tier, over)? {}
+            while self.pack_or_drop_first(tier, over)? {}
             self.delete_old(tier, now_secs)?;
         }
         let over = now_secs - now_secs.rem_euclid(MONTH_SECS);
@@ -196,6 +217,27 @@ impl File {
             self.merged_until = over;
         }
         self.make_room()
+    }
+
+    /// Lays the first stretch of rows that is over into columns. One for which there is no room is
+    /// given up, since it would be in the way of all that come after; tells whether there was one.
+    fn pack_or_drop_first(&mut self, tier: Tier, over: i64) -> Result<bool, Error> {
+        match self.pack_first(tier, over) {
+            Err(Error::Sqlite(error)) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
+                self.drop_frames(tier, over)
+            }
+            packed => packed,
+        }
+    }
+
+    /// Gives up the first stretch of rows before a moment; tells whether there was one.
+    fn drop_frames(&mut self, tier: Tier, before: i64) -> Result<bool, Error> {
+        let sql = "DELETE FROM frame WHERE tier = ?1 AND begin < ?2 AND begin / ?3 =
+                   (SELECT min(begin) / ?3 FROM frame WHERE tier = ?1)";
+        let row = params![tier as i64, before, tier.chunk_secs()];
+        let gone = self.connection.execute(sql, row)?;
+        self.dropped_total += gone as u64;
+        Ok(gone != 0)
     }
 
     /// Lays the first stretch of rows that is over into columns; tells whether there was one.
@@ -219,7 +261,9 @@ impl File {
             // A part of it may lie in columns already, if the clock was set back.
             let mut whole = Columns::default();
             let begins = begin..begin + 1;
-            let all = (&range, &everything as Wants<'_>);
+            // Of a month that lies together, all of it.
+            let reach = begin..begin + tier.reach_secs();
+            let all = (&reach, &everything as Wants<'_>);
             read_chunks(&change, (*subject, tier), &begins, names, all, &mut whole)?;
             whole.append(std::mem::take(columns));
             whole.tidy();
@@ -264,7 +308,7 @@ impl File {
     fn make_room(&mut self) -> Result<(), Error> {
         for tier in Tier::ALL {
             while self.bounds.bytes_max / 10 * 9 < self.bytes_in_use()? {
-                if self.delete_before(tier, i64::MAX)? == 0 {
+                if self.delete_before(tier, i64::MAX)? == 0 && !self.drop_frames(tier, i64::MAX)? {
                     break;
                 }
             }
@@ -311,6 +355,8 @@ impl File {
         range: &Range,
         wants: Wants<'_>,
     ) -> Result<Vec<(Subject, Columns)>, Error> {
+        // Nothing moves from one kind of row to the other meanwhile.
+        let _one_view = self.connection.unchecked_transaction()?;
         let mut all: HashMap<i64, (Subject, Columns)> = HashMap::new();
         let begins = range.start.saturating_sub(tier.reach_secs())..range.end;
         for subject in subjects {

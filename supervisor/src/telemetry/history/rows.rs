@@ -8,16 +8,18 @@ use super::file::Error;
 use super::{Range, Tier, Wants};
 use crate::telemetry::metric::METRICS;
 
+/// Rows are long, so they are not in the tree that is searched: to compare keys there, all of a row
+/// would be read.
 pub(super) const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS frame (
   tier INTEGER NOT NULL, begin INTEGER NOT NULL, cells BLOB NOT NULL,
   PRIMARY KEY (tier, begin)
-) WITHOUT ROWID;
+);
 CREATE TABLE IF NOT EXISTS chunk (
   subject INTEGER NOT NULL, tier INTEGER NOT NULL, begin INTEGER NOT NULL,
   gauges BLOB NOT NULL, histograms BLOB NOT NULL,
   PRIMARY KEY (subject, tier, begin)
-) WITHOUT ROWID;
+);
 CREATE INDEX IF NOT EXISTS chunk_age ON chunk (tier, begin);
 ";
 

@@ -231,6 +231,51 @@ fn what_comes_again_of_a_month_that_lies_together_is_the_newer_one() {
 }
 
 #[test]
+fn a_month_that_lies_together_stays_when_its_first_day_comes_again() {
+    const DAY: i64 = 86_400;
+    let folder = tempfile::tempdir().unwrap();
+    let (mut file, reader) = open(&folder);
+    let keep = |file: &mut File, at: i64, value: f32| {
+        file.keep(&minute(at, vec![(Subject::Fleet, point(value, 1000))])).unwrap();
+        file.tidy(at + 60).unwrap();
+    };
+    (0..35 * 24).for_each(|hour| keep(&mut file, hour * 3600, 1.0));
+    drop(file);
+    let (mut file, _) = open(&folder);
+    (0..30).for_each(|hour| keep(&mut file, hour * 3600, 5.0));
+    let hours = points_of(&reader, &Subject::Fleet, Tier::Hours, 0..35 * DAY);
+    assert_eq!(hours.len(), 35 * 24 - 1);
+    for (at, point) in hours {
+        // The last hour that came again is not over.
+        let expected = if at < 29 * 3600 { 5.0 } else { 1.0 };
+        assert_eq!(point.gauges[0].1.mean(), Some(expected), "at {at}");
+    }
+}
+
+#[test]
+fn an_hour_that_has_no_room_is_lost_and_none_after_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("metrics.sqlite");
+    let bytes_max = 1 << 20;
+    let bounds = Bounds { bytes_max, ..BOUNDS };
+    let mut file = File::open(&path, bounds).unwrap();
+    let mut dropped = 0;
+    for number in 0..200_i64 {
+        // In the first two hours there is far too much.
+        let many = if number < 120 { 400 } else { 3 };
+        let value = |it: i64| ((number * 40_503 + it * 9973) % 65_521) as f32 * 1.37;
+        let points = (0..many).map(|it| (session(&format!("sim_{it}")), point(value(it), 1000)));
+        let kept = file.keep(&minute(number * 60, points.collect()));
+        kept.and_then(|()| file.tidy((number + 1) * 60)).ok();
+        dropped += file.take_dropped();
+        assert!(file.bytes().unwrap() <= bytes_max);
+    }
+    assert!(0 < dropped, "there was room for everything");
+    let newest = points_of(&file, &session("sim_1"), Tier::Minutes, 121 * 60..200 * 60);
+    assert_eq!(newest.len(), 79);
+}
+
+#[test]
 fn a_damaged_row_is_passed_over() {
     let folder = tempfile::tempdir().unwrap();
     let (mut file, reader) = open(&folder);

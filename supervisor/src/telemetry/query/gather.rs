@@ -61,7 +61,8 @@ impl Measured {
                     .map(|(subject, (_, begin))| (subject, *begin.min(&grid.end())))
                     .filter(|(_, until)| grid.from < *until)
                     .collect();
-                for (subject, columns) in past(history, &until, grid, &wants)? {
+                let now_secs = self.table().now_secs().unwrap_or_else(|| grid.end());
+                for (subject, columns) in past(history, (&until, now_secs), grid, &wants)? {
                     let place = some.iter().position(|of| *of == subject);
                     let Some((bins, _)) = place.and_then(|place| all.get_mut(place)) else {
                         continue;
@@ -143,7 +144,7 @@ impl Measured {
 /// What is kept of subjects until what is in memory of each begins.
 fn past(
     history: &History,
-    until: &HashMap<&Subject, i64>,
+    (until, now_secs): (&HashMap<&Subject, i64>, i64),
     grid: Grid,
     wants: Wants<'_>,
 ) -> Result<Vec<(Subject, Columns)>, Error> {
@@ -152,11 +153,10 @@ fn past(
     let subjects: Vec<&Subject> = until.keys().copied().collect();
     let mut all = Vec::new();
     // Whole hours where they will do; and where there are no minutes any more.
-    let hours_until = if grid.step < hour {
-        *last - Tier::Minutes.keep_secs()
-    } else {
-        *last - last.rem_euclid(hour)
-    };
+    let hours_until =
+        if grid.step < hour { now_secs - Tier::Minutes.keep_secs() } else { i64::MAX };
+    let hours_until = hours_until.min(*last);
+    let hours_until = hours_until - hours_until.rem_euclid(hour);
     let mut hours_end: HashMap<Subject, i64> = HashMap::new();
     for (subject, mut columns) in
         history.columns(&subjects, Tier::Hours, grid.from..hours_until, wants)?

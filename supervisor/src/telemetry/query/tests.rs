@@ -224,3 +224,30 @@ fn a_value_is_not_of_a_shorter_time_than_what_is_kept() {
     let frame = measured.query(&fine, &Sight::Of(acme())).unwrap();
     assert_eq!((frame.step_secs, frame.columns[0].coverage_ratio), (60, 1.0));
 }
+
+#[test]
+fn a_day_of_which_only_hours_are_left_is_told_by_them() {
+    const DAY: i64 = 24 * HOUR;
+    let folder = tempfile::tempdir().unwrap();
+    let measured = measured(3 * HOUR, Some(&folder));
+    // Ten days later.
+    let now = BEGIN + 10 * DAY;
+    measured.table().note(Places::until(now, 1), vec![(Subject::Fleet, Sample::default())]);
+    let ask = Query { points_max: 60, ..query("cpu_ratio", 0, DAY) };
+    let ask = Query { scope: Scope::Fleet, ..ask };
+    let told = measured.query(&ask, &Sight::All).unwrap();
+    assert_eq!(told.step_secs, HOUR);
+    let values = &told.columns[0].values;
+    // To four digits.
+    assert_eq!(values[..2], [Some(1800.0), Some(5400.0)], "{values:?}");
+}
+
+#[test]
+fn a_level_has_no_total() {
+    let measured = measured(10, None);
+    let ask = |metric| Query { aggregate: Aggregate::Total, ..query(metric, 0, 10) };
+    let error = measured.query(&ask("cpu_ratio"), &Sight::All).unwrap_err();
+    assert!(error.to_string().contains("does not add up"), "{error}");
+    let told = measured.query(&ask("steps_per_sec"), &Sight::All).unwrap();
+    assert_eq!((told.columns[0].values[0], told.columns[0].unit), (Some(2.0), Unit::Count));
+}

@@ -91,7 +91,10 @@ impl Simulations {
             auto_resets_total: None,
             models: Vec::new(),
         };
-        report.look_at_meter(session);
+        // Whoever does not want to be looked at is not shown what the worker counts anyway.
+        if measured.shown_to(sight)(&subject) {
+            report.look_at_meter(session);
+        }
         report
     }
 

@@ -24,6 +24,11 @@ pub(super) struct Machine {
 const FDS_EVERY: u64 = 10;
 
 impl Machine {
+    /// Nothing is looked at for a while: what is used until then is of no second.
+    pub(super) fn rest(&mut self) {
+        (self.ticks, self.own_secs, self.thread_secs) = (None, None, None);
+    }
+
     pub(super) fn look(&mut self, fleet: &mut Sample, passed_secs: f64) {
         if let Ok(stats) = KernelStats::current() {
             let of = stats.total;

@@ -28,7 +28,7 @@ struct Known {
 /// What was seen of a process.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Look {
-    /// Its processor use since the last look; 1 is one core.
+    /// Its processor use since the last look, where 1 is one core; no number if it is not known.
     pub(super) cpu_ratio: f64,
     /// Its resident memory.
     pub(super) resident_bytes: f64,
@@ -40,7 +40,7 @@ impl Processes {
         let round = self.round;
         let same = |known: &&mut Known| known.started == started;
         let Some(known) = self.known.get_mut(&pid).filter(same) else {
-            let known = Known::open(pid, started, round)?;
+            let known = Known::open(pid, started, (passed_secs, round))?;
             let look = known.look;
             self.known.insert(pid, known);
             return Some(look);
@@ -75,11 +75,13 @@ impl Processes {
 }
 
 impl Known {
-    fn open(pid: i32, started: Instant, round: u64) -> Option<Self> {
+    fn open(pid: i32, started: Instant, (passed_secs, round): (f64, u64)) -> Option<Self> {
         let statm = File::open(format!("/proc/{pid}/statm")).ok()?;
         let cpu = cpu_of(pid)?;
         let lived_secs = started.elapsed().as_secs_f64().max(1e-3);
-        let cpu_ratio = cpu.as_secs_f64() / lived_secs;
+        // Of one that is older than this stretch it is not known what it used in it.
+        let is_new = lived_secs < passed_secs + 1.0;
+        let cpu_ratio = if is_new { cpu.as_secs_f64() / lived_secs } else { f64::NAN };
         let look = Look { cpu_ratio, resident_bytes: resident_bytes(&statm)? };
         Some(Self { started, statm, cpu, look, round })
     }

@@ -131,6 +131,9 @@ impl Table {
         let Some(last_secs) = self.now_secs.replace(at_secs) else { return over };
         // Of a longer gap nothing could be told but that there was one.
         let mut second = last_secs.max(at_secs - FORGET_AFTER_SECS - 60);
+        if last_secs < second {
+            over.extend(self.close_minute(last_secs - last_secs.rem_euclid(60)));
+        }
         while second < at_secs {
             second += 1;
             if second % 60 == 0 {
