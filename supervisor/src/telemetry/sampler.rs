@@ -38,6 +38,8 @@ pub(super) struct Sampler {
     seen: HashMap<Arc<str>, Seen>,
     tenants: Lately<Tenant>,
     tools: Lately<Arc<str>>,
+    /// Meters of workers that were told that nothing is measured.
+    resting: HashMap<Arc<str>, Meter>,
     losses: u64,
     /// Nothing was measured before this sample: what was counted until now is no difference.
     begins: bool,
@@ -127,6 +129,7 @@ impl Sampler {
             seen: HashMap::new(),
             tenants: Lately::default(),
             tools: Lately::default(),
+            resting: HashMap::new(),
             losses: 0,
             begins: false,
         }
@@ -138,6 +141,7 @@ impl Sampler {
             self.rest();
             return Taken { samples: Vec::new(), calls: self.calls.recent().take().by_pair };
         }
+        self.resting.clear();
         let mut sums = Sums::default();
         let mut samples = Vec::new();
         let mut still_there = HashSet::new();
@@ -167,9 +171,17 @@ impl Sampler {
     /// Nothing is measured: workers time no step, and whatever is counted meanwhile is of no second
     /// of the series.
     fn rest(&mut self) {
-        for counted in self.seen.values_mut().filter_map(|seen| seen.meter.as_mut()) {
-            counted.want(Level::Off);
+        let sessions = self.sessions.all();
+        for session in &sessions {
+            let Some(meter) = session.status().meter.clone() else { continue };
+            let told = self.resting.get(&session.plan().id);
+            if told.is_none_or(|told| !told.is(&meter)) {
+                meter.want(timing(Level::Off));
+                self.resting.insert(Arc::clone(&session.plan().id), meter);
+            }
         }
+        let there: HashSet<&str> = sessions.iter().map(|session| &*session.plan().id).collect();
+        self.resting.retain(|id, _| there.contains(&**id));
         self.seen.clear();
         self.processes = Processes::default();
         self.machine.rest();

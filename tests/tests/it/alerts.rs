@@ -20,17 +20,17 @@ use tempfile::TempDir;
 use crate::auth;
 
 /// A daemon that looks often.
-fn setup() -> Setup {
+pub(crate) fn setup() -> Setup {
     Setup::real(&programs!()).set("alerts.interval_secs", "0.1")
 }
 
-fn session(client: &mut HttpClient) -> String {
+pub(crate) fn session(client: &mut HttpClient) -> String {
     let made = client.tool("create_session", json!({})).unwrap();
     made["session_id"].as_str().unwrap().to_owned()
 }
 
 /// A session's state, without using it; nothing if it is gone.
-fn state(client: &mut HttpClient, id: &str) -> Option<String> {
+pub(crate) fn state(client: &mut HttpClient, id: &str) -> Option<String> {
     let listed = client.tool("list_sessions", json!({})).unwrap();
     let sessions = listed["sessions"].as_array().unwrap();
     let session = sessions.iter().find(|session| session["session_id"] == id)?;
@@ -38,29 +38,34 @@ fn state(client: &mut HttpClient, id: &str) -> Option<String> {
 }
 
 /// What fires of a rule.
-fn firing(client: &mut HttpClient, rule: &str) -> Option<Value> {
+pub(crate) fn firing(client: &mut HttpClient, rule: &str) -> Option<Value> {
     let listed = client.tool("get_performance_alerts", json!({ "rule": rule })).unwrap();
     let alerts = listed["alerts"].as_array().unwrap();
     alerts.iter().find(|alert| alert["state"] == "firing").cloned()
 }
 
 /// What is over of a rule.
-fn over(client: &mut HttpClient, rule: &str) -> Option<Value> {
+pub(crate) fn over(client: &mut HttpClient, rule: &str) -> Option<Value> {
     let listed = client.tool("get_performance_alerts", json!({ "rule": rule })).unwrap();
     listed["history"].as_array().unwrap().first().cloned()
 }
 
 /// A rule that every session breaks at once.
-fn always(name: &str) -> Value {
+pub(crate) fn always(name: &str) -> Value {
     json!({ "name": name, "metric": "session_age_secs", "operator": "gte", "value": 0, "for_secs": 0 })
+}
+
+/// What the audit says of alerts.
+pub(crate) fn audit_of_alerts(path: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.filter(|line| line["event"] == "alert").collect()
 }
 
 /// What the audit says became of alerts: rule and outcome.
 fn audited(path: &Path) -> Vec<(String, String)> {
-    let text = std::fs::read_to_string(path).unwrap();
-    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let alerts = lines.filter(|line| line["event"] == "alert");
     let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let alerts = audit_of_alerts(path).into_iter();
     alerts.map(|line| (text(&line["rule"]), text(&line["outcome"]))).collect()
 }
 

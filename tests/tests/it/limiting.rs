@@ -1,5 +1,7 @@
 //! Limits that change while a session lives, and those of all sessions of a tenant together.
 
+mod later;
+
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -37,6 +39,13 @@ fn of<'a>(answer: &'a Value, limit: &str) -> &'a Value {
 
 fn info(client: &mut HttpClient, session: &Value) -> Value {
     client.tool("get_session_info", json!({ "session_id": session })).unwrap()
+}
+
+/// What loads a model with 80 MB of numbers that belong to one body.
+pub(crate) fn large(session: &Value) -> Value {
+    let body = "<mujoco><size nuser_body='10000000'/><worldbody><body name='b'><geom size='1'/>\
+                </body></worldbody></mujoco>";
+    json!({ "session_id": session, "model_xml": body, "model_id": "large" })
 }
 
 fn run(client: &mut HttpClient, session: &Value) {
@@ -162,12 +171,7 @@ fn memory_below_what_is_used_is_refused_with_both_numbers() {
         let mut daemon = Setup::real(&programs!()).set("pool.control_groups", groups).serve();
         let mut client = daemon.client();
         let session = create(&mut client, json!({}));
-        let here = json!({ "session_id": session });
-        // 80 MB of numbers that belong to one body.
-        let body = "<mujoco><size nuser_body='10000000'/><worldbody><body name='b'>\
-                    <geom size='1'/></body></worldbody></mujoco>";
-        let load = json!({ "session_id": session, "model_xml": body, "model_id": "large" });
-        client.tool("load_model", load).unwrap();
+        client.tool("load_model", large(&session)).unwrap();
         let refused = limit(&mut client, &session, json!({ "memory_bytes": 40 * MIB }));
         let refused = refused.unwrap_err();
         assert_eq!(refused["code"], "limit_below_use", "{refused}");
@@ -179,7 +183,7 @@ fn memory_below_what_is_used_is_refused_with_both_numbers() {
         assert!(80_000_000 < numbers[0] && numbers[1] == 40 * MIB, "{message}");
         // Nothing has changed, and it goes on.
         assert_eq!(info(&mut client, &session)["limits"]["memory_bytes"], 2048 * MIB);
-        client.tool("get_loaded_models", here).unwrap();
+        client.tool("get_loaded_models", json!({ "session_id": session })).unwrap();
         limit(&mut client, &session, json!({ "memory_bytes": 1000 * MIB })).unwrap();
         assert_eq!(info(&mut client, &session)["restarts"], 0);
         daemon.workers();
@@ -390,7 +394,7 @@ fn sessions_of_a_tenant_have_together_the_processor_time_that_it_has() {
 }
 
 /// Processor time that a process has used.
-fn cpu_secs(pid: i32) -> f64 {
+pub(crate) fn cpu_secs(pid: i32) -> f64 {
     let stat = procfs::process::Process::new(pid).unwrap().stat().unwrap();
     let ticks = u32::try_from(stat.utime + stat.stime).unwrap();
     f64::from(ticks) / f64::from(u32::try_from(procfs::ticks_per_second()).unwrap())

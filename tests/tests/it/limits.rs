@@ -10,6 +10,8 @@ use simward_tests::fake::How;
 use simward_tests::programs;
 use simward_tests::wait::wait_until;
 
+use crate::limiting;
+
 /// A session with a model, and a bystander that must not notice.
 struct Pair {
     daemon: Daemon,
@@ -101,10 +103,7 @@ fn a_worker_that_takes_too_much_memory_is_ended_alone_by_the_watchdog() {
 fn a_real_model_that_needs_more_memory_than_its_session_has_is_refused() {
     let setup = Setup::real(&programs!());
     let mut pair = Pair::open(setup, json!({ "memory_bytes": 60_000_000 }));
-    // 80 MB of numbers that belong to one body.
-    let body = "<mujoco><size nuser_body='10000000'/><worldbody><body name='b'><geom size='1'/>\
-                </body></worldbody></mujoco>";
-    let model = with(&pair.hog, json!({ "model_xml": body, "model_id": "large" }));
+    let model = limiting::large(&pair.hog["session_id"]);
     let refused = pair.client.tool("load_model", model).unwrap_err();
     pair.daemon.workers();
     assert_lost(&refused, "it took more than it may");

@@ -6,10 +6,12 @@
 #![expect(clippy::needless_pass_by_value, reason = "arguments are written in place")]
 
 mod actuation;
+mod alerting;
 mod alerts;
 mod analysis;
 mod auth;
 mod browser;
+mod cleaning;
 mod cli;
 mod clients;
 mod conditions;
@@ -29,6 +31,7 @@ mod isolation;
 mod lifetimes;
 mod limiting;
 mod limits;
+mod measuring;
 mod menagerie;
 mod metrics;
 mod modify;

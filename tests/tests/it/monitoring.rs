@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::auth;
 
 /// Ten thousand boxes' worth of work for one step: many bodies that touch.
-fn heap_of_boxes(count: u32) -> String {
+pub(crate) fn heap_of_boxes(count: u32) -> String {
     let body = |number: u32| {
         let (x, y, z) = (number % 4, number / 4 % 4, number / 16);
         format!(
@@ -26,7 +26,7 @@ fn heap_of_boxes(count: u32) -> String {
     format!("<mujoco><worldbody><geom type='plane' size='5 5 .1'/>{bodies}</worldbody></mujoco>")
 }
 
-fn session_with(client: &mut Client, scene: &Value) -> String {
+pub(crate) fn session_with(client: &mut Client, scene: &Value) -> String {
     let made = client.tool("create_session", json!({})).unwrap();
     let id = made["session_id"].as_str().unwrap().to_owned();
     let mut arguments = scene.clone();
@@ -36,7 +36,7 @@ fn session_with(client: &mut Client, scene: &Value) -> String {
     id
 }
 
-fn run(client: &mut Client, id: &str) {
+pub(crate) fn run(client: &mut Client, id: &str) {
     let arguments = json!({ "session_id": id, "duration_secs": 80_000, "real_time_factor": null });
     client.tool("run_simulation", arguments).unwrap();
 }
@@ -54,7 +54,7 @@ fn entry(client: &mut Client, tool: &str, id: &str, is_so: impl Fn(&Value) -> bo
 #[expect(clippy::cast_precision_loss, reason = "a few megabytes")]
 const LEAK_BYTES: f64 = How::LEAK_BYTES as f64;
 
-fn number(value: &Value) -> f64 {
+pub(crate) fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or(f64::NAN)
 }
 
