@@ -149,6 +149,36 @@ impl Alerts {
         Ok((report, warning))
     }
 
+    /// Removes rules and sets others, all of them or none.
+    pub async fn change_all(
+        &self,
+        owner: Owner,
+        set: Vec<Spec>,
+        remove: Vec<String>,
+    ) -> Result<Vec<(RuleReport, Option<String>)>, Error> {
+        self.is_on()?;
+        let rule = |spec| {
+            let rule = Rule::new(owner.clone(), spec, self.inner.readings.metrics())?;
+            is_routed(&rule, &self.inner.desk)?;
+            Ok(rule)
+        };
+        let rules = set.into_iter().map(rule).collect::<Result<Vec<Rule>, Error>>()?;
+        let reports = rules.iter().map(|rule| (RuleReport::of(rule), rule.warning())).collect();
+        let at_secs = now_secs();
+        let change = move |book: &mut Book| {
+            let mut events = Vec::new();
+            for name in &remove {
+                events.extend(book.remove(&owner, name, at_secs)?);
+            }
+            for rule in &rules {
+                events.extend(book.set(rule.clone(), at_secs)?);
+            }
+            Ok(events)
+        };
+        self.change(change).await?;
+        Ok(reports)
+    }
+
     /// Whether a rule could be set.
     pub fn could_set(&self, owner: Owner, spec: Spec) -> Result<(), Error> {
         self.is_on()?;
@@ -263,7 +293,11 @@ impl Alerts {
         &self,
         change: impl Fn(&mut Book) -> Result<Vec<Event>, BookError>,
     ) -> Result<Vec<Event>, Error> {
-        let Some(document) = &self.inner.document else { return Ok(change(&mut self.book())?) };
+        let Some(document) = &self.inner.document else {
+            let mut book = self.book();
+            change(&mut book.clone())?;
+            return Ok(change(&mut book)?);
+        };
         let mut draft = self.book().clone();
         let before = draft.version();
         change(&mut draft)?;

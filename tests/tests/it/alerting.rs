@@ -225,6 +225,7 @@ fn it_is_told_what_was_set_what_was_removed_and_what_to_know_of_it() {
         (json!({ "set": [always("new"), { "metric": "warp" }] }), "metric_unknown"),
         (json!({ "set": [{ "metric": "warp" }], "remove": ["even"] }), "metric_unknown"),
         (json!({ "remove": ["old"] }), "rule_unknown"),
+        (json!({ "set": [always("new")], "remove": ["even", "old"] }), "rule_unknown"),
     ] {
         assert_eq!(set(&mut client, rules).unwrap_err()["code"], code);
     }

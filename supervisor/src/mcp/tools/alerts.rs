@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::alerts::report::{Filter, RuleReport, Seen};
 use crate::alerts::rule::{Action, Owner, Severity, Spec};
-use crate::alerts::{Cleanup, Listing};
+use crate::alerts::{Cleanup, LISTED_MAX, Listing};
 use crate::auth::Scope;
 use crate::mcp::McpServer;
 use crate::mcp::caller::Caller;
@@ -128,21 +128,10 @@ impl McpServer {
             let message = format!("`set` and `remove` must have 1 to {RULES_MAX} rules together");
             return Err(Refusal::argument(message));
         }
-        // All of them or none, as far as that can be known before.
-        for spec in &set {
-            self.alerts().could_set(owner.clone(), spec.clone())?;
-        }
-        let mut done = Thresholds { rules: Vec::new(), removed: Vec::new(), warnings: Vec::new() };
-        for name in remove {
-            self.alerts().remove(&owner, &name).await?;
-            done.removed.push(name);
-        }
-        for spec in set {
-            let (rule, warning) = self.alerts().set(owner.clone(), spec).await?;
-            done.rules.push(rule);
-            done.warnings.extend(warning);
-        }
-        Ok(Json(done))
+        let reports = self.alerts().change_all(owner, set, remove.clone()).await?;
+        let (rules, warnings): (Vec<_>, Vec<_>) = reports.into_iter().unzip();
+        let warnings = warnings.into_iter().flatten().collect();
+        Ok(Json(Thresholds { rules, removed: remove, warnings }))
     }
 
     /// What is wrong now with your sessions, what was, and the rules.
@@ -161,6 +150,10 @@ impl McpServer {
         Parameters(args): Parameters<AlertsArgs>,
     ) -> Result<Json<Listing>, Refusal> {
         let AlertsArgs { rule, session_id, severity, max } = args;
+        if !(1..=LISTED_MAX).contains(&max) {
+            let message = format!("`max` must lie between 1 and {LISTED_MAX}, and is {max}");
+            return Err(Refusal::argument(message));
+        }
         let seen = seen_by(&caller.principal);
         let filter = Filter { rule, session_id: session_id.clone(), severity: None, max };
         let listing = self.alerts().list(&seen, &Filter { severity, ..filter.clone() });
