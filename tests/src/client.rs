@@ -1,5 +1,6 @@
 //! MCP clients: one over HTTP in the newer protocol, one over standard input in the older one.
 
+use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader, Lines, Write as _};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, ChildStdout};
@@ -187,6 +188,8 @@ pub struct StdioClient {
     stdin: Option<ChildStdin>,
     lines: Lines<BufReader<ChildStdout>>,
     next: u64,
+    /// Resources of whose changes was told while an answer was waited for.
+    updated: VecDeque<Value>,
 }
 
 impl StdioClient {
@@ -194,7 +197,7 @@ impl StdioClient {
     pub fn connect(mut child: Child) -> Self {
         let stdin = child.stdin.take();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut client = Self { child, stdin, lines, next: 1 };
+        let mut client = Self { child, stdin, lines, next: 1, updated: VecDeque::new() };
         let hello = json!({
             "protocolVersion": LEGACY,
             "capabilities": {},
@@ -234,14 +237,32 @@ impl StdioClient {
         serde_json::from_str(&self.lines.next().unwrap().unwrap()).unwrap()
     }
 
-    /// Waits for the answer to a request; drops everything that comes before it.
+    /// Waits for the answer to a request; drops everything that comes before it, but for news of
+    /// resources.
     pub fn answer(&mut self, id: u64) -> Value {
         loop {
             let message = self.message();
             if message["id"] == id {
                 return message;
             }
+            self.updated.extend(updated(&message));
         }
+    }
+
+    /// The address of the next resource of which it is told that it has changed.
+    pub fn updated(&mut self) -> Value {
+        loop {
+            if let Some(uri) = self.updated.pop_front() {
+                return uri;
+            }
+            let message = self.message();
+            self.updated.extend(updated(&message));
+        }
+    }
+
+    /// Forgets what was told of resources until now.
+    pub fn forget_updated(&mut self) {
+        self.updated.clear();
     }
 
     /// The daemon's process id.
@@ -262,6 +283,12 @@ impl Drop for StdioClient {
         self.child.kill().ok();
         self.child.wait().ok();
     }
+}
+
+/// The resource that has changed, if a message is about that.
+fn updated(message: &Value) -> Option<Value> {
+    let is_news = message["method"] == "notifications/resources/updated";
+    is_news.then(|| message["params"]["uri"].clone())
 }
 
 /// What a JSON-RPC answer to a tool call says.

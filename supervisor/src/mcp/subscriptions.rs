@@ -198,11 +198,14 @@ impl McpServer {
             look.tick().await;
             for watched in &mut watched {
                 let mark = self.mark(principal, &watched.address);
-                if mark != watched.mark {
-                    watched.mark = mark;
-                    if !ear.tell(&watched.uri).await {
-                        return;
-                    }
+                if mark == watched.mark {
+                    continue;
+                }
+                match ear.tell(&watched.uri).await {
+                    Heard::Yes => watched.mark = mark,
+                    // It is told at the next look.
+                    Heard::NotNow => (),
+                    Heard::Never => return,
                 }
             }
             watched.retain(|watched| watched.mark.is_some());
@@ -226,16 +229,31 @@ enum Ear {
     Conversation(Peer<RoleServer>),
 }
 
+/// Whether news was heard.
+enum Heard {
+    Yes,
+    /// Whoever listens does not read now.
+    NotNow,
+    /// Nobody listens any more.
+    Never,
+}
+
 impl Ear {
-    /// Tells of a change. Whoever does not read misses it; only who is gone hears nothing more.
-    async fn tell(&self, uri: &str) -> bool {
+    /// Tells of a change.
+    async fn tell(&self, uri: &str) -> Heard {
         match self {
-            Self::Listener(sink) => sink.notify_resource_updated(uri).await.is_ok(),
+            Self::Listener(sink) => match sink.notify_resource_updated(uri).await {
+                Ok(()) => Heard::Yes,
+                Err(_) => Heard::Never,
+            },
             Self::Conversation(peer) => {
                 let news = ResourceUpdatedNotificationParam::new(uri);
                 let news = peer.notify_resource_updated(news);
-                tokio::time::timeout(NEWS_PATIENCE, news).await.is_err()
-                    || !peer.is_transport_closed()
+                match tokio::time::timeout(NEWS_PATIENCE, news).await {
+                    _ if peer.is_transport_closed() => Heard::Never,
+                    Ok(Ok(())) => Heard::Yes,
+                    Ok(Err(_)) | Err(_) => Heard::NotNow,
+                }
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Resources, and subscriptions to them.
 
 use serde_json::{Value, json};
-use simward_tests::client::{HttpClient, StdioClient, Stream};
+use simward_tests::client::{HttpClient, Stream};
 use simward_tests::daemon::{Daemon, Setup};
 use simward_tests::programs;
 use tempfile::TempDir;
@@ -142,25 +142,16 @@ fn a_conversation_of_the_older_protocol_subscribes_and_unsubscribes() {
     let subscribed = client.ask("resources/subscribe", &json!({ "uri": uri }));
     assert!(subscribed["result"].is_object(), "{subscribed}");
     client.tool("step_simulation", &json!({ "steps": 3 })).unwrap();
-    assert_eq!(updated(&mut client), json!(uri));
+    assert_eq!(client.updated(), json!(uri));
     let read = client.ask("resources/read", &json!({ "uri": uri }));
     let text = read["result"]["contents"][0]["text"].as_str().unwrap();
     let read: Value = serde_json::from_str(text).unwrap();
     assert_eq!(read["models"][0]["time_secs"], 0.006);
     client.ask("resources/unsubscribe", &json!({ "uri": uri }));
+    client.forget_updated();
     // The other subscription shows that the looks go on, and the ended one says nothing.
     client.ask("resources/subscribe", &json!({ "uri": "sim://sessions" }));
     client.tool("step_simulation", &json!({ "steps": 3 })).unwrap();
     client.tool("create_session", &json!({})).unwrap();
-    assert_eq!(updated(&mut client), "sim://sessions");
-}
-
-/// The address of the next resource of which the client is told that it has changed.
-fn updated(client: &mut StdioClient) -> Value {
-    loop {
-        let message = client.message();
-        if message["method"] == "notifications/resources/updated" {
-            return message["params"]["uri"].clone();
-        }
-    }
+    assert_eq!(client.updated(), "sim://sessions");
 }
