@@ -102,7 +102,7 @@ fn whoever_reads_the_notice_and_uses_the_session_keeps_it() {
     let daemon = setup().serve();
     let mut client = daemon.client();
     let id = session(&mut client);
-    let asked = json!({ "idle_secs": 3, "action": "close", "grace_secs": 5 });
+    let asked = json!({ "idle_secs": 1.5, "action": "close", "grace_secs": 3 });
     client.tool("enable_auto_cleanup", asked).unwrap();
     wait_for("the notice", || firing(&mut client, "cleanup_idle"));
     let told = client.tool("get_session_info", json!({ "session_id": id })).unwrap();
