@@ -140,13 +140,8 @@ impl Alerts {
         owner: Owner,
         spec: Spec,
     ) -> Result<(RuleReport, Option<String>), Error> {
-        self.is_on()?;
-        let rule = Rule::new(owner, spec, self.inner.readings.metrics())?;
-        is_routed(&rule, &self.inner.desk)?;
-        let (report, warning) = (RuleReport::of(&rule), rule.warning());
-        let at_secs = now_secs();
-        self.change(move |book| book.set(rule.clone(), at_secs)).await?;
-        Ok((report, warning))
+        let reports = self.change_all(owner, vec![spec], Vec::new()).await?;
+        reports.into_iter().next().ok_or(Error::Defect)
     }
 
     /// Removes rules and sets others, all of them or none.
@@ -157,12 +152,8 @@ impl Alerts {
         remove: Vec<String>,
     ) -> Result<Vec<(RuleReport, Option<String>)>, Error> {
         self.is_on()?;
-        let rule = |spec| {
-            let rule = Rule::new(owner.clone(), spec, self.inner.readings.metrics())?;
-            is_routed(&rule, &self.inner.desk)?;
-            Ok(rule)
-        };
-        let rules = set.into_iter().map(rule).collect::<Result<Vec<Rule>, Error>>()?;
+        let rules = set.into_iter().map(|spec| self.possible(owner.clone(), spec));
+        let rules = rules.collect::<Result<Vec<Rule>, Error>>()?;
         let reports = rules.iter().map(|rule| (RuleReport::of(rule), rule.warning())).collect();
         let at_secs = now_secs();
         let change = move |book: &mut Book| {
@@ -182,8 +173,14 @@ impl Alerts {
     /// Whether a rule could be set.
     pub fn could_set(&self, owner: Owner, spec: Spec) -> Result<(), Error> {
         self.is_on()?;
+        self.possible(owner, spec).map(drop)
+    }
+
+    /// The rule, if there can be such a one.
+    fn possible(&self, owner: Owner, spec: Spec) -> Result<Rule, Error> {
         let rule = Rule::new(owner, spec, self.inner.readings.metrics())?;
-        Ok(is_routed(&rule, &self.inner.desk)?)
+        is_routed(&rule, &self.inner.desk)?;
+        Ok(rule)
     }
 
     /// Removes a rule; what it has found is over.

@@ -131,15 +131,7 @@ impl File {
             let sql = "INSERT OR IGNORE INTO metric (name) VALUES (?1)";
             connection.execute(sql, [metric.name])?;
         }
-        let names = names(&connection)?;
-        let mut file = Self {
-            connection,
-            names,
-            bounds,
-            tidy_until: [0; 2],
-            merged_until: 0,
-            dropped_total: 0,
-        };
+        let mut file = Self::new(connection, bounds)?;
         file.shrink()?;
         Ok(file)
     }
@@ -159,16 +151,14 @@ impl File {
     pub(super) fn read(path: &Path) -> Result<Self, Error> {
         let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         connection.busy_timeout(PATIENCE)?;
+        Self::new(connection, Bounds { bytes_max: 0, subjects_max: 0, subjects_per_tenant_max: 0 })
+    }
+
+    /// An open one, in which everything is still to be tidied.
+    fn new(connection: Connection, bounds: Bounds) -> Result<Self, Error> {
         let names = names(&connection)?;
-        let bounds = Bounds { bytes_max: 0, subjects_max: 0, subjects_per_tenant_max: 0 };
-        Ok(Self {
-            connection,
-            names,
-            bounds,
-            tidy_until: [0; 2],
-            merged_until: 0,
-            dropped_total: 0,
-        })
+        let (tidy_until, merged_until, dropped_total) = ([0; 2], 0, 0);
+        Ok(Self { connection, names, bounds, tidy_until, merged_until, dropped_total })
     }
 
     /// Rows of everything that were given up for want of room, since the last time it was asked.

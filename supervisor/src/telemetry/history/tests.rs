@@ -208,19 +208,26 @@ fn what_comes_again_when_the_clock_was_set_back_leaves_the_rest_of_its_hour() {
     assert_eq!(hours[0].1.gauges[0].1.count, 3600);
 }
 
+const DAY: i64 = 86_400;
+
+fn keep_minute(file: &mut File, at: i64, value: f32) {
+    file.keep(&minute(at, vec![(Subject::Fleet, point(value, 1000))])).unwrap();
+    file.tidy(at + 60).unwrap();
+}
+
+/// A file in which the hours of a month lie together, opened anew.
+fn after_a_month(folder: &tempfile::TempDir) -> (File, File) {
+    let (mut file, _) = open(folder);
+    (0..35 * 24).for_each(|hour| keep_minute(&mut file, hour * 3600, 1.0));
+    drop(file);
+    open(folder)
+}
+
 #[test]
 fn what_comes_again_of_a_month_that_lies_together_is_the_newer_one() {
-    const DAY: i64 = 86_400;
     let folder = tempfile::tempdir().unwrap();
-    let (mut file, reader) = open(&folder);
-    let keep = |file: &mut File, at: i64, value: f32| {
-        file.keep(&minute(at, vec![(Subject::Fleet, point(value, 1000))])).unwrap();
-        file.tidy(at + 60).unwrap();
-    };
-    (0..35 * 24).for_each(|hour| keep(&mut file, hour * 3600, 1.0));
-    drop(file);
-    let (mut file, _) = open(&folder);
-    keep(&mut file, 3 * DAY, 5.0);
+    let (mut file, reader) = after_a_month(&folder);
+    keep_minute(&mut file, 3 * DAY, 5.0);
     file.tidy(36 * DAY).unwrap();
     let hours = points_of(&reader, &Subject::Fleet, Tier::Hours, 0..35 * DAY);
     assert_eq!(hours.len(), 35 * 24);
@@ -232,17 +239,9 @@ fn what_comes_again_of_a_month_that_lies_together_is_the_newer_one() {
 
 #[test]
 fn a_month_that_lies_together_stays_when_its_first_day_comes_again() {
-    const DAY: i64 = 86_400;
     let folder = tempfile::tempdir().unwrap();
-    let (mut file, reader) = open(&folder);
-    let keep = |file: &mut File, at: i64, value: f32| {
-        file.keep(&minute(at, vec![(Subject::Fleet, point(value, 1000))])).unwrap();
-        file.tidy(at + 60).unwrap();
-    };
-    (0..35 * 24).for_each(|hour| keep(&mut file, hour * 3600, 1.0));
-    drop(file);
-    let (mut file, _) = open(&folder);
-    (0..30).for_each(|hour| keep(&mut file, hour * 3600, 5.0));
+    let (mut file, reader) = after_a_month(&folder);
+    (0..30).for_each(|hour| keep_minute(&mut file, hour * 3600, 5.0));
     let hours = points_of(&reader, &Subject::Fleet, Tier::Hours, 0..35 * DAY);
     assert_eq!(hours.len(), 35 * 24 - 1);
     for (at, point) in hours {
