@@ -10,7 +10,7 @@ use std::io::Write;
 
 use serde::{Deserialize, Serialize};
 
-use super::history::{self, Archive, Columns, Range, Tier};
+use super::history::{self, Archive, Columns, Range, Tier, Wants};
 use super::metric::{Id, Metric, Scope, Unit};
 use super::series::{Subject, Summary};
 use crate::durations::Durations;
@@ -117,7 +117,7 @@ pub fn export(
     let subjects = archive.subjects(*scope, range)?;
     let subjects: Vec<&Subject> = subjects.iter().filter(|subject| is_meant(subject)).collect();
     for some in subjects.chunks(AT_A_TIME) {
-        let mut all = archive.columns(some, *tier, range, &wants)?;
+        let mut all = archive.columns(some, *tier, range, Wants::of(&wants))?;
         all.sort_by(|(one, _), (other, _)| one.cmp(other));
         for (subject, columns) in all {
             let rows = rows(&subject, tier.step_secs(), &columns);

@@ -94,12 +94,37 @@ pub struct Bounds {
 /// A stretch of time, in seconds since 1970: the first that is meant, and the first that is not.
 pub type Range = std::ops::Range<i64>;
 
-/// Which metrics are wanted: columns of others are not even unpacked.
-pub type Wants<'a> = &'a dyn Fn(Id) -> bool;
+/// What is wanted: nothing else is even unpacked.
+#[derive(Clone, Copy)]
+pub struct Wants<'a> {
+    is_meant: &'a dyn Fn(Id) -> bool,
+    with_ends: bool,
+}
 
-/// All of them are.
-fn everything(_: Id) -> bool {
-    true
+impl<'a> Wants<'a> {
+    /// Everything of all metrics.
+    pub const ALL: Self = Self { is_meant: &|_| true, with_ends: true };
+
+    /// Everything of some metrics.
+    pub fn of(is_meant: &'a dyn Fn(Id) -> bool) -> Self {
+        Self { is_meant, with_ends: true }
+    }
+
+    /// The same; of gauges that lie in columns the least and the most only if they are asked for.
+    #[must_use]
+    pub fn with_ends(self, with_ends: bool) -> Self {
+        Self { with_ends, ..self }
+    }
+
+    fn has(self, id: Id) -> bool {
+        (self.is_meant)(id)
+    }
+}
+
+impl std::fmt::Debug for Wants<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Wants").field("with_ends", &self.with_ends).finish_non_exhaustive()
+    }
 }
 
 /// Files that were of no use and are kept aside.

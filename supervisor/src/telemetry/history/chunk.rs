@@ -66,10 +66,11 @@ impl Cell {
     pub(super) fn point(&self, names: &Names, wants: Wants<'_>) -> Point {
         let gauges = self.gauges.iter().filter_map(|(number, min, max, sum, count)| {
             let summary = Summary { min: *min, max: *max, sum: *sum, count: *count };
-            names.id(*number).filter(|id| id.is_gauge() && wants(*id)).map(|id| (id, summary))
+            let id = names.id(*number).filter(|id| id.is_gauge() && wants.has(*id));
+            id.map(|id| (id, summary))
         });
         let histograms = self.histograms.iter().filter_map(|(number, of)| {
-            let id = names.id(*number).filter(|id| !id.is_gauge() && wants(*id));
+            let id = names.id(*number).filter(|id| !id.is_gauge() && wants.has(*id));
             id.map(|id| (id, of.clone()))
         });
         Point { gauges: gauges.collect(), histograms: histograms.collect() }
@@ -102,9 +103,10 @@ pub(super) struct Chunk<B> {
 
 /// All gauges of a subject.
 #[derive(Debug, Serialize, Deserialize)]
-struct Gauges<G> {
-    /// When there are values, in steps after the chunk's own beginning.
-    times: Vec<u16>,
+struct Gauges<B, G> {
+    /// How many times there are, and when, in steps after the chunk's own beginning.
+    len: u16,
+    times: B,
     columns: Vec<G>,
 }
 
@@ -131,12 +133,19 @@ struct Lying<'a> {
 /// A histogram's number, and its durations by when there are some, in steps.
 type Histogram = (u16, Vec<(u16, Durations)>);
 
-/// Packs columns into a chunk that begins then.
-pub(super) fn pack(clock: Clock, all: &Columns, names: &Names) -> Result<Chunk<Vec<u8>>, String> {
+/// Packs those columns that are wanted into a chunk that begins then. It tells of all times.
+pub(super) fn pack(
+    clock: Clock,
+    all: &Columns,
+    names: &Names,
+    wants: Wants<'_>,
+) -> Result<Chunk<Vec<u8>>, String> {
     let at = all.times();
-    let times = at.iter().map(|at| clock.steps(*at)).collect::<Result<_, _>>()?;
+    let len = u16::try_from(at.len()).map_err(text)?;
+    let times = at.iter().map(|at| clock.steps(*at)).collect::<Result<Vec<u16>, _>>()?;
+    let times = compress(times.into_iter())?;
     let mut columns = Vec::new();
-    for (id, column) in all.gauges() {
+    for (id, column) in all.gauges().filter(|(id, _)| wants.has(*id)) {
         let Some(metric) = names.number(id) else { continue };
         let values = filled(&at, column);
         columns.push(Gauge {
@@ -148,13 +157,13 @@ pub(super) fn pack(clock: Clock, all: &Columns, names: &Names) -> Result<Chunk<V
         });
     }
     let mut histograms = Vec::<Histogram>::new();
-    for (id, column) in all.histograms() {
+    for (id, column) in all.histograms().filter(|(id, _)| wants.has(*id)) {
         let Some(metric) = names.number(id) else { continue };
         let timed = column.iter().map(|(at, of)| Ok((clock.steps(*at)?, of.clone())));
         histograms.push((metric, timed.collect::<Result<_, String>>()?));
     }
     Ok(Chunk {
-        gauges: postcard::to_stdvec(&Gauges { times, columns }).map_err(text)?,
+        gauges: postcard::to_stdvec(&Gauges { len, times, columns }).map_err(text)?,
         histograms: postcard::to_stdvec(&histograms).map_err(text)?,
     })
 }
@@ -174,14 +183,16 @@ pub(super) fn unpack_gauges(
     (range, wants): (&Range, Wants<'_>),
     into: &mut Columns,
 ) -> Result<(), String> {
-    let chunk: Gauges<Lying<'_>> = postcard::from_bytes(bytes).map_err(text)?;
-    let times: Vec<i64> = chunk.times.iter().map(|steps| clock.at(*steps)).collect();
+    let chunk: Gauges<&[u8], Lying<'_>> = postcard::from_bytes(bytes).map_err(text)?;
+    let mut times = vec![0_u16; chunk.len.into()];
+    decompress(chunk.times, &mut times)?;
+    let times: Vec<i64> = times.into_iter().map(|steps| clock.at(steps)).collect();
     let mut values = Values::new(times.len());
     for column in &chunk.columns {
-        let Some(id) = names.id(column.metric).filter(|id| id.is_gauge() && wants(*id)) else {
+        let Some(id) = names.id(column.metric).filter(|id| id.is_gauge() && wants.has(*id)) else {
             continue;
         };
-        let timed = times.iter().copied().zip(values.read(column)?);
+        let timed = times.iter().copied().zip(values.read(column, wants.with_ends)?);
         let is_meant = |(at, of): &(i64, Summary)| of.count != 0 && range.contains(at);
         into.gauge_mut(id).extend(timed.filter(is_meant));
     }
@@ -199,7 +210,7 @@ pub(super) fn unpack_histograms(
 ) -> Result<(), String> {
     let histograms: Vec<Histogram> = postcard::from_bytes(bytes).map_err(text)?;
     for (metric, values) in histograms {
-        let Some(id) = names.id(metric).filter(|id| !id.is_gauge() && wants(*id)) else {
+        let Some(id) = names.id(metric).filter(|id| !id.is_gauge() && wants.has(*id)) else {
             continue;
         };
         let timed = values.into_iter().map(|(steps, of)| (clock.at(steps), of));
@@ -218,12 +229,19 @@ struct Values {
 
 impl Values {
     fn new(len: usize) -> Self {
-        Self { min: vec![0.0; len], max: vec![0.0; len], sum: vec![0.0; len], count: vec![0; len] }
+        let Summary { min, max, .. } = Summary::default();
+        Self { min: vec![min; len], max: vec![max; len], sum: vec![0.0; len], count: vec![0; len] }
     }
 
-    fn read(&mut self, column: &Lying<'_>) -> Result<impl Iterator<Item = Summary>, String> {
-        decompress(column.min, &mut self.min)?;
-        decompress(column.max, &mut self.max)?;
+    fn read(
+        &mut self,
+        column: &Lying<'_>,
+        with_ends: bool,
+    ) -> Result<impl Iterator<Item = Summary>, String> {
+        if with_ends {
+            decompress(column.min, &mut self.min)?;
+            decompress(column.max, &mut self.max)?;
+        }
         decompress(column.sum, &mut self.sum)?;
         decompress(column.count, &mut self.count)?;
         let ends = self.min.iter().zip(&self.max);

@@ -8,16 +8,15 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Transac
 
 use super::chunk::{Cell, Names};
 use super::columns::Columns;
-use super::months::{self, MONTH_SECS};
 use super::rows::{self, each_frame, frames_of, put_chunk, put_frame, read_chunks};
 use super::subjects::{Room, id_of, known_id, subject_in};
-use super::{Bounds, Range, Tier, Wants, everything};
+use super::{Bounds, Range, Tier, Wants, months};
 use crate::code::Code;
 use crate::telemetry::metric::{METRICS, Scope};
 use crate::telemetry::series::{Minute, Subject};
 
 /// The layout's number. A file of another one is moved aside, and not changed.
-const LAYOUT: i64 = 2;
+const LAYOUT: i64 = 3;
 
 /// Rows are long, and read as a whole.
 const PAGE_BYTES: u32 = 16 << 10;
@@ -104,7 +103,7 @@ pub(super) struct File {
     bounds: Bounds,
     /// Until when everything is tidy, by tier.
     tidy_until: [i64; 2],
-    /// Until when whole months are laid together.
+    /// Until when days are laid into their months.
     merged_until: i64,
     /// Rows of everything that were given up for want of room.
     dropped_total: u64,
@@ -202,7 +201,7 @@ impl File {
             while self.pack_or_drop_first(tier, over)? {}
             self.delete_old(tier, now_secs)?;
         }
-        let over = now_secs - now_secs.rem_euclid(MONTH_SECS);
+        let over = now_secs - now_secs.rem_euclid(Tier::Hours.chunk_secs());
         if self.merged_until < over && !months::merge(&mut self.connection, &self.names, over)? {
             self.merged_until = over;
         }
@@ -243,7 +242,7 @@ impl File {
         let mut all: BTreeMap<i64, Columns> = BTreeMap::new();
         each_frame(&change, tier, &range, |at, cells| {
             for cell in cells {
-                all.entry(cell.subject).or_default().push(at, cell.point(names, &|_| true));
+                all.entry(cell.subject).or_default().push(at, cell.point(names, Wants::ALL));
             }
             Ok(())
         })?;
@@ -253,7 +252,7 @@ impl File {
             let begins = begin..begin + 1;
             // Of a month that lies together, all of it.
             let reach = begin..begin + tier.reach_secs();
-            let all = (&reach, &everything as Wants<'_>);
+            let all = (&reach, Wants::ALL);
             read_chunks(&change, (*subject, tier), &begins, names, all, &mut whole)?;
             whole.append(std::mem::take(columns));
             whole.tidy();
@@ -288,9 +287,9 @@ impl File {
     }
 
     fn delete_before(&mut self, tier: Tier, first: i64) -> Result<usize, Error> {
-        let sql = "DELETE FROM chunk WHERE (subject, tier, begin) IN
-                   (SELECT subject, tier, begin FROM chunk
-                    WHERE tier = ?1 AND begin < ?2 ORDER BY begin LIMIT ?3)";
+        let sql = "DELETE FROM chunk WHERE rowid IN
+                   (SELECT rowid FROM chunk WHERE tier = ?1 AND begin < ?2
+                    ORDER BY begin LIMIT ?3)";
         Ok(self.connection.execute(sql, params![tier as i64, first, BATCH_ROWS])?)
     }
 

@@ -9,19 +9,23 @@ use super::{Range, Tier, Wants};
 use crate::telemetry::metric::METRICS;
 
 /// Rows are long, so they are not in the tree that is searched: to compare keys there, all of a row
-/// would be read.
+/// would be read. A row is of one metric, or of all of them: then `metric` is 0.
 pub(super) const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS frame (
   tier INTEGER NOT NULL, begin INTEGER NOT NULL, cells BLOB NOT NULL,
   PRIMARY KEY (tier, begin)
 );
 CREATE TABLE IF NOT EXISTS chunk (
-  subject INTEGER NOT NULL, tier INTEGER NOT NULL, begin INTEGER NOT NULL,
-  gauges BLOB NOT NULL, histograms BLOB NOT NULL,
-  PRIMARY KEY (subject, tier, begin)
+  subject INTEGER NOT NULL, tier INTEGER NOT NULL, metric INTEGER NOT NULL,
+  begin INTEGER NOT NULL, gauges BLOB NOT NULL, histograms BLOB NOT NULL,
+  PRIMARY KEY (subject, tier, metric, begin)
 );
 CREATE INDEX IF NOT EXISTS chunk_age ON chunk (tier, begin);
+CREATE INDEX IF NOT EXISTS chunk_day ON chunk (begin) WHERE tier = 1 AND metric = 0;
 ";
+
+/// Rows of all metrics have this one's number.
+const ALL: u16 = 0;
 
 /// Keeps everything of a moment. What was kept of it before is replaced.
 pub(super) fn put_frame(
@@ -64,19 +68,48 @@ pub(super) fn frames_of(connection: &Connection, tier: Tier) -> Result<Vec<i64>,
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Keeps the columns of a subject for a stretch of time. What was kept of it before is replaced.
+/// Keeps all columns of a subject for a stretch of time. What was kept of it before is replaced.
 pub(super) fn put_chunk(
     change: &Connection,
+    (subject, tier, begin): (i64, Tier, i64),
+    columns: &Columns,
+    names: &Names,
+) -> Result<(), Error> {
+    let sql = "DELETE FROM chunk WHERE subject = ?1 AND tier = ?2 AND begin = ?3";
+    change.prepare_cached(sql)?.execute(params![subject, tier as i64, begin])?;
+    let of_all = (ALL, Wants::ALL);
+    put(change, (subject, tier, begin), of_all, columns, names)
+}
+
+/// The same, each column in a row of its own: for a year of one of them, no other is read.
+pub(super) fn put_apart(
+    change: &Connection,
+    place: (i64, Tier, i64),
+    columns: &Columns,
+    names: &Names,
+) -> Result<(), Error> {
+    let gauges = columns.gauges().map(|(id, _)| id);
+    for id in gauges.chain(columns.histograms().map(|(id, _)| id)) {
+        if let Some(number) = names.number(id) {
+            put(change, place, (number, Wants::of(&|other| other == id)), columns, names)?;
+        }
+    }
+    Ok(())
+}
+
+fn put(
+    change: &Connection,
     (subject, tier, begin_secs): (i64, Tier, i64),
+    (metric, wants): (u16, Wants<'_>),
     columns: &Columns,
     names: &Names,
 ) -> Result<(), Error> {
     let clock = Clock { begin_secs, step_secs: tier.step_secs() };
     let Chunk { gauges, histograms } =
-        chunk::pack(clock, columns, names).map_err(Error::Damaged)?;
-    let sql = "INSERT OR REPLACE INTO chunk (subject, tier, begin, gauges, histograms)
-               VALUES (?1, ?2, ?3, ?4, ?5)";
-    let row = params![subject, tier as i64, begin_secs, gauges, histograms];
+        chunk::pack(clock, columns, names, wants).map_err(Error::Damaged)?;
+    let sql = "INSERT INTO chunk (subject, tier, metric, begin, gauges, histograms)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let row = params![subject, tier as i64, metric, begin_secs, gauges, histograms];
     change.prepare_cached(sql)?.execute(row)?;
     Ok(())
 }
@@ -92,25 +125,40 @@ pub(super) fn read_chunks(
     into: &mut Columns,
 ) -> Result<(), Error> {
     let (_, wants) = wanted;
-    let with_histograms = METRICS.iter().any(|metric| !metric.id.is_gauge() && wants(metric.id));
-    // What is not asked for is not read from the disk.
-    let sql = if with_histograms {
-        "SELECT begin, gauges, histograms FROM chunk
-         WHERE subject = ?1 AND tier = ?2 AND begin >= ?3 AND begin < ?4 ORDER BY begin"
-    } else {
-        "SELECT begin, gauges FROM chunk
-         WHERE subject = ?1 AND tier = ?2 AND begin >= ?3 AND begin < ?4 ORDER BY begin"
+    let mut read = |metric: u16, with_histograms: bool| -> Result<(), Error> {
+        // What is not asked for is not read from the disk.
+        let sql = if with_histograms {
+            "SELECT begin, gauges, histograms FROM chunk
+             WHERE subject = ?1 AND tier = ?2 AND metric = ?3 AND begin >= ?4 AND begin < ?5
+             ORDER BY begin"
+        } else {
+            "SELECT begin, gauges FROM chunk
+             WHERE subject = ?1 AND tier = ?2 AND metric = ?3 AND begin >= ?4 AND begin < ?5
+             ORDER BY begin"
+        };
+        let mut chunks = connection.prepare_cached(sql)?;
+        let of = params![subject, tier as i64, metric, begins.start, begins.end];
+        let mut rows = chunks.query(of)?;
+        while let Some(row) = rows.next()? {
+            let clock = Clock { begin_secs: row.get(0)?, step_secs: tier.step_secs() };
+            note(clock, chunk::unpack_gauges(clock, blob(row, 1)?, names, wanted, into));
+            if with_histograms {
+                note(clock, chunk::unpack_histograms(clock, blob(row, 2)?, names, wanted, into));
+            }
+        }
+        Ok(())
     };
-    let mut chunks = connection.prepare_cached(sql)?;
-    let mut rows = chunks.query(params![subject, tier as i64, begins.start, begins.end])?;
-    while let Some(row) = rows.next()? {
-        let clock = Clock { begin_secs: row.get(0)?, step_secs: tier.step_secs() };
-        note(clock, chunk::unpack_gauges(clock, blob(row, 1)?, names, wanted, into));
-        if with_histograms {
-            note(clock, chunk::unpack_histograms(clock, blob(row, 2)?, names, wanted, into));
+    let mut with_histograms = false;
+    for metric in METRICS.iter().filter(|metric| wants.has(metric.id)) {
+        with_histograms |= !metric.id.is_gauge();
+        if tier == Tier::Hours
+            && let Some(number) = names.number(metric.id)
+        {
+            read(number, !metric.id.is_gauge())?;
         }
     }
-    Ok(())
+    // Days come after the month that they are of: they are newer.
+    read(ALL, with_histograms)
 }
 
 fn note(clock: Clock, read: Result<(), String>) {

@@ -27,7 +27,7 @@ fn open(folder: &tempfile::TempDir) -> (File, File) {
 
 /// Rows as they were kept.
 fn points_of(file: &File, subject: &Subject, tier: Tier, range: Range) -> Vec<(i64, Point)> {
-    let mut found = file.columns(&[subject], tier, &range, &|_| true).unwrap();
+    let mut found = file.columns(&[subject], tier, &range, Wants::ALL).unwrap();
     let columns = found.pop().map(|(_, columns)| columns).unwrap_or_default();
     let mut points = BTreeMap::<i64, Point>::new();
     for (id, column) in columns.gauges() {
@@ -326,7 +326,7 @@ fn the_writer_keeps_what_it_was_given_when_it_is_closed() {
         history.keep(minute(number * 60, vec![(Subject::Fleet, point(1.0, 1000))]));
     }
     history.close();
-    let kept = history.columns(&[&Subject::Fleet], Tier::Minutes, 0..600, &|_| true).unwrap();
+    let kept = history.columns(&[&Subject::Fleet], Tier::Minutes, 0..600, Wants::ALL).unwrap();
     let kept = kept[0].1.gauge(Id::Cpu).len() as u64;
     assert_eq!(kept + history.dropped_total(), 5);
     // One that comes too late is lost, and counted.
@@ -334,4 +334,47 @@ fn the_writer_keeps_what_it_was_given_when_it_is_closed() {
     history.keep(minute(600, Vec::new()));
     assert_eq!(history.dropped_total(), dropped + 1);
     assert!(matches!(history.forget(|_| true), Err(Error::Closed)));
+}
+
+#[test]
+fn days_are_laid_into_their_month_before_there_are_many() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut file, reader) = open(&folder);
+    let connection = rusqlite::Connection::open(folder.path().join("metrics.sqlite")).unwrap();
+    let days = "SELECT count(*) FROM chunk WHERE tier = 1 AND metric = 0";
+    let apart = "SELECT count(*) FROM chunk WHERE tier = 1 AND metric != 0";
+    let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    let mut most = 0;
+    for hour in 0..45 * 24 {
+        keep_minute(&mut file, hour * 3600, (hour % 1000) as f32);
+        most = most.max(count(days));
+    }
+    assert_eq!(most, 6);
+    // A gauge and a histogram, of two months.
+    assert_eq!(count(apart), 4);
+    let hours = points_of(&reader, &Subject::Fleet, Tier::Hours, 0..45 * DAY);
+    assert_eq!(hours.len(), 45 * 24 - 1);
+    for (number, (at, hour)) in hours.into_iter().enumerate() {
+        assert_eq!(at, number as i64 * 3600);
+        assert_eq!(hour, point((number % 1000) as f32, 1000), "at {at}");
+    }
+}
+
+#[test]
+fn without_least_and_most_the_mean_is_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut file, reader) = open(&folder);
+    (0..60 * 3).for_each(|number| keep_minute(&mut file, number * 60, number as f32));
+    let whole = |wants: Wants<'_>| {
+        let range = 0..3 * 3600;
+        let mut found = reader.columns(&[&Subject::Fleet], Tier::Minutes, &range, wants).unwrap();
+        found.remove(0).1
+    };
+    let (with, without) = (whole(Wants::ALL), whole(Wants::ALL.with_ends(false)));
+    assert_eq!(with.gauge(Id::Cpu).len(), 180);
+    let means = |columns: &Columns| -> Vec<_> {
+        columns.gauge(Id::Cpu).iter().map(|(at, value)| (*at, value.mean())).collect()
+    };
+    assert_eq!(means(&with), means(&without));
+    assert_eq!(with.histogram(Id::StepTime), without.histogram(Id::StepTime));
 }

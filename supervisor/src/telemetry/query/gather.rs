@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use super::{Error, Sight};
+use super::{Aggregate, Error, Sight};
 use crate::durations::Durations;
 use crate::telemetry::history::{Columns, History, Tier, Wants};
 use crate::telemetry::measured::Measured;
@@ -45,12 +45,13 @@ impl Measured {
     pub(super) fn gather(
         &self,
         subjects: &[Subject],
-        metrics: &[&'static Metric],
+        (metrics, aggregate): (&[&'static Metric], Aggregate),
         grid: Grid,
         deadline: Instant,
         mut take: impl FnMut(&Subject, Vec<Vec<Bin>>),
     ) -> Result<(), Error> {
-        let wants = |id: Id| metrics.iter().any(|metric| metric.id == id);
+        let is_meant = |id: Id| metrics.iter().any(|metric| metric.id == id);
+        let wants = Wants::of(&is_meant).with_ends(aggregate.looks_at_ends());
         for some in subjects.chunks(AT_A_TIME) {
             let mut all: Vec<(Vec<Vec<Bin>>, i64)> =
                 some.iter().map(|subject| self.of_memory(subject, metrics, grid)).collect();
@@ -62,7 +63,7 @@ impl Measured {
                     .filter(|(_, until)| grid.from < *until)
                     .collect();
                 let now_secs = self.table().now_secs().unwrap_or_else(|| grid.end());
-                for (subject, columns) in past(history, (&until, now_secs), grid, &wants)? {
+                for (subject, columns) in past(history, (&until, now_secs), grid, wants)? {
                     let place = some.iter().position(|of| *of == subject);
                     let Some((bins, _)) = place.and_then(|place| all.get_mut(place)) else {
                         continue;

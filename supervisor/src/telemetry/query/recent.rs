@@ -1,7 +1,8 @@
 //! What rules look at every second: one metric of every subject, over the last seconds, from memory.
 
 use crate::telemetry::measured::Measured;
-use crate::telemetry::metric::{Id, Scope};
+use crate::telemetry::metric::{Id, Metric, Scope};
+use crate::telemetry::query::Aggregate;
 use crate::telemetry::query::gather::Bin;
 use crate::telemetry::series::{LAP_SECS, Subject, Track};
 use crate::tenants::Tenant;
@@ -24,6 +25,13 @@ pub struct Lately {
     pub now_secs: i64,
     /// Of each subject that is there.
     pub all: Vec<Recent>,
+}
+
+impl Recent {
+    /// What is made of the values.
+    pub fn value(&self, metric: &Metric, aggregate: Aggregate) -> Option<f64> {
+        self.bin.value(metric, aggregate)
+    }
 }
 
 impl Measured {

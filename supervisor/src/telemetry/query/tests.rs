@@ -10,6 +10,7 @@
 )]
 
 use super::*;
+use crate::durations::Durations;
 use crate::telemetry::history::{Bounds, History};
 use crate::telemetry::levels::{Level, Levels};
 use crate::telemetry::metric::Id;
