@@ -10,7 +10,7 @@
 //! at the other end of its standard input, so that what unwinding takes, or trips over, ends with
 //! it.
 //!
-//! Reading order: `talk` (what the program says), `serve` (the program), `sampler` (the samples),
+//! Reading order: `talk` (what the program says), `serve` (the program), `sampler` (the samples), `naming` (stacks that others took),
 //! `modules` (whose code is where), `symbols` (names), `permission` (what is missing where it is
 //! not allowed), `profile` (what comes of it), `views` (how it is shown).
 
@@ -18,6 +18,7 @@
 
 pub mod talk;
 mod serve;
+mod naming;
 mod sampler;
 mod registers;
 mod modules;
@@ -33,13 +34,15 @@ pub use self::profile::Profile;
 pub use self::sampler::{Error, FREQUENCY_HZ, Plan, Sampler};
 
 /// Samples a process (`sample`) for whoever is at the other end of standard input. The other
-/// arguments are `--pid N`, `--duration-millis N` and `--frequency-hz N`.
+/// arguments are `--pid N`, `--duration-millis N` and `--frequency-hz N`. Or names stacks of one that it
+/// is told there (`name`, with `--pid N`).
 pub fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     let outcome = match args.next().as_deref() {
         Some("sample") => serve::run(args),
+        Some("name") => naming::run(args),
         Some("--version") => return version(),
-        _ => Err(std::io::Error::other("the first argument must be `sample`")),
+        _ => Err(std::io::Error::other("the first argument must be `sample` or `name`")),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

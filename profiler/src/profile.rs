@@ -16,14 +16,26 @@ pub const FUNCTIONS_MAX: usize = 20_000;
 /// Characters of a name.
 pub const NAME_CHARS_MAX: usize = 200;
 
+/// What the numbers of a profile count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Unit {
+    /// Samples of processor time.
+    #[default]
+    Samples,
+    /// Bytes of memory.
+    Bytes,
+}
+
 /// What was seen of a process.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Profile {
     /// The process.
     pub pid: i32,
+    /// What `samples` are, everywhere in it.
+    pub unit: Unit,
     /// How long it was looked at, in seconds.
     pub duration_secs: f64,
-    /// Samples per second of processor time of each thread.
+    /// Samples per second of processor time of each thread; 0 of memory.
     pub frequency_hz: u64,
     /// Why it ended.
     pub ended: Ended,

@@ -19,7 +19,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use self::ring::{Record, Ring};
 use crate::modules::{Modules, Place, into_io};
 use crate::permission::Missing;
-use crate::profile::{Ended, FRAMES_MAX, Function, Profile, STACKS_MAX, Stack, Thread};
+use crate::profile::{Ended, FRAMES_MAX, Profile, STACKS_MAX, Thread};
 use crate::registers::Cache;
 use crate::symbols;
 
@@ -164,26 +164,9 @@ impl Sampler {
     pub fn finish(self) -> Profile {
         let Self { plan, modules, mut threads, stacks, profile, rings, .. } = self;
         drop(rings);
-        let places = stacks.keys().flat_map(|(_, frames)| frames.iter().copied());
-        let (numbers, mut functions) = symbols::name(&modules, places);
-        let mut by_functions: BTreeMap<(u32, Vec<u32>), u64> = BTreeMap::new();
-        for ((thread, frames), samples) in stacks {
-            let frames: Vec<u32> =
-                frames.iter().rev().filter_map(|place| numbers.get(place)).copied().collect();
-            // Two places in one function are one frame.
-            *by_functions.entry((thread, frames)).or_default() += samples;
-            threads[thread as usize].samples += samples;
-        }
-        let mut stacks: Vec<Stack> = by_functions
-            .into_iter()
-            .map(|((thread, frames), samples)| Stack { thread, frames, samples })
-            .collect();
-        let nameless = u32::try_from(functions.len()).unwrap_or(u32::MAX);
-        if stacks.iter().any(|stack| stack.frames.is_empty()) {
-            let name = "[others]".to_owned();
-            functions.push(Function { name, module: String::new() });
-            let merged = stacks.iter_mut().filter(|stack| stack.frames.is_empty());
-            merged.for_each(|stack| stack.frames.push(nameless));
+        let (functions, stacks) = symbols::told(&modules, stacks);
+        for stack in &stacks {
+            threads[stack.thread as usize].samples += stack.samples;
         }
         let Plan { pid, frequency_hz, .. } = plan;
         Profile { pid, frequency_hz, functions, stacks, threads, ..profile }
@@ -332,7 +315,7 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn refused(error: io::Error) -> Error {
+pub(crate) fn refused(error: io::Error) -> Error {
     if error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
         || error.kind() == io::ErrorKind::NotFound
     {

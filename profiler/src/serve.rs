@@ -20,17 +20,28 @@ const ADDRESS_SPACE_BYTES_MAX: u64 = 8 << 30;
 /// Samples what the arguments name.
 pub(crate) fn run(args: impl Iterator<Item = String>) -> io::Result<()> {
     let plan = plan(args)?;
+    let mut socket = socket()?;
+    keep_to_limits()?;
+    let news = profile(&mut socket, plan).unwrap_or_else(refusal);
+    say(&mut socket, &news)
+}
+
+/// Whoever is at the other end of standard input.
+pub(crate) fn socket() -> io::Result<UnixStream> {
     let input = io::stdin().as_fd().try_clone_to_owned()?;
     rustix::net::sockopt::socket_type(&input)?;
-    let mut socket = UnixStream::from(input);
+    let socket = UnixStream::from(input);
     socket.set_nonblocking(false)?;
-    keep_to_limits()?;
-    let news = profile(&mut socket, plan).unwrap_or_else(|error| match error {
+    Ok(socket)
+}
+
+/// What is said of what cannot be done.
+pub(crate) fn refusal(error: Error) -> News {
+    match error {
         Error::NotPermitted(missing) => News::NotPermitted(missing),
         Error::Gone => News::Gone,
         Error::Failed(error) => News::Failed(error.to_string()),
-    });
-    say(&mut socket, &news)
+    }
 }
 
 fn profile(socket: &mut UnixStream, plan: Plan) -> Result<News, Error> {
@@ -43,14 +54,14 @@ fn profile(socket: &mut UnixStream, plan: Plan) -> Result<News, Error> {
     Ok(News::Finished(Box::new(sampler.finish())))
 }
 
-fn say(socket: &mut UnixStream, news: &News) -> io::Result<()> {
+pub(crate) fn say(socket: &mut UnixStream, news: &News) -> io::Result<()> {
     let mut frame = Vec::new();
     wire::encode(&mut frame, news, BYTES_MAX)?;
     socket.write_all(&frame)
 }
 
 /// Whatever a process's memory holds, looking at it takes no more than this.
-fn keep_to_limits() -> io::Result<()> {
+pub(crate) fn keep_to_limits() -> io::Result<()> {
     let limit =
         |resource, most| setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) });
     limit(Resource::Core, 0)?;

@@ -6,10 +6,35 @@ use blazesym::symbolize::source::{Elf, Source};
 use blazesym::symbolize::{Input, Symbolized, Symbolizer};
 
 use crate::modules::{Modules, Place};
-use crate::profile::{Function, Functions};
+use crate::profile::{Function, Functions, Stack};
+
+/// Stacks by thread, the innermost place first, and how often each was seen: by name.
+pub(crate) fn told(
+    modules: &Modules,
+    stacks: BTreeMap<(u32, Vec<Place>), u64>,
+) -> (Vec<Function>, Vec<Stack>) {
+    let places = stacks.keys().flat_map(|(_, frames)| frames.iter().copied());
+    let (numbers, mut functions) = name(modules, places);
+    let mut by_functions: BTreeMap<(u32, Vec<u32>), u64> = BTreeMap::new();
+    for ((thread, frames), samples) in stacks {
+        let frames = frames.iter().rev().filter_map(|place| numbers.get(place)).copied();
+        // Two places in one function are one frame.
+        let seen = by_functions.entry((thread, frames.collect())).or_default();
+        *seen = seen.saturating_add(samples);
+    }
+    let stack = |((thread, frames), samples)| Stack { thread, frames, samples };
+    let mut stacks: Vec<Stack> = by_functions.into_iter().map(stack).collect();
+    let nameless = u32::try_from(functions.len()).unwrap_or(u32::MAX);
+    if stacks.iter().any(|stack| stack.frames.is_empty()) {
+        functions.push(Function { name: "[others]".to_owned(), module: String::new() });
+        let merged = stacks.iter_mut().filter(|stack| stack.frames.is_empty());
+        merged.for_each(|stack| stack.frames.push(nameless));
+    }
+    (functions, stacks)
+}
 
 /// Names every place, and tells which function of the list each is.
-pub(crate) fn name(
+fn name(
     modules: &Modules,
     places: impl IntoIterator<Item = Place>,
 ) -> (HashMap<Place, u32>, Vec<Function>) {

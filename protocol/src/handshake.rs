@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Raised by any change to this crate that an older peer would misread.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// The first frame a worker sends. Its layout never changes: it is what lets two builds that do
 /// not understand each other find out.

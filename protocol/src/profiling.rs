@@ -138,10 +138,24 @@ impl Phase {
 pub struct MeasureMemory {}
 
 /// The answer to [`MeasureMemory`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelMemories {
     /// The session's models.
     pub models: Vec<ModelMemory>,
+    /// The worker's allocator.
+    pub allocator: AllocatorMemory,
+}
+
+/// What the allocator of a process has.
+#[expect(clippy::struct_field_names, reason = "sizes end so")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AllocatorMemory {
+    /// What was asked for and not given back.
+    pub allocated_bytes: u64,
+    /// What it keeps to hand it out again.
+    pub free_bytes: u64,
+    /// All that it has of the system.
+    pub mapped_bytes: u64,
 }
 
 /// What a model takes, exactly.

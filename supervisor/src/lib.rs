@@ -6,7 +6,7 @@
 //! wiring (`cli`, [`doctor`], `demo`, `top`, `daemon`, `service`, `reload`, [`config`]) → [`http`], `stdio`, [`admin`] → [`mcp`] →
 //! [`alerts`], [`telemetry`], [`metrics`], [`terminate`], [`models`], [`pictures`], [`recordings`], [`runs`], [`profiles`] → [`sessions`] →
 //! [`session`] → [`compiler`], [`renderer`], [`sources`], [`uploads`] → [`worker`] → [`pool`] → [`store`], [`auth`], [`audit`] → [`spans`] →
-//! [`scenes`], [`tenants`], [`limits`], [`durations`], [`code`], `handle`, `whole`, `outbox`, `remote`.
+//! [`scenes`], [`tenants`], [`limits`], [`durations`], [`code`], `handle`, `heap`, `whole`, `outbox`, `remote`.
 
 #![forbid(unsafe_code)]
 
@@ -56,6 +56,7 @@ pub mod spans;
 pub mod code;
 pub mod durations;
 mod handle;
+mod heap;
 mod outbox;
 pub mod remote;
 mod whole;

@@ -1,15 +1,15 @@
 //! Profiles: where a session's worker, or the daemon itself, spends its time and its memory, over
 //! some seconds in the background.
 //!
-//! A `cpu` profile is taken from outside by another program (`cpu`), the `phases` of steps by the
-//! worker itself, with the engine's timers (`phases`), and `memory` by the kernel's accounts and
-//! the worker's own (`memory`). One at a time of each target; what comes of one is kept for a
+//! A `cpu` profile is taken from outside by another program (`profiler`), the `phases` of steps by the
+//! worker itself, with the engine's timers (`phases`), and `memory` by the accounts of the kernel, of
+//! the allocator and of the worker (`memory`). One at a time of each target; what comes of one is kept for a
 //! while, in memory.
 
-mod cpu;
 mod error;
 mod memory;
 mod phases;
+mod profiler;
 mod report;
 mod subject;
 mod table;
@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use self::cpu::Sampling;
 pub use self::error::Error;
+use self::profiler::Profiler;
 pub use self::report::{Form, Look, Report, View};
 use self::subject::Subject;
 use self::table::Table;
@@ -156,7 +156,7 @@ struct JobInner {
 pub(crate) enum Outcome {
     Cpu(Box<simward_profiler::Profile>),
     Phases(phases::Phases),
-    Memory(memory::Memory),
+    Memory(Box<memory::Memory>),
     Failed(Arc<Error>),
 }
 
@@ -174,7 +174,7 @@ impl Outcome {
 impl Profiles {
     /// Profiles of processes out of `pool`; none yet.
     pub fn new(pool: Pool, config: Config) -> Self {
-        let program = cpu::program(&config.program, pool.program());
+        let program = profiler::program(&config.program, pool.program());
         Self { inner: Arc::new(Inner { config, pool, program, table: Mutex::default() }) }
     }
 
@@ -193,11 +193,12 @@ impl Profiles {
         // Whatever becomes of this call, its place is given back.
         let place = Place { profiles: self.clone(), id, end };
         let sampling = match ask.kind {
-            Kind::Cpu => Some(self.sample(tenant, &target, ask).await?),
+            Kind::Cpu => Some(self.sample(tenant, &Subject::of(&target).await?, ask).await?),
             Kind::Phases | Kind::Memory => None,
         };
+        let (profiles, tenant) = (self.clone(), tenant.clone());
         tokio::spawn(async move {
-            let outcome = carry_out(sampling, &target, ask, &tell).await;
+            let outcome = profiles.carry_out(sampling, (&tenant, &target), ask, &tell).await;
             place.finish(outcome.unwrap_or_else(|error| Outcome::Failed(Arc::new(error))));
         });
         Ok(job)
@@ -206,9 +207,8 @@ impl Profiles {
     /// Tries whether a worker can be sampled; tells what is missing if not.
     pub async fn check(&self, worker: &Worker) -> Result<(), Error> {
         let ask = Ask { kind: Kind::Cpu, duration: Duration::ZERO, frequency_hz: 99 };
-        let (tell, _) = watch::channel(0);
         let subject = Subject::alone(worker.clone());
-        self.sampling(&Tenant::local(), &subject, ask).await?.finish(&tell).await.map(drop)
+        self.sample(&Tenant::local(), &subject, ask).await?.finish(|_| ()).await.map(drop)
     }
 
     /// Finds a profile of `tenant`. Another tenant's profile does not exist.
@@ -218,19 +218,42 @@ impl Profiles {
         found.ok_or_else(|| Error::Unknown(id.chars().take(TOLD_CHARS_MAX).collect()))
     }
 
-    async fn sample(&self, tenant: &Tenant, target: &Target, ask: Ask) -> Result<Sampling, Error> {
-        let subject = Subject::of(target).await?;
-        self.sampling(tenant, &subject, ask).await
-    }
-
-    async fn sampling(
+    async fn sample(
         &self,
         tenant: &Tenant,
         subject: &Subject,
         ask: Ask,
-    ) -> Result<Sampling, Error> {
-        let Inner { pool, program, .. } = &*self.inner;
-        Sampling::begin(pool, program, tenant, subject, ask).await
+    ) -> Result<Profiler, Error> {
+        Profiler::sample(self.place(tenant), subject, ask).await
+    }
+
+    fn place<'a>(&'a self, tenant: &'a Tenant) -> profiler::Place<'a> {
+        profiler::Place { pool: &self.inner.pool, program: &self.inner.program, tenant }
+    }
+
+    async fn carry_out(
+        &self,
+        sampling: Option<Profiler>,
+        (tenant, target): (&Tenant, &Target),
+        ask: Ask,
+        tell: &watch::Sender<u64>,
+    ) -> Result<Outcome, Error> {
+        if let Some(sampling) = sampling {
+            let tell = |samples| {
+                tell.send_replace(samples);
+            };
+            return Ok(Outcome::Cpu(Box::new(sampling.finish(tell).await?)));
+        }
+        match (ask.kind, target) {
+            (Kind::Memory, _) => {
+                let told = memory::profile(self.place(tenant), target, ask.duration).await?;
+                Ok(Outcome::Memory(Box::new(told)))
+            }
+            (Kind::Phases, Target::Session(_)) => {
+                phases::profile(target, ask.duration, tell).await.map(Outcome::Phases)
+            }
+            (Kind::Phases | Kind::Cpu, _) => Err(Error::NoSteps),
+        }
     }
 
     fn table(&self) -> MutexGuard<'_, Table<Job>> {
@@ -260,24 +283,6 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.profiles.table().drop_if_running(&self.id);
-    }
-}
-
-async fn carry_out(
-    sampling: Option<Sampling>,
-    target: &Target,
-    ask: Ask,
-    tell: &watch::Sender<u64>,
-) -> Result<Outcome, Error> {
-    if let Some(sampling) = sampling {
-        return Ok(Outcome::Cpu(Box::new(sampling.finish(tell).await?)));
-    }
-    match (ask.kind, target) {
-        (Kind::Memory, _) => memory::profile(target, ask.duration).await.map(Outcome::Memory),
-        (Kind::Phases, Target::Session(_)) => {
-            phases::profile(target, ask.duration, tell).await.map(Outcome::Phases)
-        }
-        (Kind::Phases | Kind::Cpu, _) => Err(Error::NoSteps),
     }
 }
 

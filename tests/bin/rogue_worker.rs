@@ -146,7 +146,7 @@ impl Manners for Rogue {
             }
             (How::Leaks, "MeasureMemory") => {
                 if let FromWorker::Answer { outcome, .. } = &mut answer {
-                    *outcome = Ok(Reply::MeasureMemory(ModelMemories { models: Vec::new() }));
+                    *outcome = Ok(Reply::MeasureMemory(ModelMemories::default()));
                 }
                 outgoing.write(&answer)
             }
@@ -234,7 +234,8 @@ fn boast(call: &str) -> Reply {
             arena_used_max_bytes: 0,
             stack_used_max_bytes: 0,
         });
-        return Reply::MeasureMemory(ModelMemories { models: models.collect() });
+        let models = models.collect();
+        return Reply::MeasureMemory(ModelMemories { models, ..ModelMemories::default() });
     }
     let models = ids.map(|model_id| ModelPhases { model_id, phases: Vec::new() });
     let (timed_secs, clock) = (Some(1.0), Clock::System);

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use inferno::flamegraph::{Options, from_lines};
 
 use super::{functions, thread_name};
-use crate::profile::Profile;
+use crate::profile::{Profile, Unit};
 
 /// One line a stack: the thread and the functions, the outermost first, between semicolons, and
 /// how often it was seen.
@@ -31,7 +31,11 @@ pub fn flamegraph(profile: &Profile, title: &str) -> Result<Vec<u8>, String> {
     let folded = folded(profile);
     let mut options = Options::default();
     title.clone_into(&mut options.title);
-    "samples".clone_into(&mut options.count_name);
+    let unit = match profile.unit {
+        Unit::Samples => "samples",
+        Unit::Bytes => "bytes",
+    };
+    unit.clone_into(&mut options.count_name);
     let mut svg = Vec::new();
     from_lines(&mut options, folded.lines(), &mut svg).map_err(|error| error.to_string())?;
     Ok(svg)

@@ -3,14 +3,21 @@
 use std::collections::HashMap;
 
 use super::thread_name;
-use crate::profile::Profile;
+use crate::profile::{Profile, Unit};
 
-/// The profile as pprof's `profile.proto` has it: samples and nanoseconds of processor time.
+/// The profile as pprof's `profile.proto` has it: samples and nanoseconds of processor time, or bytes of
+/// memory.
 pub fn pprof(profile: &Profile) -> Vec<u8> {
     let mut strings = Strings::default();
-    let period = 1_000_000_000 / profile.frequency_hz.max(1);
+    let (kinds, period): (&[_], _) = match profile.unit {
+        Unit::Samples => (
+            &[("samples", "count"), ("cpu", "nanoseconds")],
+            1_000_000_000 / profile.frequency_hz.max(1),
+        ),
+        Unit::Bytes => (&[("inuse_space", "bytes")], 1),
+    };
     let mut out = Message::default();
-    for (kind, unit) in [("samples", "count"), ("cpu", "nanoseconds")] {
+    for (kind, unit) in kinds {
         out.message(1, &value_type(&mut strings, kind, unit));
     }
     let thread = strings.number("thread");
@@ -19,7 +26,8 @@ pub fn pprof(profile: &Profile) -> Vec<u8> {
         // The innermost first; ids begin at 1.
         let frames: Vec<u64> = stack.frames.iter().rev().map(|it| u64::from(*it) + 1).collect();
         sample.packed(1, &frames);
-        sample.packed(2, &[stack.samples, stack.samples.saturating_mul(period)]);
+        let values = [stack.samples, stack.samples.saturating_mul(period)];
+        sample.packed(2, &values[..kinds.len()]);
         let mut label = Message::default();
         label.number(1, thread);
         label.number(2, strings.number(thread_name(profile, stack)));
@@ -41,7 +49,8 @@ pub fn pprof(profile: &Profile) -> Vec<u8> {
         told.number(4, file);
         out.message(5, &told);
     }
-    let kind = value_type(&mut strings, "cpu", "nanoseconds");
+    let (kind, unit) = kinds.last().copied().unwrap_or_default();
+    let kind = value_type(&mut strings, kind, unit);
     for string in &strings.list {
         out.bytes(6, string.as_bytes());
     }

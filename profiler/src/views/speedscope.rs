@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::profile::Profile;
+use crate::profile::{Profile, Unit};
 
 /// The profile as speedscope's file format has it.
 #[expect(clippy::cast_precision_loss, reason = "seconds are floating point")]
@@ -12,17 +12,22 @@ pub fn speedscope(profile: &Profile, title: &str) -> Value {
         .iter()
         .map(|function| json!({ "name": function.name, "file": function.module }))
         .collect();
-    let secs = |samples: u64| samples as f64 / profile.frequency_hz.max(1) as f64;
+    // `frequency_hz` is 0 of bytes.
+    let weight = |samples: u64| samples as f64 / profile.frequency_hz.max(1) as f64;
+    let unit = match profile.unit {
+        Unit::Samples => "seconds",
+        Unit::Bytes => "bytes",
+    };
     let one = |(number, thread): (usize, &crate::profile::Thread)| {
         let own = || profile.stacks.iter().filter(move |stack| stack.thread as usize == number);
         let samples: Vec<&[u32]> = own().map(|stack| stack.frames.as_slice()).collect();
-        let weights: Vec<f64> = own().map(|stack| secs(stack.samples)).collect();
+        let weights: Vec<f64> = own().map(|stack| weight(stack.samples)).collect();
         json!({
             "type": "sampled",
             "name": format!("{} ({})", thread.name, thread.tid),
-            "unit": "seconds",
+            "unit": unit,
             "startValue": 0,
-            "endValue": secs(own().map(|stack| stack.samples).sum()),
+            "endValue": weight(own().map(|stack| stack.samples).sum()),
             "samples": samples,
             "weights": weights,
         })

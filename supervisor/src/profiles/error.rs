@@ -34,7 +34,7 @@ pub enum Error {
     #[error("it is being profiled already")]
     Running,
     /// It cannot be seen this way.
-    #[error("only `cpu` profiles can be shown as `{view}`")]
+    #[error("only `cpu` profiles, and `memory` of the daemon, can be shown as `{view}`")]
     NotSeenSo {
         /// How it was to be seen.
         view: &'static str,

@@ -1,25 +1,40 @@
-//! What takes a process's memory, at the beginning and at the end of some seconds.
+//! What takes a process's memory, at the beginning and at the end of some seconds; and who asked for it
+//! between them, of the daemon itself.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use procfs::process::Process;
 use serde::Serialize;
-use simward_protocol::profiling::{MeasureMemory, ModelMemory};
+use simward_profiler::Profile;
+use simward_profiler::talk::Stacks;
+use simward_protocol::profiling::{AllocatorMemory, MeasureMemory, ModelMemories, ModelMemory};
 
+use super::profiler::{Place, Profiler};
+use super::report::Heap;
 use super::subject::Subject;
 use super::{Error, Target};
+use crate::code::chain;
+use crate::heap::{self, Watch};
 
 /// What takes the memory.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, schemars::JsonSchema)]
 pub struct Memory {
     /// The process.
     pub pid: i32,
     /// What the kernel accounts for, in bytes.
     pub process: Vec<Amount>,
+    /// What the process's allocator accounts for, in bytes.
+    pub allocator: Vec<Amount>,
     /// What each model takes at the end, exactly; none of the daemon.
     pub models: Vec<ModelMemory>,
+    /// Who asked for memory meanwhile and has it still; null of a session.
+    pub heap: Option<Heap>,
     /// What cannot be told here, and why.
     pub unavailable: Vec<String>,
+    /// The same as `heap`, however it is to be seen.
+    #[serde(skip)]
+    pub(super) held: Option<Arc<Profile>>,
     /// Why there is no end.
     #[serde(skip)]
     pub(super) cut_short: Option<String>,
@@ -28,8 +43,12 @@ pub struct Memory {
 /// An amount of memory at both ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Amount {
-    /// `rss` (all that is resident), `pss` (what is shared counts in part), `pss_anon`, `pss_file`,
-    /// `pss_shmem` (its parts), `private_dirty` (what would be free without it) or `swap`.
+    /// Of a process: `rss` (all that is resident), `pss` (what is shared counts in part), `pss_anon`,
+    /// `pss_file`, `pss_shmem` (its parts), `private_dirty` (what would be free without it) or `swap`.
+    /// Of an allocator: `allocated` (what was asked for), and `free` (what it keeps for later) and
+    /// `mapped` (all that it has) of a worker's, or `active` (pages that hold some of it), `metadata`
+    /// (its own), `resident` (all that is in memory) and `retained` (address space alone) of the
+    /// daemon's.
     pub what: String,
     /// At the beginning.
     pub begin_bytes: u64,
@@ -42,10 +61,12 @@ pub struct Amount {
 impl Memory {
     pub(super) fn bytes(&self) -> usize {
         let models = self.models.iter().map(|model| size_of_val(model) + model.model_id.len());
-        let amounts = self.process.iter().map(|amount| size_of_val(amount) + amount.what.len());
+        let amounts = self.process.iter().chain(&self.allocator);
+        let amounts = amounts.map(|amount| size_of_val(amount) + amount.what.len());
         let texts = self.unavailable.iter().chain(&self.cut_short);
         let texts = texts.map(|text| size_of_val(text) + text.len());
-        size_of_val(self) + models.chain(amounts).chain(texts).sum::<usize>()
+        let held = self.held.iter().map(|held| held.bytes());
+        size_of_val(self) + models.chain(amounts).chain(texts).chain(held).sum::<usize>()
     }
 }
 
@@ -61,54 +82,113 @@ const AMOUNTS: [(&str, &str); 7] = [
 ];
 
 /// Looks twice.
-pub(super) async fn profile(target: &Target, duration: Duration) -> Result<Memory, Error> {
+pub(super) async fn profile(
+    place: Place<'_>,
+    target: &Target,
+    duration: Duration,
+) -> Result<Memory, Error> {
     let subject = Subject::of(target).await?;
+    let mut unavailable = Vec::new();
+    let watch = match target {
+        Target::Session(_) => {
+            unavailable.push(NO_HEAP.to_owned());
+            None
+        }
+        Target::Supervisor => blocking(Watch::begin).await.unwrap_or_else(|why| {
+            unavailable.push(format!("a heap profile: {why}"));
+            None
+        }),
+    };
+    let begun = Instant::now();
     let begin = look(&subject).await.ok_or(Error::Gone)?;
-    let models_begin = models(target, &subject).await?;
+    let (models_begin, allocator_begin) = told(target, &subject).await?;
     tokio::time::sleep(duration).await;
     let ended = || "the process ended meanwhile: there is no end to compare with".to_owned();
-    let (mut models_end, mut end, mut cut_short) = (models_begin, None, None);
+    let (mut models, mut end, mut allocator_end, mut cut_short) = (models_begin, None, None, None);
     // Nobody is woken to be looked at.
     if subject.is_there() {
-        match models(target, &subject).await {
-            Ok(models) => (models_end, end) = (models, look(&subject).await),
-            Err(error) => cut_short = Some(crate::code::chain(&error)),
+        match told(target, &subject).await {
+            Ok((now, allocator)) => {
+                (models, allocator_end, end) = (now, Some(allocator), look(&subject).await);
+            }
+            Err(error) => cut_short = Some(chain(&error)),
         }
     }
+    let mut held = None;
+    if let Some(watch) = watch {
+        let named = named(place, &subject, watch, begun.elapsed()).await;
+        held = named.map_err(|why| unavailable.push(format!("a heap profile: {why}"))).ok();
+    }
     let cut_short = cut_short.or_else(|| end.is_none().then(ended));
-    let process = begin.iter().map(|(what, begin)| {
-        let end = end.as_ref().and_then(|end| end.iter().find(|(other, _)| other == what));
-        amount(what, *begin, end.map(|(_, bytes)| *bytes))
-    });
-    let process = process.collect();
-    let unavailable = match target {
-        Target::Session(_) => Vec::new(),
-        Target::Supervisor => vec![NO_ALLOCATOR.to_owned()],
-    };
-    Ok(Memory { pid: subject.pid(), process, models: models_end, unavailable, cut_short })
+    Ok(Memory {
+        pid: subject.pid(),
+        process: amounts(begin, end.as_deref()),
+        allocator: amounts(allocator_begin, allocator_end.as_deref()),
+        models,
+        heap: None,
+        unavailable,
+        held: held.map(Arc::new),
+        cut_short,
+    })
 }
 
-/// What the daemon cannot tell of itself.
-const NO_ALLOCATOR: &str = "statistics and a heap profile of the allocator: the daemon uses the \
-                            system's, which keeps none that could be told";
+/// What of a worker cannot be told.
+const NO_HEAP: &str = "a heap profile: workers use the system's allocator, which notes nobody; what \
+                       their models take is in `models`";
+
+type Amounts = Vec<(&'static str, u64)>;
+
+/// Who holds memory, by name.
+async fn named(
+    place: Place<'_>,
+    subject: &Subject,
+    watch: Watch,
+    duration: Duration,
+) -> Result<Profile, String> {
+    // The note of it ends before it is looked at, which takes memory, too.
+    let held = blocking(|| watch.end()).await?.unwrap_or_default();
+    let stacks = held.into_iter().map(|held| (held.stack, held.bytes)).collect();
+    let stacks = Stacks { duration_secs: duration.as_secs_f64(), stacks };
+    Profiler::name(place, subject, &stacks).await.map_err(|error| chain(&error))
+}
+
+/// Does what waits for the allocator; nothing comes of it when the daemon ends.
+async fn blocking<T: Send + 'static>(
+    act: impl FnOnce() -> Result<T, heap::Error> + Send + 'static,
+) -> Result<Option<T>, String> {
+    let done = tokio::task::spawn_blocking(act).await;
+    done.ok().transpose().map_err(|error| chain(&error))
+}
+
+fn amounts(begin: Amounts, end: Option<&[(&'static str, u64)]>) -> Vec<Amount> {
+    let amount = |(what, begin)| {
+        let end = end.and_then(|end| end.iter().find(|(other, _)| *other == what));
+        amount(what, begin, end.map(|(_, bytes)| *bytes))
+    };
+    begin.into_iter().map(amount).collect()
+}
 
 fn amount(what: &str, begin_bytes: u64, end_bytes: Option<u64>) -> Amount {
     let grown = |end: u64| end.checked_signed_diff(begin_bytes).unwrap_or(i64::MAX);
     Amount { what: what.to_owned(), begin_bytes, end_bytes, grown_bytes: end_bytes.map(grown) }
 }
 
-async fn models(target: &Target, subject: &Subject) -> Result<Vec<ModelMemory>, Error> {
+/// What the process tells of itself: of its models, and of its allocator.
+async fn told(target: &Target, subject: &Subject) -> Result<(Vec<ModelMemory>, Amounts), Error> {
     match target {
-        Target::Supervisor => Ok(Vec::new()),
+        Target::Supervisor => Ok((Vec::new(), heap::amounts().unwrap_or_default())),
         Target::Session(_) => {
-            let told = subject.ask(MeasureMemory {}).await?.models;
-            Ok(subject.own_models(told, |model| &model.model_id))
+            let ModelMemories { models, allocator } = subject.ask(MeasureMemory {}).await?;
+            let AllocatorMemory { allocated_bytes, free_bytes, mapped_bytes } = allocator;
+            let amounts =
+                [("allocated", allocated_bytes), ("free", free_bytes), ("mapped", mapped_bytes)];
+            Ok((subject.own_models(models, |model| &model.model_id), amounts.into()))
         }
     }
 }
 
 /// What the kernel accounts for. It looks at every page, which takes some milliseconds.
-async fn look(subject: &Subject) -> Option<Vec<(&'static str, u64)>> {
+async fn look(subject: &Subject) -> Option<Amounts> {
     let pid = subject.pid();
     let look = move || {
         let rollup = Process::new(pid).ok()?.smaps_rollup().ok()?;
@@ -124,17 +204,6 @@ async fn look(subject: &Subject) -> Option<Vec<(&'static str, u64)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test]
-    async fn the_daemon_tells_what_it_takes_and_what_it_cannot_tell() {
-        let memory = profile(&Target::Supervisor, Duration::ZERO).await.unwrap();
-        let names: Vec<_> = memory.process.iter().map(|amount| amount.what.as_str()).collect();
-        assert!(names.starts_with(&["rss", "pss"]), "{names:?}");
-        assert!(memory.process[0].begin_bytes > 100_000);
-        assert!(memory.process.iter().all(|amount| amount.grown_bytes.is_some()));
-        assert_eq!(memory.unavailable, [NO_ALLOCATOR]);
-        assert_eq!(memory.cut_short, None);
-    }
 
     #[test]
     fn growth_is_the_difference_either_way() {

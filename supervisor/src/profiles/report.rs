@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use simward_profiler::profile::Ended;
+use simward_profiler::profile::{Ended, Unit};
 use simward_profiler::{Profile, views};
 
 use super::memory::Memory;
@@ -16,7 +16,7 @@ const INLINE_BYTES_MAX: usize = 64 << 10;
 /// The longest text that is handed over at once, as a resource.
 const READ_BYTES_MAX: usize = 16 << 20;
 
-/// How a `cpu` profile is shown.
+/// How functions are shown.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
 )]
@@ -51,7 +51,7 @@ impl View {
     }
 }
 
-/// A form in which a `cpu` profile can be read, by the extension of its address.
+/// A form in which functions can be read, by the extension of its address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// Folded stacks.
@@ -177,6 +177,40 @@ pub struct Cpu {
     pub inline: bool,
 }
 
+/// Who asked for memory since the profile's beginning, and has it still.
+#[derive(Clone, Debug, PartialEq, Serialize, schemars::JsonSchema)]
+pub struct Heap {
+    /// How much that is, in bytes: estimated by a sample for each 64 KiB.
+    pub held_bytes: u64,
+    /// Those functions that hold most, of `top`.
+    pub functions: Vec<Holder>,
+    /// The call tree, of `tree`: each before what it calls, the heaviest first.
+    pub tree: Vec<Node>,
+    /// Functions or nodes that are not told.
+    pub left_out: u64,
+    /// Where the text can be read, of every other view.
+    pub uri: Option<String>,
+    /// Whether the text comes with this answer.
+    pub inline: bool,
+}
+
+/// A function that asked for memory.
+#[derive(Clone, Debug, PartialEq, Serialize, schemars::JsonSchema)]
+pub struct Holder {
+    /// Its name.
+    pub name: String,
+    /// The file that it is in.
+    pub module: String,
+    /// What it asked for itself.
+    pub self_bytes: u64,
+    /// The share of that.
+    pub self_ratio: f64,
+    /// What it and what it calls asked for.
+    pub total_bytes: u64,
+    /// The share of that.
+    pub total_ratio: f64,
+}
+
 /// A function.
 #[derive(Clone, Debug, PartialEq, Serialize, schemars::JsonSchema)]
 pub struct Row {
@@ -197,7 +231,7 @@ pub struct Row {
 /// A function, where it was called from.
 #[derive(Clone, Debug, PartialEq, Serialize, schemars::JsonSchema)]
 pub struct Node {
-    /// How deep; 0 is a thread.
+    /// How deep; 0 is a thread, or all memory.
     pub depth: u64,
     /// The function's name, or the thread's.
     pub name: String,
@@ -212,7 +246,7 @@ impl Job {
     pub fn look(&self, look: Look) -> Result<(Report, Option<Vec<u8>>), Error> {
         let ask = self.ask();
         if let Some(form) = look.view.form()
-            && ask.kind != Kind::Cpu
+            && !(ask.kind == Kind::Cpu || ask.kind == Kind::Memory && self.session_id().is_none())
         {
             return Err(Error::NotSeenSo { view: word(look.view, form) });
         }
@@ -249,7 +283,14 @@ impl Job {
                 phases.cut_short.clone()
             }
             Outcome::Memory(memory) => {
-                report.memory = Some(memory.clone());
+                let mut told = Memory::clone(memory);
+                if let Some(held) = &memory.held {
+                    let (heap, inline) = heap(held, self.id(), look)?;
+                    (told.heap, text) = (Some(heap), inline);
+                } else if let Some(form) = look.view.form() {
+                    return Err(Error::NotSeenSo { view: word(look.view, form) });
+                }
+                report.memory = Some(told);
                 memory.cut_short.clone()
             }
         };
@@ -258,13 +299,15 @@ impl Job {
         Ok((report, text))
     }
 
-    /// A `cpu` profile in one of its forms.
+    /// Its functions in one of their forms.
     pub fn read(&self, form: Form) -> Result<Vec<u8>, Error> {
         match self.outcome().as_deref() {
             Some(Outcome::Cpu(profile)) => write(profile, self.id(), form),
-            Some(Outcome::Phases(_) | Outcome::Memory(_)) => {
-                Err(Error::NotSeenSo { view: form.word() })
+            Some(Outcome::Memory(memory)) => {
+                let held = memory.held.as_deref();
+                write(held.ok_or_else(|| Error::NotSeenSo { view: form.word() })?, self.id(), form)
             }
+            Some(Outcome::Phases(_)) => Err(Error::NotSeenSo { view: form.word() }),
             Some(Outcome::Failed(_)) | None => Err(Error::Unknown(self.id().to_owned())),
         }
     }
@@ -296,26 +339,50 @@ fn cpu(profile: &Profile, id: &str, look: Look) -> Result<(Cpu, Option<Vec<u8>>)
         uri: None,
         inline: false,
     };
-    let mut text = None;
+    let shown = shown(profile, id, look)?;
+    cpu.functions = shown.functions.into_iter().map(|row| heavy(profile, row)).collect();
+    (cpu.tree, cpu.left_out, cpu.uri) = (shown.tree, shown.left_out, shown.uri);
+    cpu.inline = shown.text.is_some();
+    Ok((cpu, shown.text))
+}
+
+fn heap(held: &Profile, id: &str, look: Look) -> Result<(Heap, Option<Vec<u8>>), Error> {
+    let Shown { functions, tree, left_out, uri, text } = shown(held, id, look)?;
+    let functions = functions.into_iter().map(|row| holder(held, row)).collect();
+    let inline = text.is_some();
+    Ok((Heap { held_bytes: held.samples, functions, tree, left_out, uri, inline }, text))
+}
+
+/// Functions, as they are to be seen.
+#[derive(Default)]
+struct Shown {
+    functions: Vec<views::Row>,
+    tree: Vec<Node>,
+    left_out: u64,
+    uri: Option<String>,
+    text: Option<Vec<u8>>,
+}
+
+fn shown(profile: &Profile, id: &str, look: Look) -> Result<Shown, Error> {
+    let mut shown = Shown::default();
     match look.view.form() {
         Some(form) => {
             let bytes = write(profile, id, form)?;
-            cpu.uri = Some(format!("sim://profiles/{id}.{}", form.word()));
-            cpu.inline = bytes.len() <= INLINE_BYTES_MAX;
-            text = cpu.inline.then_some(bytes);
+            shown.uri = Some(format!("sim://profiles/{id}.{}", form.word()));
+            shown.text = (bytes.len() <= INLINE_BYTES_MAX).then_some(bytes);
         }
         None if look.view == View::Tree => {
             let tree = views::tree(profile, look.hot_path_ratio, look.items_max);
-            cpu.left_out = tree.left_out as u64;
-            cpu.tree = tree.nodes.into_iter().map(|node| seen(profile, node)).collect();
+            shown.left_out = tree.left_out as u64;
+            shown.tree = tree.nodes.into_iter().map(|node| seen(profile, node)).collect();
         }
         None => {
             let top = views::top(profile, look.items_max);
-            cpu.left_out = top.left_out as u64;
-            cpu.functions = top.rows.into_iter().map(|row| heavy(profile, row)).collect();
+            shown.left_out = top.left_out as u64;
+            shown.functions = top.rows;
         }
     }
-    Ok((cpu, text))
+    Ok(shown)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "shares are floating point")]
@@ -337,6 +404,18 @@ fn heavy(profile: &Profile, row: views::Row) -> Row {
     }
 }
 
+fn holder(held: &Profile, row: views::Row) -> Holder {
+    let views::Row { function, self_samples, total_samples } = row;
+    Holder {
+        name: function.name,
+        module: function.module,
+        self_bytes: self_samples,
+        self_ratio: held.share(self_samples),
+        total_bytes: total_samples,
+        total_ratio: held.share(total_samples),
+    }
+}
+
 fn seen(profile: &Profile, node: views::Node) -> Node {
     let views::Node { depth, name, self_samples, total_samples, .. } = node;
     let (self_ratio, total_ratio) = (profile.share(self_samples), profile.share(total_samples));
@@ -344,7 +423,12 @@ fn seen(profile: &Profile, node: views::Node) -> Node {
 }
 
 fn write(profile: &Profile, id: &str, form: Form) -> Result<Vec<u8>, Error> {
-    let title = format!("{id}: {} samples at {} Hz", profile.samples, profile.frequency_hz);
+    let title = match profile.unit {
+        Unit::Samples => {
+            format!("{id}: {} samples at {} Hz", profile.samples, profile.frequency_hz)
+        }
+        Unit::Bytes => format!("{id}: {} bytes of memory", profile.samples),
+    };
     let bytes = match form {
         Form::Txt => views::folded(profile).into_bytes(),
         Form::Svg => views::flamegraph(profile, &title).map_err(Error::Undrawable)?,

@@ -123,10 +123,16 @@ fn a_hog_is_seen_by_the_byte_and_by_the_core() {
     let hog = session_with(&mut client, &json!({ "model_xml": heap_of_boxes(200) }));
     let idle = session_with(&mut client, &json!({ "scene": "pendulum" }));
     run(&mut client, &hog);
-    let look = |client: &mut Client, id: &str| {
-        entry(client, "get_memory_usage", id, |entry| !entry["models"][0].is_null())
+    // What a model used is not known before it has taken a step.
+    let look = |client: &mut Client, id: &str, used_at_least: u64| {
+        let has_used = |entry: &Value| {
+            entry["models"][0]["arena_used_max_bytes"]
+                .as_u64()
+                .is_some_and(|used| used_at_least <= used)
+        };
+        entry(client, "get_memory_usage", id, has_used)
     };
-    let (large, small) = (look(&mut client, &hog), look(&mut client, &idle));
+    let (large, small) = (look(&mut client, &hog, 1), look(&mut client, &idle, 0));
     for of in [&large, &small] {
         let [rss, pss, own] = ["resident_bytes", "proportional_bytes", "anonymous_bytes"]
             .map(|name| number(&of[name]));

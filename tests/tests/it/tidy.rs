@@ -70,7 +70,18 @@ const LAYERS: [&[&str]; 12] = [
     &["pool"],
     &["store", "auth", "audit"],
     &["spans"],
-    &["scenes", "tenants", "limits", "durations", "code", "handle", "whole", "outbox", "remote"],
+    &[
+        "scenes",
+        "tenants",
+        "limits",
+        "durations",
+        "code",
+        "handle",
+        "heap",
+        "whole",
+        "outbox",
+        "remote",
+    ],
 ];
 
 #[test]

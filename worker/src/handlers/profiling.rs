@@ -3,7 +3,7 @@
 use simward_protocol::call::Serve;
 use simward_protocol::fault::Fault;
 use simward_protocol::profiling::{
-    MeasureMemory, ModelMemories, ModelMemory, PhaseTimes, TimePhases,
+    AllocatorMemory, MeasureMemory, ModelMemories, ModelMemory, PhaseTimes, TimePhases,
 };
 
 use crate::world::World;
@@ -31,7 +31,7 @@ impl Serve<MeasureMemory> for World {
     ) -> Result<ModelMemories, Fault> {
         let models = &self.slot(slot)?.models;
         let models = models.iter().map(|(model_id, simulation)| memory(model_id, simulation));
-        Ok(ModelMemories { models: models.collect() })
+        Ok(ModelMemories { models: models.collect(), allocator: allocator() })
     }
 }
 
@@ -46,5 +46,18 @@ fn memory(model_id: &str, simulation: &Simulation) -> ModelMemory {
         arena_bytes: bytes(data.narena),
         arena_used_max_bytes: bytes(data.maxuse_arena),
         stack_used_max_bytes: bytes(data.maxuse_stack),
+    }
+}
+
+/// What the C library's allocator has, which the engine and everything else here ask.
+#[expect(unsafe_code, reason = "no safe function asks the C library")]
+fn allocator() -> AllocatorMemory {
+    // SAFETY: it takes nothing, and fills in a structure of numbers; it locks what it looks at.
+    let told = unsafe { libc::mallinfo2() };
+    // Large blocks are mapped by themselves, and in no arena.
+    AllocatorMemory {
+        allocated_bytes: told.uordblks.saturating_add(told.hblkhd) as u64,
+        free_bytes: told.fordblks as u64,
+        mapped_bytes: told.arena.saturating_add(told.hblkhd) as u64,
     }
 }

@@ -62,7 +62,7 @@ fn frequency_hz() -> u64 {
 struct ResultsArgs {
     /// The profile.
     profile_id: String,
-    /// Of a cpu profile: top and tree are told; others are files.
+    /// Of functions: top and tree are told; others are files.
     #[serde(default)]
     view: View,
     /// Functions or nodes.

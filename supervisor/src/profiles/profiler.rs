@@ -1,12 +1,11 @@
-//! Samples of a process, taken by the profiler: a program of its own, so that what unwinding and
-//! naming take, and whatever they trip over, ends with it.
+//! The profiler: a program of its own, so that what unwinding and naming take, and whatever they trip
+//! over, ends with it. It takes samples of a process, or names stacks that the process took itself.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use simward_profiler::Profile;
-use simward_profiler::talk::News;
-use tokio::sync::watch;
+use simward_profiler::talk::{News, Stacks};
 
 use super::subject::Subject;
 use super::{Ask, Error};
@@ -29,33 +28,69 @@ const EXIT_WITHIN: Duration = Duration::from_secs(1);
 const LIMITS: groups::Limits =
     groups::Limits { memory_bytes: Some(1 << 30), cpu_ratio: None, tasks_max: Some(16) };
 
+/// Where a profiler comes from, and for whom.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place<'a> {
+    pub(super) pool: &'a Pool,
+    pub(super) program: &'a Path,
+    pub(super) tenant: &'a Tenant,
+}
+
 /// A profiler at work.
-pub(super) struct Sampling {
+pub(super) struct Profiler {
     process: Process,
     link: Link,
     within: Duration,
     _guard: crate::pool::guard::Guard,
 }
 
-impl Sampling {
+impl Profiler {
     /// Starts a profiler, and waits until it takes samples.
-    pub(super) async fn begin(
-        pool: &Pool,
-        program: &Path,
-        tenant: &Tenant,
+    pub(super) async fn sample(
+        place: Place<'_>,
         subject: &Subject,
         ask: Ask,
+    ) -> Result<Self, Error> {
+        let args = [
+            ("--duration-millis", ask.duration.as_millis().to_string()),
+            ("--frequency-hz", ask.frequency_hz.to_string()),
+        ];
+        let within = ask.duration + END_WITHIN;
+        let mut profiler = Self::start(place, subject, ("sample", &args), within).await?;
+        match tokio::time::timeout(BEGIN_WITHIN, profiler.next()).await {
+            Err(_elapsed) => Err(Error::Timeout { after: BEGIN_WITHIN }),
+            // Whoever has the id while the process is there is that process.
+            Ok(Ok(News::Begun)) if subject.is_there() => Ok(profiler),
+            Ok(Ok(News::Begun)) => Err(Error::Gone),
+            Ok(Ok(news)) => Err(refusal(news)),
+            Ok(Err(error)) => Err(error),
+        }
+    }
+
+    /// Has stacks named that were taken of a process.
+    pub(super) async fn name(
+        place: Place<'_>,
+        subject: &Subject,
+        stacks: &Stacks,
+    ) -> Result<Profile, Error> {
+        let mut profiler = Self::start(place, subject, ("name", &[]), END_WITHIN).await?;
+        profiler.link.send(stacks, Vec::new()).map_err(Error::Start)?;
+        profiler.finish(|_| ()).await
+    }
+
+    async fn start(
+        Place { pool, program, tenant }: Place<'_>,
+        subject: &Subject,
+        (what, args): (&str, &[(&str, String)]),
+        within: Duration,
     ) -> Result<Self, Error> {
         if !program.is_file() {
             return Err(Error::NotInstalled { program: program.to_owned() });
         }
-        let args = [
-            ("--pid", subject.pid().to_string()),
-            ("--duration-millis", ask.duration.as_millis().to_string()),
-            ("--frequency-hz", ask.frequency_hz.to_string()),
-        ];
-        let args = args.into_iter().flat_map(|(name, value)| [name.to_owned(), value]);
-        let args = std::iter::once("sample".to_owned()).chain(args).collect();
+        let pid = [("--pid", subject.pid().to_string())];
+        let args = pid.iter().chain(args);
+        let args = args.flat_map(|(name, value)| [(*name).to_owned(), value.clone()]);
+        let args = std::iter::once(what.to_owned()).chain(args).collect();
         let starting = pool.gate().enter(tenant).await?;
         // Waiting for a turn may have taken long.
         if !subject.is_there() {
@@ -66,25 +101,16 @@ impl Sampling {
             pool.launcher().launch(launch).await.map_err(Error::Start)?;
         drop(starting);
         let link = Link::new(socket).map_err(Error::Start)?;
-        let within = ask.duration + END_WITHIN;
-        let mut sampling = Self { process, link, within, _guard: guard };
-        match tokio::time::timeout(BEGIN_WITHIN, sampling.next()).await {
-            Err(_elapsed) => Err(Error::Timeout { after: BEGIN_WITHIN }),
-            // Whoever has the id while the process is there is that process.
-            Ok(Ok(News::Begun)) if subject.is_there() => Ok(sampling),
-            Ok(Ok(News::Begun)) => Err(Error::Gone),
-            Ok(Ok(news)) => Err(refusal(news)),
-            Ok(Err(error)) => Err(error),
-        }
+        Ok(Self { process, link, within, _guard: guard })
     }
 
     /// Waits for what comes of it. Dropped, it ends the profiler.
-    pub(super) async fn finish(mut self, tell: &watch::Sender<u64>) -> Result<Profile, Error> {
+    pub(super) async fn finish(mut self, mut tell: impl FnMut(u64)) -> Result<Profile, Error> {
         let within = self.within;
         let listen = async {
             loop {
                 match self.next().await? {
-                    News::Progress { samples, .. } => drop(tell.send_replace(samples)),
+                    News::Progress { samples, .. } => tell(samples),
                     News::Finished(profile) if profile.is_whole() => return Ok(*profile),
                     News::Finished(_) => return Err(Error::BrokeProtocol),
                     news => return Err(refusal(news)),
@@ -101,6 +127,9 @@ impl Sampling {
 
     async fn next(&mut self) -> Result<News, Error> {
         loop {
+            if self.link.flush().is_err() {
+                return Err(self.crash().await);
+            }
             match self.link.receive() {
                 Ok(Some(news)) => return Ok(news),
                 Ok(None) => (),
