@@ -27,7 +27,8 @@ pub const ROWS: usize = (WORDS - HEAD_WORDS - BUCKETS) / ROW_WORDS;
 pub const BUCKETS: usize = 240;
 
 /// Where the rows begin.
-const ROWS_BEGIN: usize = HEAD_WORDS + BUCKETS;
+/// What is counted of all models together: the head, and the histogram.
+const COUNTS_WORDS: usize = HEAD_WORDS + BUCKETS;
 
 /// Words of the head.
 pub mod head {
@@ -91,7 +92,7 @@ pub mod row {
 
 /// Where the row of that number begins.
 pub const fn row_begin(index: usize) -> usize {
-    ROWS_BEGIN + index * ROW_WORDS
+    COUNTS_WORDS + index * ROW_WORDS
 }
 
 /// What a model's row is found by: the first bytes of a hash of its name, never 0.
@@ -241,7 +242,7 @@ impl Row {
     /// Finds a model's row in a whole file.
     pub fn find(words: &[u64; WORDS], model_id: &str) -> Option<Self> {
         let key = key(model_id);
-        let mut rows = words[ROWS_BEGIN..].chunks_exact(ROW_WORDS);
+        let mut rows = words[COUNTS_WORDS..].chunks_exact(ROW_WORDS);
         let words = rows.find(|words| words[row::KEY] == key)?;
         Some(Self {
             model_bytes: words[row::MODEL_BYTES],
@@ -259,9 +260,36 @@ impl Row {
     }
 }
 
+/// The head and the histogram, one after the other.
+#[derive(Clone, Debug)]
+pub struct Counts {
+    words: [u64; COUNTS_WORDS],
+}
+
+impl Counts {
+    /// What is read by `read` into the place for it.
+    pub fn read<E>(read: impl FnOnce(&mut [u64]) -> Result<(), E>) -> Result<Self, E> {
+        let mut words = [0; COUNTS_WORDS];
+        read(&mut words)?;
+        Ok(Self { words })
+    }
+
+    /// The head.
+    pub fn head(&self) -> Head {
+        let mut words = [0; HEAD_WORDS];
+        words.copy_from_slice(&self.words[..HEAD_WORDS]);
+        Head::read(&words)
+    }
+
+    /// The histogram.
+    pub fn histogram(&self) -> &[u64] {
+        &self.words[HEAD_WORDS..]
+    }
+}
+
 /// The histogram of a whole file.
 pub fn histogram(words: &[u64; WORDS]) -> &[u64] {
-    &words[HEAD_WORDS..ROWS_BEGIN]
+    &words[HEAD_WORDS..COUNTS_WORDS]
 }
 
 /// Seconds that may be.

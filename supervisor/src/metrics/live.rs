@@ -37,6 +37,13 @@ impl Collector for Live {
             "Lines of the audit that could not be written",
             self.audit.dropped_total(),
         )?;
+        let (hits, misses) = self.sessions.store().models().hits_and_misses();
+        page.counter(
+            "simward_model_cache_hits",
+            "Models that were compiled already when they were to be loaded",
+            hits,
+        )?;
+        page.counter("simward_model_cache_misses", "Models that had to be compiled", misses)?;
         let dropped = self.spans.dropped_total().map(|(to, count)| ([("to", to)], count));
         page.counters(
             "simward_spans_dropped",

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use rustix::io::{Errno, pread, pwrite};
-use simward_protocol::meter::{BYTES, HEAD_WORDS, Head, Timing, WORDS, head};
+use simward_protocol::meter::{BYTES, Counts, HEAD_WORDS, Head, Timing, WORDS, head};
 
 /// The meter of a session in one worker. With the next worker it has another one, that begins at 0.
 #[derive(Clone, Debug)]
@@ -43,11 +43,16 @@ impl Meter {
         }
     }
 
-    /// What is read every second.
+    /// The head alone.
     pub fn head(&self) -> Option<Head> {
         let mut words = [0; HEAD_WORDS];
         self.read(&mut words)?;
         Some(Head::read(&words))
+    }
+
+    /// What is read every second: the head and the histogram.
+    pub fn counts(&self) -> Option<Counts> {
+        Counts::read(|words| self.read(words).ok_or(())).ok()
     }
 
     /// All of it.

@@ -11,7 +11,7 @@ use std::fs::{File, Metadata};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::SystemTime;
 
@@ -205,7 +205,10 @@ pub struct Models {
     live: Mutex<HashMap<(String, Key), Weak<Model>>>,
     /// Hits and misses.
     counts: Mutex<HashMap<Tenant, (u64, u64)>>,
-    /// Those in memory that were used last, the last one at the end.
+    /// All of them together.
+    counts_of_all: (AtomicU64, AtomicU64),
+    /// Those in memory that were used last, the last one at the end. They are large: what makes room is
+    /// gone at once, which caches that many threads share do not promise.
     recent: Mutex<Vec<Arc<Model>>>,
     unsynced: Arc<Unsynced>,
 }
@@ -215,17 +218,26 @@ impl Models {
         let tenants = folder.iter().flat_map(std::fs::read_dir).flatten().flatten();
         tenants.for_each(|tenant| files::sweep(&tenant.path()));
         let (live, counts, recent) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { folder, config, live, counts, recent, unsynced }
+        let counts_of_all = Default::default();
+        Self { folder, config, live, counts, counts_of_all, recent, unsynced }
     }
 
     /// Counts that a model was there, or was not.
     pub fn count(&self, tenant: &Tenant, is_hit: bool) {
+        let (hits, misses) = &self.counts_of_all;
+        (if is_hit { hits } else { misses }).fetch_add(1, Ordering::Relaxed);
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if !counts.contains_key(tenant) && COUNTED_MAX <= counts.len() {
             return;
         }
         let (hits, misses) = counts.entry(tenant.clone()).or_default();
         *(if is_hit { hits } else { misses }) += 1;
+    }
+
+    /// Models of all tenants that were there, compiled, when they were asked for, and that were not.
+    pub fn hits_and_misses(&self) -> (u64, u64) {
+        let (hits, misses) = &self.counts_of_all;
+        (hits.load(Ordering::Relaxed), misses.load(Ordering::Relaxed))
     }
 
     /// What a tenant has had of its compiled models. Waits for the disk.

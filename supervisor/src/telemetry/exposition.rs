@@ -138,9 +138,21 @@ impl Collector for Exposition {
                 quantiles(&mut encoder, metric, scope, &told)?;
             }
         }
-        let history = self.monitor.measured().history().map_or(0, History::dropped_total);
+        let history = self.monitor.measured().history();
+        let cache = history.map(History::cache).unwrap_or_default();
+        let history = history.map_or(0, History::dropped_total);
         let remote = self.monitor.remote_write().map_or(0, RemoteWrite::dropped_total);
         for (name, help, total) in [
+            (
+                "simward_history_cache_hits",
+                "Months of the history that had been unpacked when they were asked for",
+                cache.hits_total,
+            ),
+            (
+                "simward_history_cache_misses",
+                "Months of the history that had to be unpacked",
+                cache.misses_total,
+            ),
             ("simward_history_dropped_minutes", "Minutes that the history could not keep", history),
             (
                 "simward_remote_write_dropped_minutes",

@@ -9,6 +9,7 @@
 //! counted, and nothing else.
 
 mod archive;
+mod cache;
 mod chunk;
 mod columns;
 mod file;
@@ -23,6 +24,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 pub use self::archive::Archive;
+pub use self::cache::CacheUse;
+use self::cache::Unpacked;
 pub use self::columns::{Column, Columns};
 pub use self::file::Error;
 use self::file::File;
@@ -81,10 +84,12 @@ impl Tier {
 
 /// How much may be kept.
 #[expect(clippy::struct_field_names, reason = "limits end so")]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Bounds {
     /// Bytes of the file.
     pub bytes_max: u64,
+    /// Bytes of memory for what was read of it, to have it again.
+    pub cache_bytes_max: u64,
     /// Subjects, in all.
     pub subjects_max: u64,
     /// Subjects of one tenant.
@@ -144,6 +149,7 @@ struct Inner {
     minutes: Mutex<Option<SyncSender<Order>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     reader: Mutex<File>,
+    unpacked: Unpacked,
     counts: Arc<Counts>,
 }
 
@@ -162,7 +168,8 @@ impl History {
     /// place is in a log beside it, of a few megabytes.
     pub fn open(path: &Path, bounds: Bounds) -> Result<Self, Error> {
         let mut file = File::open(path, bounds)?;
-        let reader = File::read(path)?;
+        let unpacked = Unpacked::new(bounds.cache_bytes_max);
+        let reader = File::read(path)?.with_cache(unpacked.clone());
         let counts = Arc::new(Counts::default());
         let (minutes, orders) = sync_channel(QUEUE_MAX);
         let counted = Arc::clone(&counts);
@@ -173,6 +180,7 @@ impl History {
             minutes: Mutex::new(Some(minutes)),
             writer: Mutex::new(Some(writer)),
             reader: Mutex::new(reader),
+            unpacked,
             counts,
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -272,6 +280,11 @@ impl History {
     /// What it takes on the disk, in bytes.
     pub fn bytes(&self) -> Result<u64, Error> {
         self.read().bytes()
+    }
+
+    /// How the cache of what was read fares.
+    pub fn cache(&self) -> CacheUse {
+        self.inner.unpacked.usage()
     }
 
     /// Minutes that could not be kept.

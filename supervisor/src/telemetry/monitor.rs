@@ -38,6 +38,8 @@ pub struct Config {
     pub history: bool,
     /// What that may take on the disk, in bytes.
     pub history_bytes_max: u64,
+    /// What months of it that were read may take in memory, for whoever asks again; in bytes.
+    pub history_cache_bytes_max: u64,
     /// Subjects of which there is a history.
     pub history_subjects_max: u64,
     /// How many of them may be one tenant's.
@@ -53,6 +55,7 @@ impl Default for Config {
             subjects_per_tenant_max: 5_000,
             history: true,
             history_bytes_max: 1 << 30,
+            history_cache_bytes_max: 32 << 20,
             history_subjects_max: 200_000,
             history_subjects_per_tenant_max: 50_000,
         }
@@ -99,6 +102,7 @@ impl Monitor {
         let history = folder.filter(|_| config.history).and_then(|folder| {
             let bounds = Bounds {
                 bytes_max: config.history_bytes_max,
+                cache_bytes_max: config.history_cache_bytes_max,
                 subjects_max: config.history_subjects_max,
                 subjects_per_tenant_max: config.history_subjects_per_tenant_max,
             };

@@ -12,7 +12,7 @@ mod processes;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use simward_protocol::meter::{BUCKETS, Head, Timing, histogram};
+use simward_protocol::meter::{BUCKETS, Head, Timing};
 
 use self::lately::Lately;
 use self::machine::Machine;
@@ -36,6 +36,8 @@ pub(super) struct Sampler {
     machine: Machine,
     processes: Processes,
     seen: HashMap<Arc<str>, Seen>,
+    /// Which sample is under way.
+    round: u64,
     tenants: Lately<Tenant>,
     tools: Lately<Arc<str>>,
     /// Meters of workers that were told that nothing is measured.
@@ -51,6 +53,8 @@ struct Seen {
     meter: Option<Counted>,
     busy: Option<Busy>,
     losses: u64,
+    /// The last sample that it was in.
+    round: u64,
     model: Option<(String, Arc<Model>, Arc<str>)>,
 }
 
@@ -99,6 +103,9 @@ const REAL_TIME_MAX: f64 = 1e11;
 /// A timed step stands for as many at most, some of which were taken before the last sample.
 const STAND_FOR_MAX: u64 = 4096;
 
+/// About how many samples are of what is no session.
+const OTHERS_ABOUT: usize = 128;
+
 /// What adds up from sessions to tenants, and from tenants to the fleet.
 const SUMS: [Id; 7] =
     [Id::Sessions, Id::Awake, Id::Cpu, Id::Memory, Id::Steps, Id::RealTime, Id::Warnings];
@@ -127,6 +134,7 @@ impl Sampler {
             machine: Machine::default(),
             processes: Processes::default(),
             seen: HashMap::new(),
+            round: 0,
             tenants: Lately::default(),
             tools: Lately::default(),
             resting: HashMap::new(),
@@ -143,17 +151,17 @@ impl Sampler {
         }
         self.resting.clear();
         let mut sums = Sums::default();
-        let mut samples = Vec::new();
-        let mut still_there = HashSet::new();
-        for session in self.sessions.all() {
+        let sessions = self.sessions.all();
+        let mut samples = Vec::with_capacity(sessions.len() + OTHERS_ABOUT);
+        self.round += 1;
+        for session in sessions {
             let id = Arc::clone(&session.plan().id);
             let level = levels.of(&session.plan().tenant, &id);
-            still_there.insert(Arc::clone(&id));
             let sample = self.session(&session, level, stretch, &mut sums);
             samples.push((Subject::Session(session.plan().tenant.clone(), id), sample));
         }
         self.begins = false;
-        self.seen.retain(|id, _| still_there.contains(id));
+        self.seen.retain(|_, seen| seen.round == self.round);
         self.processes.forget_gone();
         let Since { by_pair: calls, of_nobody } = self.calls.recent().take();
         Self::calls(&calls, &of_nobody, stretch, &mut sums);
@@ -237,6 +245,7 @@ impl Sampler {
         let begins = self.begins;
         let seen = self.seen.entry(Arc::clone(&plan.id));
         let seen = seen.or_insert_with(|| Seen::since(if begins { losses } else { 0 }));
+        seen.round = self.round;
         self.losses += losses.saturating_sub(seen.losses);
         seen.losses = losses;
         seen.look_busy(
@@ -352,7 +361,8 @@ impl Seen {
         }
         let Some(counted) = &mut self.meter else { return };
         counted.want(level);
-        let Some(head) = counted.meter.head() else { return };
+        let Some(counts) = counted.meter.counts() else { return };
+        let head = counts.head();
         let before = std::mem::replace(&mut counted.head, head);
         sample.set(Id::Contacts, ratio_of(head.contacts));
         sample.set(Id::Constraints, ratio_of(head.constraints));
@@ -374,10 +384,8 @@ impl Seen {
                 head.solver_iterations_total.saturating_sub(before.solver_iterations_total);
             sample.set(Id::Iterations, ratio_of(iterations) / ratio_of(slices));
         }
-        if nanos != 0
-            && let Some(words) = counted.meter.words()
-        {
-            let now = histogram(&words);
+        if nanos != 0 {
+            let now = counts.histogram();
             let durations = Durations::between(&counted.buckets[..], now);
             counted.buckets.copy_from_slice(now);
             if durations.count() <= steps.saturating_add(STAND_FOR_MAX) {
@@ -409,9 +417,9 @@ impl Counted {
     fn begin(meter: Meter, is_new: bool) -> Option<Self> {
         let (mut head, mut buckets) = (Head::default(), Box::new([0; BUCKETS]));
         if !is_new {
-            let words = meter.words()?;
-            head = meter.head()?;
-            buckets.copy_from_slice(histogram(&words));
+            let counts = meter.counts()?;
+            head = counts.head();
+            buckets.copy_from_slice(counts.histogram());
         }
         Some(Self { meter, level: None, head, buckets })
     }

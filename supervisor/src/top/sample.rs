@@ -156,6 +156,7 @@ fn overview() -> Overview {
         measuring: Some(Measuring {
             memory_bytes: 1 << 20,
             history_bytes: None,
+            history_cache: None,
             minutes_dropped_total: 0,
             samples_dropped_total: 0,
             calls_dropped_total: 0,

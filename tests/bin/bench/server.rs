@@ -51,6 +51,12 @@ impl Server {
         (self.child, self.address, self.metrics) = launch(programs, &self.state, &self.settings);
     }
 
+    /// The same, with nothing set.
+    pub(crate) fn kill_and_start_plain(&mut self, programs: &Programs) {
+        self.settings.clear();
+        self.kill_and_start(programs);
+    }
+
     pub(crate) fn pid(&self) -> i32 {
         i32::try_from(self.child.id()).unwrap()
     }

@@ -12,7 +12,12 @@ fn archive(folder: &tempfile::TempDir) -> Archive {
     let path = Archive::path(folder.path());
     let history = History::open(
         &path,
-        Bounds { bytes_max: 64 << 20, subjects_max: 100, subjects_per_tenant_max: 100 },
+        Bounds {
+            bytes_max: 64 << 20,
+            cache_bytes_max: 1 << 20,
+            subjects_max: 100,
+            subjects_per_tenant_max: 100,
+        },
     )
     .unwrap();
     let minutes = (0..120_u8).map(|number| {

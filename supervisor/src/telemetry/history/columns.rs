@@ -49,6 +49,34 @@ impl Columns {
         self.histograms.iter_mut().for_each(|(_, column)| cut(column, range));
     }
 
+    /// What it takes in memory.
+    pub(super) fn bytes(&self) -> usize {
+        let gauges = self.gauges().map(|(_, column)| size_of_val(column.as_slice()));
+        let histogram = |column: &Column<Durations>| -> usize {
+            column.iter().map(|(_, of)| size_of::<i64>() + of.bytes()).sum()
+        };
+        let histograms = self.histograms().map(|(_, column)| histogram(column));
+        size_of::<Self>() + gauges.chain(histograms).sum::<usize>()
+    }
+
+    /// Takes in a copy of what begins in a stretch of time.
+    pub(super) fn take(&mut self, other: &Self, range: &Range) {
+        let mut last = other.last_secs.filter(|last| range.contains(last));
+        for (id, column) in other.gauges() {
+            let meant = column.iter().filter(|(at, _)| range.contains(at)).copied();
+            let own = self.gauge_mut(id);
+            own.extend(meant);
+            last = last.max(own.last().map(|(at, _)| *at));
+        }
+        for (id, column) in other.histograms() {
+            let meant = column.iter().filter(|(at, _)| range.contains(at)).cloned();
+            let own = self.histogram_mut(id);
+            own.extend(meant);
+            last = last.max(own.last().map(|(at, _)| *at));
+        }
+        self.last_secs = self.last_secs.max(last);
+    }
+
     /// All of it together.
     pub(super) fn sum(&self) -> Point {
         let mut sum = Point::default();

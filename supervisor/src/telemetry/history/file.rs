@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Transaction, params};
 
+use super::cache::Unpacked;
 use super::chunk::{Cell, Names};
 use super::columns::Columns;
-use super::rows::{self, each_frame, frames_of, put_chunk, put_frame, read_chunks};
+use super::rows::{self, Reading, each_frame, frames_of, put_chunk, put_frame};
 use super::subjects::{Room, id_of, known_id, subject_in};
 use super::{Bounds, Range, Tier, Wants, months};
 use crate::code::Code;
@@ -107,6 +108,8 @@ pub(super) struct File {
     merged_until: i64,
     /// Rows of everything that were given up for want of room.
     dropped_total: u64,
+    /// What is kept of what was read.
+    unpacked: Option<Unpacked>,
 }
 
 impl File {
@@ -150,19 +153,25 @@ impl File {
     pub(super) fn read(path: &Path) -> Result<Self, Error> {
         let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         connection.busy_timeout(PATIENCE)?;
-        Self::new(connection, Bounds { bytes_max: 0, subjects_max: 0, subjects_per_tenant_max: 0 })
+        Self::new(connection, Bounds::default())
     }
 
     /// An open one, in which everything is still to be tidied.
     fn new(connection: Connection, bounds: Bounds) -> Result<Self, Error> {
         let names = names(&connection)?;
         let (tidy_until, merged_until, dropped_total) = ([0; 2], 0, 0);
-        Ok(Self { connection, names, bounds, tidy_until, merged_until, dropped_total })
+        let unpacked = None;
+        Ok(Self { connection, names, bounds, tidy_until, merged_until, dropped_total, unpacked })
     }
 
     /// Rows of everything that were given up for want of room, since the last time it was asked.
     pub(super) fn take_dropped(&mut self) -> u64 {
         std::mem::take(&mut self.dropped_total)
+    }
+
+    /// Keeps what is read, to have it again.
+    pub(super) fn with_cache(self, unpacked: Unpacked) -> Self {
+        Self { unpacked: Some(unpacked), ..self }
     }
 
     /// Whether it is as this version writes it.
@@ -253,7 +262,8 @@ impl File {
             // Of a month that lies together, all of it.
             let reach = begin..begin + tier.reach_secs();
             let all = (&reach, Wants::ALL);
-            read_chunks(&change, (*subject, tier), &begins, names, all, &mut whole)?;
+            let reading = Reading { connection: &change, names, unpacked: None };
+            reading.chunks((*subject, tier), &begins, all, &mut whole)?;
             whole.append(std::mem::take(columns));
             whole.tidy();
             put_chunk(&change, (*subject, tier, begin), &whole, names)?;
@@ -287,8 +297,8 @@ impl File {
     }
 
     fn delete_before(&mut self, tier: Tier, first: i64) -> Result<usize, Error> {
-        let sql = "DELETE FROM chunk WHERE rowid IN
-                   (SELECT rowid FROM chunk WHERE tier = ?1 AND begin < ?2
+        let sql = "DELETE FROM chunk WHERE id IN
+                   (SELECT id FROM chunk WHERE tier = ?1 AND begin < ?2
                     ORDER BY begin LIMIT ?3)";
         Ok(self.connection.execute(sql, params![tier as i64, first, BATCH_ROWS])?)
     }
@@ -348,11 +358,16 @@ impl File {
         let _one_view = self.connection.unchecked_transaction()?;
         let mut all: HashMap<i64, (Subject, Columns)> = HashMap::new();
         let begins = range.start.saturating_sub(tier.reach_secs())..range.end;
+        let reading = Reading {
+            connection: &self.connection,
+            names: &self.names,
+            unpacked: self.unpacked.as_ref(),
+        };
         for subject in subjects {
             let Some(id) = known_id(&self.connection, subject)? else { continue };
             let mut columns = Columns::default();
             let wanted = (range, wants);
-            read_chunks(&self.connection, (id, tier), &begins, &self.names, wanted, &mut columns)?;
+            reading.chunks((id, tier), &begins, wanted, &mut columns)?;
             all.insert(id, ((*subject).clone(), columns));
         }
         each_frame(&self.connection, tier, range, |at, cells| {

@@ -7,7 +7,7 @@ use rusqlite::{Connection, params};
 use super::chunk::Names;
 use super::columns::Columns;
 use super::file::Error;
-use super::rows::{put_apart, read_chunks};
+use super::rows::{Reading, put_apart};
 use super::{Tier, Wants};
 
 /// How long a stretch is of which the columns are laid together.
@@ -45,7 +45,8 @@ fn merge_one(change: &Connection, names: &Names, subject: i64, month: i64) -> Re
     let begins = month..month + MONTH_SECS;
     let mut whole = Columns::default();
     let all = (&begins, Wants::ALL);
-    read_chunks(change, (subject, Tier::Hours), &begins, names, all, &mut whole)?;
+    let reading = Reading { connection: change, names, unpacked: None };
+    reading.chunks((subject, Tier::Hours), &begins, all, &mut whole)?;
     whole.tidy();
     let sql = "DELETE FROM chunk
                WHERE subject = ?1 AND tier = ?2 AND begin >= ?3 AND begin < ?4";

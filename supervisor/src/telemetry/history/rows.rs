@@ -2,23 +2,26 @@
 
 use rusqlite::{Connection, params};
 
+use super::cache::Unpacked;
 use super::chunk::{self, Cell, Chunk, Clock, Names};
 use super::columns::Columns;
 use super::file::Error;
 use super::{Range, Tier, Wants};
-use crate::telemetry::metric::METRICS;
+use crate::telemetry::metric::{Id, METRICS};
 
 /// Rows are long, so they are not in the tree that is searched: to compare keys there, all of a row
-/// would be read. A row is of one metric, or of all of them: then `metric` is 0.
+/// would be read. A row is of one metric, or of all of them: then `metric` is 0. Its number never comes
+/// again.
 pub(super) const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS frame (
   tier INTEGER NOT NULL, begin INTEGER NOT NULL, cells BLOB NOT NULL,
   PRIMARY KEY (tier, begin)
 );
 CREATE TABLE IF NOT EXISTS chunk (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
   subject INTEGER NOT NULL, tier INTEGER NOT NULL, metric INTEGER NOT NULL,
   begin INTEGER NOT NULL, gauges BLOB NOT NULL, histograms BLOB NOT NULL,
-  PRIMARY KEY (subject, tier, metric, begin)
+  UNIQUE (subject, tier, metric, begin)
 );
 CREATE INDEX IF NOT EXISTS chunk_age ON chunk (tier, begin);
 CREATE INDEX IF NOT EXISTS chunk_day ON chunk (begin) WHERE tier = 1 AND metric = 0;
@@ -114,19 +117,88 @@ fn put(
     Ok(())
 }
 
-/// Reads what is wanted of a subject out of chunks that begin in a stretch of time; a part that is
-/// damaged is passed over. If the clock was set back, the newer of what came twice comes last.
-pub(super) fn read_chunks(
-    connection: &Connection,
-    (subject, tier): (i64, Tier),
-    begins: &Range,
-    names: &Names,
-    wanted: (&Range, Wants<'_>),
-    into: &mut Columns,
-) -> Result<(), Error> {
-    let (_, wants) = wanted;
-    let mut read = |metric: u16, with_histograms: bool| -> Result<(), Error> {
-        // What is not asked for is not read from the disk.
+/// Where rows are read.
+#[derive(Clone, Copy)]
+pub(super) struct Reading<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) names: &'a Names,
+    /// Months that are unpacked; absent where nobody asks twice.
+    pub(super) unpacked: Option<&'a Unpacked>,
+}
+
+impl Reading<'_> {
+    /// Reads what is wanted of a subject out of chunks that begin in a stretch of time; a part that
+    /// is damaged is passed over. If the clock was set back, the newer of what came twice comes last.
+    pub(super) fn chunks(
+        self,
+        (subject, tier): (i64, Tier),
+        begins: &Range,
+        wanted: (&Range, Wants<'_>),
+        into: &mut Columns,
+    ) -> Result<(), Error> {
+        let (range, wants) = wanted;
+        let mut with_histograms = false;
+        for metric in METRICS.iter().filter(|metric| wants.has(metric.id)) {
+            with_histograms |= !metric.id.is_gauge();
+            if tier == Tier::Hours
+                && let Some(number) = self.names.number(metric.id)
+            {
+                self.months(subject, (number, metric.id), begins, (range, wants.with_ends), into)?;
+            }
+        }
+        // Days come after the month that they are of: they are newer.
+        self.days((subject, tier), begins, (wanted, with_histograms), into)
+    }
+
+    /// Rows of one metric.
+    fn months(
+        self,
+        subject: i64,
+        (number, id): (u16, Id),
+        begins: &Range,
+        (range, with_ends): (&Range, bool),
+        into: &mut Columns,
+    ) -> Result<(), Error> {
+        let sql = "SELECT id, begin FROM chunk
+                   WHERE subject = ?1 AND tier = ?2 AND metric = ?3 AND begin >= ?4 AND begin < ?5
+                   ORDER BY begin";
+        let mut chunks = self.connection.prepare_cached(sql)?;
+        let of = params![subject, Tier::Hours as i64, number, begins.start, begins.end];
+        let mut rows = chunks.query(of)?;
+        while let Some(row) = rows.next()? {
+            let (row, begin_secs) = (row.get(0)?, row.get(1)?);
+            let unpack = || self.month(row, begin_secs, id, with_ends);
+            match self.unpacked {
+                Some(unpacked) => into.take(&*unpacked.get((row, with_ends), unpack)?, range),
+                None => into.take(&unpack()?, range),
+            }
+        }
+        Ok(())
+    }
+
+    /// All of a row of one metric.
+    fn month(self, row: i64, begin_secs: i64, id: Id, with_ends: bool) -> Result<Columns, Error> {
+        let clock = Clock { begin_secs, step_secs: Tier::Hours.step_secs() };
+        let is_meant = |other| other == id;
+        let wanted = (&(i64::MIN..i64::MAX), Wants::of(&is_meant).with_ends(with_ends));
+        let mut columns = Columns::default();
+        let mut one =
+            self.connection.prepare_cached("SELECT gauges, histograms FROM chunk WHERE id = ?1")?;
+        let mut rows = one.query([row])?;
+        if let Some(row) = rows.next()? {
+            self.unpack(clock, wanted, (blob(row, 0)?, Some(blob(row, 1)?)), &mut columns);
+        }
+        Ok(columns)
+    }
+
+    /// Rows of all metrics. What is not asked for is not read from the disk.
+    fn days(
+        self,
+        (subject, tier): (i64, Tier),
+        begins: &Range,
+        (wanted, with_histograms): ((&Range, Wants<'_>), bool),
+        into: &mut Columns,
+    ) -> Result<(), Error> {
         let sql = if with_histograms {
             "SELECT begin, gauges, histograms FROM chunk
              WHERE subject = ?1 AND tier = ?2 AND metric = ?3 AND begin >= ?4 AND begin < ?5
@@ -136,29 +208,29 @@ pub(super) fn read_chunks(
              WHERE subject = ?1 AND tier = ?2 AND metric = ?3 AND begin >= ?4 AND begin < ?5
              ORDER BY begin"
         };
-        let mut chunks = connection.prepare_cached(sql)?;
-        let of = params![subject, tier as i64, metric, begins.start, begins.end];
-        let mut rows = chunks.query(of)?;
+        let mut chunks = self.connection.prepare_cached(sql)?;
+        let mut rows =
+            chunks.query(params![subject, tier as i64, ALL, begins.start, begins.end])?;
         while let Some(row) = rows.next()? {
             let clock = Clock { begin_secs: row.get(0)?, step_secs: tier.step_secs() };
-            note(clock, chunk::unpack_gauges(clock, blob(row, 1)?, names, wanted, into));
-            if with_histograms {
-                note(clock, chunk::unpack_histograms(clock, blob(row, 2)?, names, wanted, into));
-            }
+            let histograms = if with_histograms { Some(blob(row, 2)?) } else { None };
+            self.unpack(clock, wanted, (blob(row, 1)?, histograms), into);
         }
         Ok(())
-    };
-    let mut with_histograms = false;
-    for metric in METRICS.iter().filter(|metric| wants.has(metric.id)) {
-        with_histograms |= !metric.id.is_gauge();
-        if tier == Tier::Hours
-            && let Some(number) = names.number(metric.id)
-        {
-            read(number, !metric.id.is_gauge())?;
+    }
+
+    fn unpack(
+        self,
+        clock: Clock,
+        wanted: (&Range, Wants<'_>),
+        (gauges, histograms): (&[u8], Option<&[u8]>),
+        into: &mut Columns,
+    ) {
+        note(clock, chunk::unpack_gauges(clock, gauges, self.names, wanted, into));
+        if let Some(histograms) = histograms {
+            note(clock, chunk::unpack_histograms(clock, histograms, self.names, wanted, into));
         }
     }
-    // Days come after the month that they are of: they are newer.
-    read(ALL, with_histograms)
 }
 
 fn note(clock: Clock, read: Result<(), String>) {

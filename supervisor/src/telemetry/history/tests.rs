@@ -17,8 +17,12 @@ use crate::telemetry::metric::Id;
 use crate::telemetry::series::{Point, Summary};
 use crate::tenants::Tenant;
 
-const BOUNDS: Bounds =
-    Bounds { bytes_max: 64 << 20, subjects_max: 1000, subjects_per_tenant_max: 1000 };
+const BOUNDS: Bounds = Bounds {
+    bytes_max: 64 << 20,
+    cache_bytes_max: 1 << 20,
+    subjects_max: 1000,
+    subjects_per_tenant_max: 1000,
+};
 
 fn open(folder: &tempfile::TempDir) -> (File, File) {
     let path = folder.path().join("metrics.sqlite");
@@ -377,4 +381,40 @@ fn without_least_and_most_the_mean_is_the_same() {
     };
     assert_eq!(means(&with), means(&without));
     assert_eq!(with.histogram(Id::StepTime), without.histogram(Id::StepTime));
+}
+
+#[test]
+fn a_month_that_is_asked_for_again_is_at_hand_and_never_an_old_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut file, reader) = after_a_month(&folder);
+    let unpacked = Unpacked::new(1 << 20);
+    let reader = reader.with_cache(unpacked.clone());
+    let uses = || (unpacked.usage().hits_total, unpacked.usage().misses_total);
+    let cpu = |id: Id| id == Id::Cpu;
+    let mean = |range: Range, with_ends: bool| {
+        let wants = Wants::of(&cpu).with_ends(with_ends);
+        let found = reader.columns(&[&Subject::Fleet], Tier::Hours, &range, wants).unwrap();
+        let column = found[0].1.gauge(Id::Cpu);
+        (column.len(), Summary::of(column.iter().map(|(_, of)| of.mean().unwrap() as f32)).mean())
+    };
+    assert_eq!(mean(0..30 * DAY, false), (720, Some(1.0)));
+    assert_eq!(uses(), (0, 1));
+    assert_eq!(mean(0..30 * DAY, false), (720, Some(1.0)));
+    assert_eq!(mean(3 * DAY..4 * DAY, false), (24, Some(1.0)));
+    assert_eq!(uses(), (2, 1));
+    // What was unpacked without the least and the most does not stand for what has them.
+    assert_eq!(mean(0..30 * DAY, true), (720, Some(1.0)));
+    assert_eq!(uses(), (2, 2));
+    assert!(0 < unpacked.usage().bytes_max);
+    // A week of it comes again, and is laid into it anew.
+    for day in 0..8 {
+        keep_minute(&mut file, day * DAY, 5.0);
+    }
+    file.tidy(45 * DAY).unwrap();
+    assert_eq!(mean(0..DAY, false).0, 24);
+    let (_, of_day) = mean(0..3600, false);
+    assert_eq!(of_day, Some(5.0));
+    file.forget(&|_| true).unwrap();
+    let found = reader.columns(&[&Subject::Fleet], Tier::Hours, &(0..30 * DAY), Wants::ALL);
+    assert!(found.unwrap().is_empty());
 }

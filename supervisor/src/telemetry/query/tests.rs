@@ -32,8 +32,12 @@ fn session(tenant: &Tenant, name: &str) -> Subject {
 /// As many seconds as that, in which the value is the second's number.
 fn measured(seconds: i64, folder: Option<&tempfile::TempDir>) -> Measured {
     let history = folder.map(|folder| {
-        let bounds =
-            Bounds { bytes_max: 64 << 20, subjects_max: 100, subjects_per_tenant_max: 100 };
+        let bounds = Bounds {
+            bytes_max: 64 << 20,
+            cache_bytes_max: 1 << 20,
+            subjects_max: 100,
+            subjects_per_tenant_max: 100,
+        };
         History::open(&folder.path().join("metrics.sqlite"), bounds).unwrap()
     });
     let measured = Measured::new(Table::new(100, 100), Levels::default(), history);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Times;
-use crate::telemetry::history::History;
+use crate::telemetry::history::{CacheUse, History};
 use crate::telemetry::levels::Level;
 use crate::telemetry::metric::Id;
 use crate::telemetry::monitor::Monitor;
@@ -39,6 +39,8 @@ pub struct Measuring {
     pub memory_bytes: u64,
     /// What the history takes on the disk; null if none is kept.
     pub history_bytes: Option<u64>,
+    /// The cache of months that were read of it; null if none is kept.
+    pub history_cache: Option<CacheUse>,
     /// Minutes that could not be kept.
     pub minutes_dropped_total: u64,
     /// Samples of which there are too many.
@@ -83,6 +85,7 @@ impl Measuring {
         Self {
             memory_bytes,
             history_bytes: history.and_then(|history| history.bytes().ok()),
+            history_cache: history.map(History::cache),
             minutes_dropped_total: history.map_or(0, History::dropped_total),
             samples_dropped_total,
             calls_dropped_total: monitor.calls().recent().lost_total(),

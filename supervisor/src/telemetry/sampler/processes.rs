@@ -5,7 +5,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::time::{Duration, Instant};
 
-use nix::time::{clock_getcpuclockid, clock_gettime};
+use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
 
 /// The processes that are looked at.
@@ -20,6 +20,7 @@ pub(super) struct Processes {
 struct Known {
     started: Instant,
     statm: File,
+    clock: ClockId,
     cpu: Duration,
     look: Look,
     round: u64,
@@ -50,7 +51,7 @@ impl Processes {
             return Some(known.look);
         }
         known.round = round;
-        let cpu = cpu_of(pid)?;
+        let cpu: Duration = clock_gettime(known.clock).ok()?.into();
         let used = cpu.saturating_sub(known.cpu);
         known.cpu = cpu;
         known.look.cpu_ratio = used.as_secs_f64() / passed_secs;
@@ -77,20 +78,16 @@ impl Processes {
 impl Known {
     fn open(pid: i32, started: Instant, (passed_secs, round): (f64, u64)) -> Option<Self> {
         let statm = File::open(format!("/proc/{pid}/statm")).ok()?;
-        let cpu = cpu_of(pid)?;
+        // Processor time of all threads of it, to the nanosecond.
+        let clock = clock_getcpuclockid(Pid::from_raw(pid)).ok()?;
+        let cpu: Duration = clock_gettime(clock).ok()?.into();
         let lived_secs = started.elapsed().as_secs_f64().max(1e-3);
         // Of one that is older than this stretch it is not known what it used in it.
         let is_new = lived_secs < passed_secs + 1.0;
         let cpu_ratio = if is_new { cpu.as_secs_f64() / lived_secs } else { f64::NAN };
         let look = Look { cpu_ratio, resident_bytes: resident_bytes(&statm)? };
-        Some(Self { started, statm, cpu, look, round })
+        Some(Self { started, statm, clock, cpu, look, round })
     }
-}
-
-/// Processor time of all threads of a process, to the nanosecond.
-fn cpu_of(pid: i32) -> Option<Duration> {
-    let clock = clock_getcpuclockid(Pid::from_raw(pid)).ok()?;
-    Some(clock_gettime(clock).ok()?.into())
 }
 
 fn resident_bytes(statm: &File) -> Option<f64> {
@@ -120,8 +117,10 @@ mod tests {
         let (pid, started) = (i32::try_from(std::process::id()).unwrap(), Instant::now());
         processes.look(pid, started, 1.0).unwrap();
         processes.forget_gone();
-        let begun = cpu_of(pid).unwrap();
-        while cpu_of(pid).unwrap() < begun + Duration::from_millis(10) {
+        let clock = clock_getcpuclockid(Pid::from_raw(pid)).unwrap();
+        let cpu = || Duration::from(clock_gettime(clock).unwrap());
+        let begun = cpu();
+        while cpu() < begun + Duration::from_millis(10) {
             std::hint::spin_loop();
         }
         let look = processes.look(pid, started, 1.0).unwrap();

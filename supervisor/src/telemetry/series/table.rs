@@ -87,42 +87,38 @@ impl Table {
         let mut over = Vec::new();
         for second in first..=at_secs {
             over.extend(self.go_on_to(second));
-            if second == first {
-                // After what is gone was forgotten.
-                samples.retain(|(subject, _)| self.admit(subject));
-            }
-            for (subject, sample) in &samples {
-                if let Some(track) = self.tracks.get_mut(subject) {
-                    track.gauge(second, sample);
+            let take_in = |track: &mut Track, sample: &Sample| {
+                track.gauge(second, sample);
+                if second == at_secs {
+                    track.observe(sample);
                 }
-            }
-        }
-        for (subject, sample) in &samples {
-            if let Some(track) = self.tracks.get_mut(subject) {
-                track.observe(sample);
-            }
+            };
+            // After what is gone was forgotten. Whoever has no place has none in a later second.
+            samples.retain(|(subject, sample)| {
+                if let Some(track) = self.tracks.get_mut(subject) {
+                    take_in(track, sample);
+                    return true;
+                }
+                self.admit(subject).map(|track| take_in(track, sample)).is_some()
+            });
         }
         over
     }
 
-    /// Sees to it that a subject has a place, if there is one.
-    fn admit(&mut self, subject: &Subject) -> bool {
-        if self.tracks.contains_key(subject) {
-            return true;
-        }
+    /// Makes a place for a subject that has none, if there is room.
+    fn admit(&mut self, subject: &Subject) -> Option<&mut Track> {
         let own =
             subject.owner().map_or(0, |owner| self.per_tenant.get(owner).copied().unwrap_or(0));
         if self.tracks_max <= self.tracks.len() || self.per_tenant_max <= own {
             self.turned_away_total += 1;
-            return false;
+            return None;
         }
         if let Some(owner) = subject.owner() {
             *self.per_tenant.entry(owner.clone()).or_default() += 1;
         }
         let mut track = Track::new(subject.scope());
         track.close_lap();
-        self.tracks.insert(subject.clone(), track);
-        true
+        Some(self.tracks.entry(subject.clone()).or_insert(track))
     }
 
     /// Closes laps and minutes until that second.
