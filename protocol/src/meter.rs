@@ -26,8 +26,7 @@ pub const ROWS: usize = (WORDS - HEAD_WORDS - BUCKETS) / ROW_WORDS;
 /// How many buckets the histogram has.
 pub const BUCKETS: usize = 240;
 
-/// Where the rows begin.
-/// What is counted of all models together: the head, and the histogram.
+/// What is counted of all models together: the head, and the histogram. Rows begin after it.
 const COUNTS_WORDS: usize = HEAD_WORDS + BUCKETS;
 
 /// Words of the head.

@@ -7,7 +7,7 @@ use tikv_jemallocator::Jemalloc;
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
-/// Different stacks that are told; the lightest are left out.
+/// Different stacks that are told apart; the lightest are one, of which nothing is known.
 const STACKS_MAX: usize = 10_000;
 
 /// What the allocator cannot tell.
@@ -69,7 +69,11 @@ impl Watch {
         };
         let mut all: Vec<Held> = profile.stacks.into_iter().map(held).collect();
         all.sort_by_key(|held| std::cmp::Reverse(held.bytes));
-        all.truncate(STACKS_MAX);
+        let lightest = all.split_off(STACKS_MAX.min(all.len()));
+        if !lightest.is_empty() {
+            let bytes = lightest.iter().fold(0, |sum: u64, held| sum.saturating_add(held.bytes));
+            all.push(Held { stack: Vec::new(), bytes });
+        }
         Ok(all)
     }
 }

@@ -235,9 +235,9 @@ pub struct Node {
     pub depth: u64,
     /// The function's name, or the thread's.
     pub name: String,
-    /// The share of samples in it itself.
+    /// The share of samples, or of bytes, in it itself.
     pub self_ratio: f64,
-    /// The share of samples in it and in what it calls.
+    /// The share of those in it and in what it calls.
     pub total_ratio: f64,
 }
 

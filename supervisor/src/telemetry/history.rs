@@ -172,8 +172,8 @@ impl History {
         let reader = File::read(path)?.with_cache(unpacked.clone());
         let counts = Arc::new(Counts::default());
         let (minutes, orders) = sync_channel(QUEUE_MAX);
-        let counted = Arc::clone(&counts);
-        let write = move || write(&mut file, &orders, &counted);
+        let (counted, kept) = (Arc::clone(&counts), unpacked.clone());
+        let write = move || write(&mut file, &orders, (&counted, &kept));
         let writer = std::thread::Builder::new().name("history".into()).spawn(write);
         let writer = writer.map_err(Error::Thread)?;
         let inner = Inner {
@@ -309,7 +309,7 @@ impl History {
 }
 
 /// The one thread that writes.
-fn write(file: &mut File, orders: &Receiver<Order>, counts: &Counts) {
+fn write(file: &mut File, orders: &Receiver<Order>, (counts, unpacked): (&Counts, &Unpacked)) {
     let mut is_well = true;
     for order in orders {
         let outcome = match order {
@@ -322,11 +322,14 @@ fn write(file: &mut File, orders: &Receiver<Order>, counts: &Counts) {
                 // In any case: if there was no room, this makes some.
                 let tidied = file.tidy(begin_secs + 60);
                 counts.dropped.fetch_add(file.take_dropped(), Ordering::Relaxed);
+                unpacked.tidy();
                 kept.and(tidied)
             }
             Order::Forget(is_meant, answer) => {
+                let forgotten = file.forget(&*is_meant);
+                unpacked.clear();
                 // Whoever asked may have gone.
-                answer.send(file.forget(&*is_meant)).ok();
+                answer.send(forgotten).ok();
                 Ok(())
             }
         };

@@ -62,13 +62,26 @@ impl Unpacked {
             return Ok(columns);
         }
         misses.fetch_add(1, Ordering::Relaxed);
-        let columns = Arc::new(unpack()?);
+        let mut columns = unpack()?;
+        columns.shrink();
+        let columns = Arc::new(columns);
         self.rows.insert(key, Arc::clone(&columns));
         Ok(columns)
     }
 
+    /// Lets go of what nobody has asked for for long: that happens when the cache is used, and now.
+    pub(super) fn tidy(&self) {
+        self.rows.run_pending_tasks();
+    }
+
+    /// Lets go of everything.
+    pub(super) fn clear(&self) {
+        self.rows.invalidate_all();
+    }
+
     /// How it fares.
     pub(super) fn usage(&self) -> CacheUse {
+        self.tidy();
         let (hits, misses) = &*self.uses;
         CacheUse {
             hits_total: hits.load(Ordering::Relaxed),

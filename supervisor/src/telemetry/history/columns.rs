@@ -13,7 +13,7 @@ pub type Column<V> = Vec<(i64, V)>;
 pub struct Columns {
     gauges: Vec<(Id, Column<Summary>)>,
     histograms: Vec<(Id, Column<Durations>)>,
-    /// When the last stretch begins of which anything is kept, wanted or not.
+    /// When the last stretch begins of which anything is known to be kept, wanted or not.
     last_secs: Option<i64>,
 }
 
@@ -38,7 +38,8 @@ impl Columns {
         self.histograms().find(|(own, _)| *own == id).map_or(&[], |(_, column)| column)
     }
 
-    /// When the last stretch begins of which anything is kept, be it of other metrics.
+    /// When the last stretch begins of which anything is kept, be it of other metrics; of months that
+    /// lie together, of those that are wanted.
     pub fn last_secs(&self) -> Option<i64> {
         self.last_secs
     }
@@ -57,6 +58,12 @@ impl Columns {
         };
         let histograms = self.histograms().map(|(_, column)| histogram(column));
         size_of::<Self>() + gauges.chain(histograms).sum::<usize>()
+    }
+
+    /// Takes no more memory than it needs.
+    pub(super) fn shrink(&mut self) {
+        self.gauges.iter_mut().for_each(|(_, column)| column.shrink_to_fit());
+        self.histograms.iter_mut().for_each(|(_, column)| column.shrink_to_fit());
     }
 
     /// Takes in a copy of what begins in a stretch of time.

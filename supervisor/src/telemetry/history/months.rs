@@ -7,7 +7,7 @@ use rusqlite::{Connection, params};
 use super::chunk::Names;
 use super::columns::Columns;
 use super::file::Error;
-use super::rows::{Reading, put_apart};
+use super::rows::{Reading, delete, put_apart};
 use super::{Tier, Wants};
 
 /// How long a stretch is of which the columns are laid together.
@@ -25,7 +25,7 @@ const AT_A_TIME: i64 = 16;
 pub(super) fn merge(connection: &mut Connection, names: &Names, over: i64) -> Result<bool, Error> {
     let change = connection.transaction()?;
     let some: Vec<(i64, i64)> = {
-        let sql = "SELECT subject, begin - begin % ?1 AS month FROM chunk
+        let sql = "SELECT subject, begin - begin % ?1 AS month FROM chunk INDEXED BY chunk_day
                    WHERE tier = 1 AND metric = 0 AND begin < ?2
                    GROUP BY subject, month
                    HAVING count(*) >= ?3 OR month <= ?2 - ?1 LIMIT ?4";
@@ -48,9 +48,6 @@ fn merge_one(change: &Connection, names: &Names, subject: i64, month: i64) -> Re
     let reading = Reading { connection: change, names, unpacked: None };
     reading.chunks((subject, Tier::Hours), &begins, all, &mut whole)?;
     whole.tidy();
-    let sql = "DELETE FROM chunk
-               WHERE subject = ?1 AND tier = ?2 AND begin >= ?3 AND begin < ?4";
-    let of_month = params![subject, Tier::Hours as i64, begins.start, begins.end];
-    change.prepare_cached(sql)?.execute(of_month)?;
+    delete(change, subject, &begins)?;
     put_apart(change, (subject, Tier::Hours, month), &whole, names)
 }

@@ -20,11 +20,11 @@ CREATE TABLE IF NOT EXISTS frame (
 CREATE TABLE IF NOT EXISTS chunk (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   subject INTEGER NOT NULL, tier INTEGER NOT NULL, metric INTEGER NOT NULL,
-  begin INTEGER NOT NULL, gauges BLOB NOT NULL, histograms BLOB NOT NULL,
-  UNIQUE (subject, tier, metric, begin)
+  begin INTEGER NOT NULL, gauges BLOB NOT NULL, histograms BLOB NOT NULL
 );
+CREATE UNIQUE INDEX IF NOT EXISTS chunk_place ON chunk (subject, tier, metric, begin);
 CREATE INDEX IF NOT EXISTS chunk_age ON chunk (tier, begin);
-CREATE INDEX IF NOT EXISTS chunk_day ON chunk (begin) WHERE tier = 1 AND metric = 0;
+CREATE INDEX IF NOT EXISTS chunk_day ON chunk (subject, begin) WHERE tier = 1 AND metric = 0;
 ";
 
 /// Rows of all metrics have this one's number.
@@ -78,10 +78,21 @@ pub(super) fn put_chunk(
     columns: &Columns,
     names: &Names,
 ) -> Result<(), Error> {
-    let sql = "DELETE FROM chunk WHERE subject = ?1 AND tier = ?2 AND begin = ?3";
-    change.prepare_cached(sql)?.execute(params![subject, tier as i64, begin])?;
+    if tier == Tier::Hours {
+        delete(change, subject, &(begin..begin + 1))?;
+    }
     let of_all = (ALL, Wants::ALL);
     put(change, (subject, tier, begin), of_all, columns, names)
+}
+
+/// Deletes the hours of a subject that lie in rows which begin in a stretch of time.
+pub(super) fn delete(change: &Connection, subject: i64, begins: &Range) -> Result<(), Error> {
+    // Else the rows of everybody of that time would be looked at.
+    let sql = "DELETE FROM chunk INDEXED BY chunk_place
+               WHERE subject = ?1 AND tier = ?2 AND begin >= ?3 AND begin < ?4";
+    let row = params![subject, Tier::Hours as i64, begins.start, begins.end];
+    change.prepare_cached(sql)?.execute(row)?;
+    Ok(())
 }
 
 /// The same, each column in a row of its own: for a year of one of them, no other is read.
@@ -110,7 +121,7 @@ fn put(
     let clock = Clock { begin_secs, step_secs: tier.step_secs() };
     let Chunk { gauges, histograms } =
         chunk::pack(clock, columns, names, wants).map_err(Error::Damaged)?;
-    let sql = "INSERT INTO chunk (subject, tier, metric, begin, gauges, histograms)
+    let sql = "INSERT OR REPLACE INTO chunk (subject, tier, metric, begin, gauges, histograms)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     let row = params![subject, tier as i64, metric, begin_secs, gauges, histograms];
     change.prepare_cached(sql)?.execute(row)?;
@@ -162,6 +173,8 @@ impl Reading<'_> {
         let sql = "SELECT id, begin FROM chunk
                    WHERE subject = ?1 AND tier = ?2 AND metric = ?3 AND begin >= ?4 AND begin < ?5
                    ORDER BY begin";
+        // A histogram is all there either way.
+        let with_ends = with_ends || !id.is_gauge();
         let mut chunks = self.connection.prepare_cached(sql)?;
         let of = params![subject, Tier::Hours as i64, number, begins.start, begins.end];
         let mut rows = chunks.query(of)?;

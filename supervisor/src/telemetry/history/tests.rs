@@ -405,7 +405,8 @@ fn a_month_that_is_asked_for_again_is_at_hand_and_never_an_old_one() {
     // What was unpacked without the least and the most does not stand for what has them.
     assert_eq!(mean(0..30 * DAY, true), (720, Some(1.0)));
     assert_eq!(uses(), (2, 2));
-    assert!(0 < unpacked.usage().bytes_max);
+    let CacheUse { bytes, bytes_max, .. } = unpacked.usage();
+    assert!((1..=bytes_max).contains(&bytes), "{bytes}");
     // A week of it comes again, and is laid into it anew.
     for day in 0..8 {
         keep_minute(&mut file, day * DAY, 5.0);
@@ -417,4 +418,39 @@ fn a_month_that_is_asked_for_again_is_at_hand_and_never_an_old_one() {
     file.forget(&|_| true).unwrap();
     let found = reader.columns(&[&Subject::Fleet], Tier::Hours, &(0..30 * DAY), Wants::ALL);
     assert!(found.unwrap().is_empty());
+}
+
+#[test]
+fn no_more_is_at_hand_than_may_be() {
+    let unpack = || {
+        let mut columns = Columns::default();
+        (0..720).for_each(|hour| columns.push(hour * 3600, point(1.0, 1000)));
+        Ok::<_, Error>(columns)
+    };
+    for bytes_max in [0, 1 << 20] {
+        let unpacked = Unpacked::new(bytes_max);
+        (0..200).for_each(|row| drop(unpacked.get((row, true), unpack).unwrap()));
+        let CacheUse { bytes, misses_total, .. } = unpacked.usage();
+        assert!(bytes <= bytes_max && (bytes != 0) == (bytes_max != 0), "{bytes} of {bytes_max}");
+        assert_eq!(misses_total, 200);
+        unpacked.clear();
+        assert_eq!(unpacked.usage().bytes, 0);
+    }
+}
+
+#[test]
+fn no_change_looks_at_the_rows_of_everybody() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(after_a_month(&folder));
+    let connection = rusqlite::Connection::open(folder.path().join("metrics.sqlite")).unwrap();
+    let plan = |sql: &str| -> String {
+        let mut explained = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        explained.query_row([], |row| row.get(3)).unwrap()
+    };
+    let read = "SELECT id, begin FROM chunk
+                WHERE subject = 1 AND tier = 1 AND metric = 2 AND begin >= 3 AND begin < 4";
+    assert!(plan(read).contains("chunk_place (subject=? AND tier=? AND metric=? AND begin>"));
+    let days = "SELECT begin, gauges FROM chunk
+                WHERE subject = 1 AND tier = 0 AND metric = 0 AND begin >= 3 AND begin < 4";
+    assert!(plan(days).contains("chunk_place (subject=? AND tier=? AND metric=? AND begin>"));
 }
