@@ -439,7 +439,7 @@ fn no_more_is_at_hand_than_may_be() {
 }
 
 #[test]
-fn no_change_looks_at_the_rows_of_everybody() {
+fn whoever_reads_a_subject_looks_at_no_rows_of_others() {
     let folder = tempfile::tempdir().unwrap();
     drop(after_a_month(&folder));
     let connection = rusqlite::Connection::open(folder.path().join("metrics.sqlite")).unwrap();
